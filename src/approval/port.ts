@@ -1,0 +1,116 @@
+import type { SessionFacts } from '../audit/entry.ts';
+import type { ApprovalDemand } from '../policy/decision.ts';
+
+/** What a hold puts to people. Built once, from the bytes; every channel shows the same. */
+export type Question = {
+  readonly session: SessionFacts;
+  /** The statement's bytes exactly as they would be forwarded (the SQL text of Query, or of Parse). */
+  readonly sqlBytes: Buffer;
+  /** The same for people: control, bidirectional and zero-width characters visible, secrets replaced. */
+  readonly sql: string;
+  /** Bind parameters as sent, null for simple protocol. Part of the digest. */
+  readonly parameters: readonly BoundParameter[] | null;
+  readonly resultFormats: readonly number[];
+  readonly class: string;
+  readonly rule: string;
+  readonly reasons: readonly string[];
+  readonly relations: readonly {
+    readonly name: string;
+    readonly oid: number | null;
+    readonly mode: 'read' | 'write';
+  }[];
+  /** The search_path as the session sees it, for the digest. */
+  readonly searchPath: string;
+  readonly policyDigest: string;
+  readonly demand: ApprovalDemand;
+  readonly inTransaction: boolean;
+  readonly command: string;
+};
+
+export type BoundParameter = {
+  readonly typeOid: number;
+  readonly format: 0 | 1;
+  /** Raw bytes as bound; null: SQL NULL. */
+  readonly value: Buffer | null;
+  /** For people. */
+  readonly shown: string | null;
+};
+
+export type RequestState =
+  | 'open'
+  | 'approved'
+  | 'denied'
+  | 'expired'
+  | 'withdrawn'
+  | 'consumed'
+  | 'executed'
+  | 'failed'
+  | 'unknown';
+
+/** How an opened (or attached-to) request stands. */
+export type OpenedRequest = {
+  readonly id: string;
+  readonly state: RequestState;
+  /** The hold attached to a request that was already there. */
+  readonly attached: boolean;
+  readonly expiresAt: Date;
+  /** Where people can answer: a URL, for the NOTICE's HINT. */
+  readonly url: string;
+  /** For a request that ended: who and why, for the error's DETAIL. */
+  readonly ended: Ended | null;
+};
+export type Ended = { readonly people: readonly string[]; readonly reason: string | null };
+
+/** A receipt that was verified against this very question, and consumed, in the database, by this process alone. */
+export type Release = {
+  readonly requestId: string;
+  readonly receipt: string;
+  readonly approvers: readonly string[];
+};
+
+/** What the proxy needs of approvals. All calls reject with an Error when the store is away: then nothing runs. */
+export type Approvals = {
+  /**
+   * Opens a request, or attaches to one with the same attach key. Throws `TooManyRequests` at the agent's limit.
+   * An approved one that waits for release is returned in state `approved`.
+   */
+  readonly open: (question: Question) => Promise<OpenedRequest>;
+  /** Calls back at once with the present state if it is no longer `open`, and at each change after. */
+  readonly watch: (id: string, changed: (state: RequestState, ended: Ended | null) => void) => () => void;
+  /**
+   * Verifies the receipt (signature, digest over the question, approvers still eligible, not expired) and moves
+   * approved -> consumed by compare-and-swap, with an audit entry in the same transaction. Throws `ReleaseRefused`.
+   */
+  readonly release: (id: string, question: Question) => Promise<Release>;
+  /** consumed -> executed | failed | unknown. */
+  readonly end: (
+    id: string,
+    outcome: 'executed' | 'failed' | 'unknown',
+    facts: {
+      readonly tag: string | null;
+      readonly rows: bigint;
+      readonly bytes: bigint;
+      readonly sqlstate: string | null;
+    },
+  ) => Promise<void>;
+  /** open | approved -> withdrawn (the client cancelled). */
+  readonly withdraw: (id: string, why: string) => Promise<void>;
+  /** The hold left (client gone, hold_timeout, drain); the request stays open and can be attached to again. */
+  readonly detach: (id: string) => Promise<void>;
+  /** The agent's own open requests, for `SHOW countersign.requests`. */
+  readonly openOf: (
+    agent: string,
+  ) => Promise<readonly { readonly id: string; readonly sql: string; readonly state: RequestState }[]>;
+};
+
+export class TooManyRequests extends Error {
+  override readonly name = 'TooManyRequests';
+}
+export class ReleaseRefused extends Error {
+  override readonly name = 'ReleaseRefused';
+  readonly code: string;
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}

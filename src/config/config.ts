@@ -1,0 +1,89 @@
+import type { Policy } from '../policy/rule.ts';
+import type { Limits } from './limits.ts';
+
+/** The validated, frozen configuration. `load.ts` makes it from YAML; nothing else reads files or the environment. */
+export type Config = {
+  readonly version: 1;
+  readonly mode: 'enforce' | 'observe';
+  readonly listen: {
+    readonly host: string;
+    readonly port: number;
+    readonly tls: ServerTls | null;
+  };
+  readonly http: {
+    readonly host: string;
+    readonly port: number;
+    /** What links in notices, cards and pages begin with, without a slash at the end. */
+    readonly publicUrl: string;
+    /** Named API keys: sha256 of the token, and whom it stands for. */
+    readonly apiKeys: readonly ApiKey[];
+  };
+  readonly upstream: UpstreamAddress;
+  readonly audit: {
+    /** Connection of the writer role (EXECUTE on `append` alone, and the mutable schema). */
+    readonly url: string;
+    /** For migrations only. */
+    readonly adminUrl: string | null;
+    readonly durability: 'standard' | 'strict';
+    readonly schema: string;
+  };
+  readonly agents: readonly Agent[];
+  readonly people: readonly Person[];
+  readonly groups: readonly Group[];
+  readonly policy: Policy;
+  readonly limits: Limits;
+  readonly slack: SlackConfig | null;
+  readonly keys: { readonly directory: string };
+  readonly dataDirectory: string;
+};
+
+export type ServerTls = { readonly cert: string; readonly key: string; readonly required: boolean };
+
+export type UpstreamAddress = {
+  /** A host name, an address, or the directory of a Unix socket (begins with a slash). */
+  readonly host: string;
+  readonly port: number;
+  readonly database: string | null;
+  /** For side connections (catalog, probes) when an agent's own are not enough; null: the agent's. */
+  readonly user: string | null;
+  readonly password: string | null;
+  readonly tls: UpstreamTls;
+};
+export type UpstreamTls =
+  | { readonly mode: 'disable' }
+  | { readonly mode: 'require' }
+  | { readonly mode: 'verify-ca' | 'verify-full'; readonly ca: string };
+
+export type Agent = {
+  readonly name: string;
+  /** A SCRAM verifier in pg_authid's form: `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`. */
+  readonly scramVerifier: string;
+  /** Id of the person who answers for this agent and so may not approve its requests. */
+  readonly owner: string;
+  readonly upstream: { readonly user: string; readonly password: string | null };
+};
+
+export type Person = {
+  readonly id: string;
+  readonly email: string;
+  /** `TEAM/USER` pairs, e.g. `T012AB/U345CD`. */
+  readonly slack: readonly string[];
+  readonly oidc: readonly string[];
+  readonly groups: readonly string[];
+};
+export type Group = { readonly name: string; readonly slackUserGroup: string | null };
+
+export type ApiKey = { readonly name: string; readonly sha256: string; readonly person: string };
+
+export type SlackConfig = {
+  readonly mode: 'socket' | 'http';
+  readonly botToken: string;
+  /** Socket Mode. */
+  readonly appToken: string | null;
+  /** HTTP mode. */
+  readonly signingSecret: string | null;
+  readonly teamId: string;
+  readonly channel: string;
+  /** Another API host, for tests; null: Slack's own. */
+  readonly apiUrl: string | null;
+};

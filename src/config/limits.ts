@@ -1,0 +1,67 @@
+/**
+ * Every limit, with its unit, its default and the reason for it. Configuration (`limits:`) may change each.
+ * Sizes are bytes, times milliseconds, unless the name says otherwise.
+ */
+export const DEFAULT_LIMITS = {
+  /** Longest start-up packet; Postgres' own MAX_STARTUP_PACKET_LENGTH is 10,000. */
+  startupBytes: 10_000,
+  /** Time to finish TLS and authentication; Postgres' authentication_timeout is 60 s, agents need less. */
+  authenticationMs: 30_000,
+  /** Longest frontend frame (Query, Parse, Bind, CopyData); Postgres allows 1 GiB, no agent needs that. */
+  frameBytes: 64 * 1024 * 1024,
+  /** Longest SQL text that is analysed; longer is refused (54000). The parser needs about 80 times this in memory. */
+  statementBytes: 10 * 1024 * 1024,
+  /** SQL text longer than this is parsed in a worker, so that nobody else waits: about 2 ms of parsing. */
+  inlineParseBytes: 8 * 1024,
+  /** Hard limit on one parse in a worker; then the worker is replaced and the statement is held as unparsed. */
+  parseMs: 5_000,
+  /** Deepest nesting of comments: the parser is quadratic in it. */
+  commentDepth: 200,
+  /** Prepared statements known in one session, protocol and SQL together. */
+  preparedStatements: 10_000,
+  /** Bytes that a client may send ahead while its statement is held or judged; then its socket is not read. */
+  pendingBytes: 1024 * 1024,
+  /** Sessions in all, and for one agent. */
+  sessions: 1_000,
+  sessionsPerAgent: 200,
+  /** Open requests of one agent; the next hold is refused (54000). */
+  openRequestsPerAgent: 50,
+  /** Bytes waiting for a slow client before upstream is not read any more. */
+  clientBufferBytes: 1024 * 1024,
+  /** Largest single notice or error that is taken from upstream; more closes the session. */
+  controlFrameBytes: 4 * 1024 * 1024,
+  /** Rows and bytes a statement may return before it is an export. */
+  exportRows: 1_000,
+  exportBytes: 1024 * 1024,
+  /** Rows a write may touch before it is bulk. */
+  bulkWriteRows: 1_000,
+  /** Rows a read of system catalogs alone may return. */
+  catalogRows: 100_000,
+  /** How long a hold waits on the connection, then 57014; the request stays open. */
+  holdTimeoutMs: 10 * 60_000,
+  /** The same inside a transaction, because locks are kept. */
+  holdTimeoutInTransactionMs: 2 * 60_000,
+  /** Life of a request from its opening to `expired`. */
+  requestLifetimeMs: 60 * 60_000,
+  /** Time from approval to release; then the approval is stale. */
+  receiptLifetimeMs: 60 * 60_000,
+  /** How often the client is told that it still waits. */
+  noticeIntervalMs: 15_000,
+  /** How often open requests are polled, in case a notification was lost. */
+  pollMs: 2_000,
+  /** A cancel's own connection to upstream must end within this, or the session is closed. */
+  cancelMs: 5_000,
+  /** Local journal that is not yet in the audit database; at the limit nothing more runs. */
+  journalBytes: 256 * 1024 * 1024,
+  /** How often the journal is forced to disk for plain reads. */
+  journalSyncMs: 200,
+  /** How old a catalog snapshot may be before it is read again, and before it no longer counts. */
+  catalogRefreshMs: 30_000,
+  catalogStaleMs: 5 * 60_000,
+  /** Time for one question to the server on a side connection. */
+  probeMs: 2_000,
+  /** Longest body of an HTTP request. */
+  httpBodyBytes: 64 * 1024,
+} as const;
+
+export type Limits = { readonly [K in keyof typeof DEFAULT_LIMITS]: number };

@@ -1,0 +1,106 @@
+/** What is known about a statement. Facts and the class that follows from them; no opinion about what to do. */
+
+/** The classes in rising order (DESIGN.md, section 7): a statement has the highest that any part of it has. */
+export const STATEMENT_CLASSES = [
+  'session',
+  'read',
+  'write',
+  'bulk_write',
+  'export',
+  'ddl',
+  'privilege',
+  'opaque',
+  'admin',
+  'unparsed',
+] as const;
+export type StatementClass = (typeof STATEMENT_CLASSES)[number];
+
+/** The higher of two classes. */
+export function higherClass(a: StatementClass, b: StatementClass): StatementClass {
+  return STATEMENT_CLASSES.indexOf(a) >= STATEMENT_CLASSES.indexOf(b) ? a : b;
+}
+
+/** A relation that a statement names, as it was resolved. `schema` is null where it could not be resolved. */
+export type RelationUse = {
+  readonly schema: string | null;
+  readonly name: string;
+  readonly oid: number | null;
+  readonly mode: 'read' | 'write';
+};
+
+/** A name that SQL shares with the protocol's own prepared statements and portals, or the transaction state. */
+export type SymbolUse =
+  | { readonly kind: 'prepare'; readonly name: string; readonly body: StatementAnalysis }
+  | { readonly kind: 'execute'; readonly name: string }
+  /** `name` null: DEALLOCATE ALL. */
+  | { readonly kind: 'deallocate'; readonly name: string | null }
+  | {
+      readonly kind: 'declare';
+      readonly name: string;
+      readonly hold: boolean;
+      readonly body: StatementAnalysis;
+    }
+  | { readonly kind: 'fetch'; readonly name: string; readonly count: number | 'all'; readonly move: boolean }
+  /** `name` null: CLOSE ALL. */
+  | { readonly kind: 'close'; readonly name: string | null }
+  | { readonly kind: 'transaction'; readonly op: TransactionOp }
+  | { readonly kind: 'discard'; readonly what: 'all' | 'plans' | 'sequences' | 'temp' };
+
+export type TransactionOp =
+  | 'begin'
+  | 'commit'
+  | 'rollback'
+  | 'commit_and_chain'
+  | 'rollback_and_chain'
+  | 'savepoint'
+  | 'release'
+  | 'rollback_to'
+  | 'two_phase';
+
+/** One statement of a string. */
+export type StatementAnalysis = {
+  /** Byte offsets into the UTF-8 text, `[start, end)`, without the semicolon. */
+  readonly start: number;
+  readonly end: number;
+  /** What is asked, as Postgres would tag it (`SELECT`, `DROP TABLE`, `COPY`); best effort, for people. */
+  readonly command: string;
+  readonly class: StatementClass;
+  /** Non-empty; each names the part of the statement that caused the class, in plain words. */
+  readonly reasons: readonly string[];
+  readonly relations: readonly RelationUse[];
+  readonly symbols: readonly SymbolUse[];
+  /** May change the search_path of the session (SET, RESET, set_config, DISCARD ALL). */
+  readonly changesSearchPath: boolean;
+  /** May make temporary objects, which can then be meant by a bare name. */
+  readonly makesTemp: boolean;
+  /** Changes what names mean (DDL): the catalog must be read again once it has run. */
+  readonly changesCatalog: boolean;
+  /** Rows that can come back: a constant, or null where nothing bounds them. */
+  readonly rowBound: number | null;
+  /**
+   * Byte ranges `[start, end)` of literals that the grammar marks as secrets (role passwords, user-mapping and
+   * server options, connection strings): never shown and never stored.
+   */
+  readonly secrets: readonly (readonly [number, number])[];
+};
+
+/** A whole string, as sent in one Query or Parse. */
+export type Analysis = {
+  readonly statements: readonly StatementAnalysis[];
+  /** The highest class of all statements; `session` for an empty string. */
+  readonly class: StatementClass;
+  /** The reasons of the statements that have that class. */
+  readonly reasons: readonly string[];
+  /** A pinned setting (client_encoding, standard_conforming_strings) is changed: denied, not held. */
+  readonly changesPinned: boolean;
+  /** Our grammar does not read it; `position` is a 1-based character position, null where unknown. */
+  readonly syntaxError: { readonly message: string; readonly position: number | null } | null;
+};
+
+/** How bare names are resolved where this statement runs. */
+export type NameScope = {
+  /** Null: unknown, so every schema could be meant. Without pg_catalog and pg_temp, which are implicit. */
+  readonly searchPath: readonly string[] | null;
+  /** A temporary object may exist in the session. */
+  readonly tempPossible: boolean;
+};
