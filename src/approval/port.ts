@@ -25,6 +25,8 @@ export type Question = {
   readonly demand: ApprovalDemand;
   readonly inTransaction: boolean;
   readonly command: string;
+  /** What the approval allows to flow at most; absent: no limit of its own. Part of the digest. */
+  readonly limits?: { readonly rows: number | null; readonly bytes: number | null };
 };
 
 export type BoundParameter = {

@@ -65,6 +65,7 @@ export type EventEntry = {
   readonly kind:
     | 'log_start'
     | 'log_stop'
+    | 'log_recovered'
     | 'session_start'
     | 'session_end'
     | 'login_refused'
@@ -111,6 +112,13 @@ export type AuditLog = {
   readonly healthy: () => boolean;
 };
 
+/** An entry cannot be recorded (or not in time): whatever it was for must not happen. */
 export class AuditUnavailable extends Error {
   override readonly name = 'AuditUnavailable';
+  /** Stable: `audit_journal_full`, `audit_journal_failed`, `audit_database_away`, `audit_closed`. */
+  readonly code: string;
+  constructor(message: string, code = 'audit_unavailable') {
+    super(message);
+    this.code = code;
+  }
 }

@@ -60,6 +60,8 @@ export const DEFAULT_LIMITS = {
   catalogStaleMs: 5 * 60_000,
   /** Time for one question to the server on a side connection. */
   probeMs: 2_000,
+  /** How long a stop waits for sessions to end by themselves; container engines kill after 10 to 30 s. */
+  drainMs: 8_000,
   /** Longest body of an HTTP request. */
   httpBodyBytes: 64 * 1024,
 } as const;

@@ -1,5 +1,7 @@
 /** What is known about a statement. Facts and the class that follows from them; no opinion about what to do. */
 
+import type { ParseFailure } from './parse-result.ts';
+
 /** The classes in rising order (DESIGN.md, section 7): a statement has the highest that any part of it has. */
 export const STATEMENT_CLASSES = [
   'session',
@@ -82,6 +84,26 @@ export type StatementAnalysis = {
    * server options, connection strings): never shown and never stored.
    */
   readonly secrets: readonly (readonly [number, number])[];
+  /** Changes a pinned setting (of itself, or when it is executed). */
+  readonly changesPinned: boolean;
+  /**
+   * Numbers of the parameters (`$n`) whose values decide the class or the row bound (LIMIT $1, = ANY($2),
+   * set_config($1, …)); where they are not known the worst was assumed. Empty for nearly every statement.
+   */
+  readonly dependsOnParameters: readonly number[];
+  /** A prepared statement or portal that another message made; `resolveNames` fills in what it is. */
+  readonly unresolved: UnresolvedName | null;
+};
+
+/** A name that the text alone does not explain, and what the rest of the statement is without it. */
+export type UnresolvedName = {
+  readonly kind: 'statement' | 'portal';
+  readonly name: string;
+  readonly class: StatementClass;
+  readonly reasons: readonly string[];
+  /** `run`: it is executed. `explain`: it is only planned. `rows`: FETCH, of so many rows. */
+  readonly use: 'run' | 'explain' | 'fetch';
+  readonly count: number | 'all';
 };
 
 /** A whole string, as sent in one Query or Parse. */
@@ -94,7 +116,12 @@ export type Analysis = {
   /** A pinned setting (client_encoding, standard_conforming_strings) is changed: denied, not held. */
   readonly changesPinned: boolean;
   /** Our grammar does not read it; `position` is a 1-based character position, null where unknown. */
-  readonly syntaxError: { readonly message: string; readonly position: number | null } | null;
+  readonly syntaxError: {
+    readonly message: string;
+    readonly position: number | null;
+    /** Anything but `syntax`: nobody could look at it, so it is not a mistake to be left to the server. */
+    readonly cause: ParseFailure;
+  } | null;
 };
 
 /** How bare names are resolved where this statement runs. */

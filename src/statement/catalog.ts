@@ -21,6 +21,13 @@ export type Column = {
   readonly type: string;
   /** The type is built in (not user-defined, nor an array or domain over a user-defined one). */
   readonly builtinType: boolean;
+  /**
+   * Share (0 to 1) of rows that the commonest value has, by the server's statistics: `rows * share` is the most that
+   * an equality selects. Null or left out: not known.
+   */
+  readonly commonestShare?: number | null;
+  /** Number of different values, by the server's statistics; null or left out: not known. */
+  readonly distinctValues?: number | null;
 };
 
 export type Relation = {
@@ -44,8 +51,27 @@ export type Relation = {
     readonly update: readonly string[];
     readonly delete: readonly string[];
   };
+  /**
+   * User code that a cast of one of its columns' values can call, in plain words: implicit casts, those that storing
+   * the value elsewhere picks, and casts to json, which `to_json`, `json_agg` and their kin look for. Not part of
+   * `effects.read`: reading the columns as they are calls none of it.
+   */
+  readonly castEffects: readonly string[];
+  /** What foreign keys delete or update elsewhere, closed over, when rows of it are deleted or their keys updated. */
+  readonly cascades: {
+    readonly update: readonly Cascade[];
+    readonly delete: readonly Cascade[];
+  };
   /** For a plain user view whose definition is itself to be judged: its SELECT text (pg_get_viewdef). */
   readonly viewDefinition: string | null;
+};
+
+export type Cascade = {
+  readonly schema: string;
+  readonly name: string;
+  readonly action: 'update' | 'delete';
+  /** Rows of that relation, as in `Relation.rows`: no cascade touches more. */
+  readonly rows: number | null;
 };
 
 export type CatalogFunction = {
@@ -57,6 +83,12 @@ export type CatalogFunction = {
   readonly maxArgs: number;
   /** The first argument is a composite type: it can be called as `row.name`. */
   readonly takesRow: boolean;
+  /** An aggregate; left out: not known, so it may be one. */
+  readonly aggregate?: boolean;
+  /** Returns any number of rows; left out: not known, so it may. */
+  readonly returnsSet?: boolean;
+  /** Empty: proved to do nothing but compute. Otherwise why it counts as user code, in plain words. */
+  readonly effects: readonly string[];
 };
 
 /** An immutable snapshot. Names are exactly as in pg_catalog (folded). */
@@ -77,4 +109,9 @@ export type Catalog = {
   readonly typesNamed: (
     name: string,
   ) => readonly { readonly schema: string; readonly effects: readonly string[] }[];
+  /**
+   * User code that types alone can set off, with no name of it in the statement: casts between built-in types, default
+   * operator classes for them. Only a superuser can make these; where there are any, no statement is free of effects.
+   */
+  readonly ambientEffects: readonly string[];
 };

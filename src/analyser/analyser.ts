@@ -1,0 +1,74 @@
+import { isUtf8 } from 'node:buffer';
+import type { Limits } from '../config/limits.ts';
+import type { ParseFailure, ParseResult } from '../statement/parse-result.ts';
+import { loadParser, parseHere, placed } from './parser.ts';
+import { commentDepthAtMost, isHeavy } from './scan.ts';
+import { ParserWorker } from './worker.ts';
+
+export type AnalyserLimits = Pick<Limits, 'statementBytes' | 'inlineParseBytes' | 'parseMs' | 'commentDepth'>;
+
+/** Postgres' own grammar. The texts are attacker-controlled; nothing here throws because of one. */
+export type Analyser = {
+  /** On this thread, at once; throws `TypeError` for a text for which `needsWorker` is true. */
+  readonly parse: (sql: Buffer) => ParseResult;
+  /** On another thread, at most `parseMs` (milliseconds) once it is its turn. */
+  readonly parseLater: (sql: Buffer) => Promise<ParseResult>;
+  /** Too long or too deeply nested for this thread. */
+  readonly needsWorker: (sql: Buffer) => boolean;
+  readonly close: () => Promise<void>;
+};
+
+const FAILURES: Readonly<Record<Exclude<ParseFailure, 'syntax'>, string>> = {
+  nul: 'the text has a NUL byte, at which a parser would stop reading',
+  encoding: 'the text is not valid UTF-8',
+  comment_depth: 'comments are nested too deeply to be read',
+  size: 'the text is longer than the limit for analysis',
+  timeout: 'the text took too long to parse',
+  fault: 'the parser failed on this text',
+};
+
+/** Loads the parser (WASM, about 50 ms). */
+export async function loadAnalyser(limits: AnalyserLimits): Promise<Analyser> {
+  await loadParser();
+  const worker = new ParserWorker(limits.parseMs);
+  // An instance that threw anything but a SqlError may give wrong answers later: then all goes to the worker.
+  let inlineBroken = false;
+
+  const needsWorker = (sql: Buffer) => inlineBroken || isHeavy(sql, limits.inlineParseBytes);
+  return {
+    needsWorker,
+    parse(sql) {
+      if (needsWorker(sql)) throw new TypeError('this text needs parseLater');
+      const refused = refusal(sql, limits);
+      if (refused !== null) return refused;
+      if (sql.length === 0) return { kind: 'tree', sql, statements: [] };
+      try {
+        return placed(sql, parseHere(sql.toString('utf8')));
+      } catch {
+        inlineBroken = true;
+        return failure(sql, 'fault');
+      }
+    },
+    async parseLater(sql) {
+      const refused = refusal(sql, limits);
+      if (refused !== null) return refused;
+      if (sql.length === 0) return { kind: 'tree', sql, statements: [] };
+      const answer = await worker.parse(sql.toString('utf8'));
+      if (answer.kind === 'timeout' || answer.kind === 'fault') return failure(sql, answer.kind);
+      return placed(sql, answer);
+    },
+    close: () => worker.close(),
+  };
+}
+
+function refusal(sql: Buffer, limits: AnalyserLimits): ParseResult | null {
+  if (sql.length > limits.statementBytes) return failure(sql, 'size');
+  if (sql.includes(0)) return failure(sql, 'nul');
+  if (!isUtf8(sql)) return failure(sql, 'encoding');
+  if (commentDepthAtMost(sql) > limits.commentDepth) return failure(sql, 'comment_depth');
+  return null;
+}
+
+function failure(sql: Buffer, cause: Exclude<ParseFailure, 'syntax'>): ParseResult {
+  return { kind: 'error', sql, cause, message: FAILURES[cause], position: null };
+}

@@ -1,0 +1,48 @@
+import { hasSqlDetails, loadModule, parseSync, SqlError } from 'libpg-query';
+import type { ParseResult, RawStatement } from '../statement/parse-result.ts';
+import type { Tree } from '../statement/tree.ts';
+
+/** The parser's own answer, before it is placed in the text. */
+export type RawParse =
+  | { readonly kind: 'tree'; readonly tree: RawTree }
+  | { readonly kind: 'syntax'; readonly message: string; readonly cursor: number | null };
+
+export type RawTree = {
+  readonly stmts?: readonly {
+    readonly stmt?: Tree;
+    readonly stmt_location?: number;
+    readonly stmt_len?: number;
+  }[];
+};
+
+export async function loadParser(): Promise<void> {
+  await loadModule();
+}
+
+/**
+ * Parses on this thread. Anything thrown means that the instance may be damaged for good and must not be used again
+ * (a RangeError leaks; after some of them every later parse fails).
+ */
+export function parseHere(sql: string): RawParse {
+  try {
+    return { kind: 'tree', tree: parseSync(sql) as unknown as RawTree };
+  } catch (error) {
+    if (!(error instanceof SqlError)) throw error;
+    const cursor = hasSqlDetails(error) ? (error.sqlDetails?.cursorPosition ?? null) : null;
+    return { kind: 'syntax', message: error.message, cursor };
+  }
+}
+
+/** Puts the answer into our terms: each statement with its byte range. */
+export function placed(sql: Buffer, raw: RawParse): ParseResult {
+  if (raw.kind === 'syntax') {
+    const position = raw.cursor === null ? null : raw.cursor + 1;
+    return { kind: 'error', sql, cause: 'syntax', message: raw.message, position };
+  }
+  const statements: RawStatement[] = [];
+  for (const { stmt, stmt_location: start = 0, stmt_len: length } of raw.tree.stmts ?? []) {
+    if (stmt === undefined) continue;
+    statements.push({ node: stmt, start, end: length === undefined ? sql.length : start + length });
+  }
+  return { kind: 'tree', sql, statements };
+}

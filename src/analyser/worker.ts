@@ -1,0 +1,112 @@
+import { createRequire } from 'node:module';
+import { Worker } from 'node:worker_threads';
+import type { RawParse } from './parser.ts';
+
+/**
+ * The worker's program, as text: it needs no compilation and no file, so it runs the same from TypeScript sources
+ * and from the compiled package. It must stay in step with parser.ts.
+ */
+const PROGRAM = `
+const { parentPort, workerData } = require('node:worker_threads');
+const parser = require(workerData);
+parser.loadModule().then(() => {
+  parentPort.on('message', ({ id, sql }) => {
+    try {
+      parentPort.postMessage({ id, answer: { kind: 'tree', tree: parser.parseSync(sql) } });
+    } catch (error) {
+      if (!(error instanceof parser.SqlError)) throw error;
+      const cursor = parser.hasSqlDetails(error) ? error.sqlDetails.cursorPosition ?? null : null;
+      parentPort.postMessage({ id, answer: { kind: 'syntax', message: error.message, cursor } });
+    }
+  });
+});
+`;
+
+/** Megabytes of JavaScript heap and of stack: a 10 MB INSERT makes a tree of several hundred megabytes. */
+const HEAP_MB = 2048;
+const STACK_MB = 16;
+
+export type WorkerAnswer = RawParse | { readonly kind: 'timeout' } | { readonly kind: 'fault' };
+type Waiting = { readonly sql: string; readonly done: (answer: WorkerAnswer) => void };
+
+/**
+ * One parser on another thread, one text at a time, in order. A text that takes longer than `timeoutMs`, or that
+ * breaks the parser, costs this thread its life; the next text gets a new one. Started when it is first needed; it
+ * does not keep the process alive.
+ */
+export class ParserWorker {
+  readonly #timeoutMs: number;
+  readonly #queue: Waiting[] = [];
+  #worker: Worker | null = null;
+  #running: (Waiting & { readonly timer: NodeJS.Timeout }) | null = null;
+  #nextId = 1;
+  #closed = false;
+
+  constructor(timeoutMs: number) {
+    this.#timeoutMs = timeoutMs;
+  }
+
+  parse(sql: string): Promise<WorkerAnswer> {
+    return new Promise((done) => {
+      if (this.#closed) return done({ kind: 'fault' });
+      this.#queue.push({ sql, done });
+      this.#next();
+    });
+  }
+
+  /** Ends the thread; what still waits is answered with `fault`. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const { done } of this.#queue.splice(0)) done({ kind: 'fault' });
+    const worker = this.#worker;
+    this.#finish({ kind: 'fault' }, true);
+    await worker?.terminate();
+  }
+
+  #next(): void {
+    if (this.#running !== null) return;
+    const waiting = this.#queue.shift();
+    if (waiting === undefined) return;
+    const worker = this.#worker ?? this.#start();
+    const id = this.#nextId++;
+    const timer = setTimeout(() => this.#finish({ kind: 'timeout' }, true), this.#timeoutMs);
+    this.#running = { ...waiting, timer };
+    worker.postMessage({ id, sql: waiting.sql });
+  }
+
+  #start(): Worker {
+    const worker = new Worker(PROGRAM, {
+      eval: true,
+      workerData: createRequire(import.meta.url).resolve('libpg-query'),
+      resourceLimits: { maxOldGenerationSizeMb: HEAP_MB, stackSizeMb: STACK_MB },
+      execArgv: [],
+    });
+    worker.unref();
+    worker.on('message', ({ answer }: { answer: RawParse }) => {
+      if (worker === this.#worker) this.#finish(answer, false);
+    });
+    const broken = () => {
+      if (worker === this.#worker) this.#finish({ kind: 'fault' }, true);
+    };
+    worker.on('error', broken);
+    worker.on('messageerror', broken);
+    worker.on('exit', broken);
+    this.#worker = worker;
+    return worker;
+  }
+
+  #finish(answer: WorkerAnswer, discard: boolean): void {
+    const running = this.#running;
+    this.#running = null;
+    if (discard) {
+      const worker = this.#worker;
+      this.#worker = null;
+      void worker?.terminate();
+    }
+    if (running !== null) {
+      clearTimeout(running.timer);
+      running.done(answer);
+    }
+    if (!this.#closed) this.#next();
+  }
+}

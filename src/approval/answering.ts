@@ -1,0 +1,206 @@
+import type pg from 'pg';
+import type { Person } from '../config/config.ts';
+import { type AnswerEffect, answerRequest } from './answer.ts';
+import { approvalsOf, becomeApproved } from './approving.ts';
+import { inTransaction, type StoreContext, type Transaction } from './context.ts';
+import { shownSha256 } from './digest.ts';
+import { countPeople, resolvePerson } from './eligibility.ts';
+import { type Answer, type GuardCode, type GuardResult, REASON_CHARACTERS } from './guard.ts';
+import type { RequestState } from './port.ts';
+import { identityText, refused } from './refusing.ts';
+import {
+  parseBinding,
+  parseParameters,
+  parseShown,
+  REQUEST_COLUMNS,
+  type RequestRow,
+  viewOf,
+} from './rows.ts';
+
+/**
+ * `Guard.decide`: who is this, may they, and what becomes of the request. Under the request's lock, in one transaction.
+ * Answers to one request take turns within this process, and a repetition costs one look: a replayed click cannot use
+ * up the connections that other requests need.
+ */
+export async function decide(context: StoreContext, answer: Answer): Promise<GuardResult> {
+  return context.inTurn(answer.requestId, async () => {
+    const repeated = await repeatedAnswer(context, answer);
+    return repeated ?? inTransaction(context, (transaction) => decideLocked(context, transaction, answer));
+  });
+}
+
+async function repeatedAnswer(context: StoreContext, answer: Answer): Promise<GuardResult | null> {
+  const resolved = resolvePerson(context.directory, answer.person);
+  const row = await requestRow(context.pool, answer.requestId);
+  if (resolved.kind !== 'person' || row === null || isAltered(row)) return null;
+  const effect = effectOf(context, row, resolved.person, answer, row.state);
+  return effect.kind === 'repeat' ? accepted(context, row, resolved.person) : null;
+}
+
+async function decideLocked(
+  context: StoreContext,
+  transaction: Transaction,
+  answer: Answer,
+): Promise<GuardResult> {
+  const row = await lockedRow(transaction, answer.requestId);
+  const refuse = (code: GuardCode) => refused(context, transaction, answer, row, code);
+  const resolved = resolvePerson(context.directory, answer.person);
+  if (resolved.kind === 'agent') return refuse('agent_credential');
+  if (resolved.kind === 'nobody') return refuse('unknown_person');
+  if (resolved.kind === 'ambiguous') return refuse('ambiguous_person');
+  if (row === null) return refuse('not_found');
+  if (isAltered(row)) return refuse('request_altered');
+
+  const { person } = resolved;
+  // A request whose time is over counts as expired, even if the janitor has not come by yet.
+  const overdue = row.state === 'open' && row.expires_at.getTime() <= transaction.nowMs;
+  const effect = effectOf(context, row, person, answer, overdue ? 'expired' : row.state);
+  if (effect.kind === 'refuse') return refuse(effect.code);
+  if (effect.kind === 'repeat') return accepted(context, row, person);
+  await recordVerdict(transaction, row, person, answer);
+  if (effect.next === 'denied') await becomeDenied(transaction, row, person, answer);
+  if (effect.next === 'approved') {
+    const complete = await lockedRow(transaction, row.id);
+    if (complete === null) throw new Error(`request ${row.id} is gone under its own lock`);
+    await becomeApproved(context, transaction, complete);
+  }
+  if (effect.next === 'open') await touch(transaction, row.id);
+  const { next: state, approvals } = effect;
+  return { ok: true, id: row.id, person: person.id, quorum: row.quorum, state, repeated: false, approvals };
+}
+
+function effectOf(
+  { directory }: StoreContext,
+  row: RequestRow,
+  person: Person,
+  { verdict, attestation }: Answer,
+  state: RequestState,
+): AnswerEffect {
+  const { demand } = viewOf(row, '');
+  const standing = { state, forbidden: row.forbidden, demand, verdicts: row.verdicts };
+  return answerRequest(standing, directory, person, verdict, attestation.assurance);
+}
+
+function accepted(context: StoreContext, row: RequestRow, person: Person): GuardResult {
+  const approvals = countPeople(approvalsOf(context, row));
+  const { id, state, quorum } = row;
+  return { ok: true, id, state, person: person.id, repeated: true, approvals, quorum };
+}
+
+/** Ids come from channels and are attacker-controlled: only of this form do they reach the database. */
+const REQUEST_ID = /^req_[0-9A-Za-z]{20,26}$/;
+
+async function lockedRow({ client }: Transaction, id: string): Promise<RequestRow | null> {
+  if (!REQUEST_ID.test(id)) return null;
+  // The lock first: the verdicts must be read by a statement that began after it was granted.
+  await client.query('SELECT FROM countersign.request WHERE id = $1 FOR UPDATE', [id]);
+  return requestRow(client, id);
+}
+
+async function requestRow(client: pg.ClientBase | pg.Pool, id: string): Promise<RequestRow | null> {
+  if (!REQUEST_ID.test(id)) return null;
+  const { rows } = await client.query<RequestRow>(
+    `SELECT ${REQUEST_COLUMNS} FROM countersign.request r WHERE r.id = $1`,
+    [id],
+  );
+  return rows[0] ?? null;
+}
+
+/** What people are shown must be what the digest binds: somebody may have changed the row since. */
+function isAltered(row: RequestRow): boolean {
+  const binding = parseBinding(row);
+  const { session } = parseShown(row);
+  const same =
+    binding.shownSha256 === shownSha256(row.sql, parseParameters(row)) &&
+    binding.expiresAtMs === row.expires_at.getTime() &&
+    binding.nonce === row.nonce &&
+    binding.demand.quorum === row.quorum &&
+    binding.demand.assurance === row.assurance;
+  const parties = [row, { ...session, on_behalf_of: session.onBehalfOf }].every(
+    (shown) =>
+      shown.agent === binding.agent &&
+      shown.owner === binding.owner &&
+      shown.on_behalf_of === binding.onBehalfOf &&
+      shown.database === binding.database &&
+      shown.role === binding.role,
+  );
+  return !same || !parties;
+}
+
+async function recordVerdict(
+  { client, record }: Transaction,
+  row: RequestRow,
+  person: Person,
+  answer: Answer,
+): Promise<void> {
+  const { channel, verdict, attestation } = answer;
+  const reason = cutReason(answer.reason);
+  await client.query(
+    `INSERT INTO countersign.verdict (request_id, person, verdict, reason, channel, assurance, ids, facts)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+     ON CONFLICT (request_id, person) DO UPDATE SET verdict = excluded.verdict, reason = excluded.reason,
+       channel = excluded.channel, assurance = excluded.assurance, ids = excluded.ids, facts = excluded.facts,
+       at = excluded.at`,
+    [
+      row.id,
+      person.id,
+      verdict,
+      reason,
+      channel,
+      attestation.assurance,
+      answer.person.map(identityText),
+      JSON.stringify(attestation.facts),
+    ],
+  );
+  record({
+    kind: 'verdict',
+    session: parseShown(row).session,
+    requestId: row.id,
+    people: [person.id],
+    detail: {
+      verdict,
+      reason: reason ?? '',
+      channel,
+      assurance: String(attestation.assurance),
+      ids: answer.person.map(identityText).join(' '),
+      digest: row.digest,
+    },
+  });
+}
+
+async function becomeDenied(
+  transaction: Transaction,
+  row: RequestRow,
+  person: Person,
+  answer: Answer,
+): Promise<void> {
+  const reason = cutReason(answer.reason);
+  await transaction.client.query(
+    `UPDATE countersign.request SET state = 'denied', ended_at = clock_timestamp(), ended_by = $2, end_reason = $3,
+       revision = nextval('countersign.revision'), changed_at = clock_timestamp() WHERE id = $1 AND state = 'open'`,
+    [row.id, person.id, reason],
+  );
+  transaction.notify(row.id);
+  transaction.record({
+    kind: 'request_denied',
+    session: parseShown(row).session,
+    requestId: row.id,
+    people: [person.id],
+    detail: { reason: reason ?? '', digest: row.digest },
+  });
+}
+
+/** A verdict that changes no state is a change all the same: cards show who has approved so far. */
+async function touch({ client, notify }: Transaction, id: string): Promise<void> {
+  await client.query(
+    `UPDATE countersign.request SET revision = nextval('countersign.revision'), changed_at = clock_timestamp()
+     WHERE id = $1`,
+    [id],
+  );
+  notify(id);
+}
+
+function cutReason(reason: string | null): string | null {
+  const text = (reason ?? '').replaceAll('\0', '').trim().slice(0, REASON_CHARACTERS);
+  return text === '' ? null : text;
+}

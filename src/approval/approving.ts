@@ -1,0 +1,73 @@
+import { type ReceiptApprover, signReceipt, verifyReceipt } from '../signing/receipt.ts';
+import { standingApprovals } from './answer.ts';
+import type { StoreContext, Transaction } from './context.ts';
+import { parseBinding, parseShown, type RequestRow, type VerdictRow, viewOf } from './rows.ts';
+
+/**
+ * open -> approved: signs the receipt, checks it as the releasing process will, and stores both. `row` was read under
+ * the lock, after the last verdict was recorded.
+ */
+export async function becomeApproved(
+  context: StoreContext,
+  transaction: Transaction,
+  row: RequestRow,
+): Promise<void> {
+  const approvals = approvalsOf(context, row);
+  const expiresMs = Math.min(row.expires_at.getTime(), transaction.nowMs + context.limits.receiptLifetimeMs);
+  const receipt = await signReceipt(
+    receiptClaims(row, approvals, transaction.nowMs, expiresMs),
+    context.keys.signer,
+  );
+  await verifyReceipt(receipt, context.keys, null);
+  const { rowCount } = await transaction.client.query(
+    `UPDATE countersign.request SET state = 'approved', receipt = $2, receipt_expires_at = $3,
+       revision = nextval('countersign.revision'), changed_at = clock_timestamp() WHERE id = $1 AND state = 'open'`,
+    [row.id, receipt, new Date(expiresMs)],
+  );
+  if (rowCount !== 1) throw new Error(`request ${row.id} left the state open under its own lock`);
+  transaction.notify(row.id);
+  transaction.record({
+    kind: 'request_approved',
+    session: parseShown(row).session,
+    requestId: row.id,
+    people: approvals.map(({ person }) => person),
+    receipt,
+    detail: { digest: row.digest, kid: context.keys.signer.kid },
+  });
+}
+
+function receiptClaims(row: RequestRow, approvals: readonly VerdictRow[], nowMs: number, expiresMs: number) {
+  const binding = parseBinding(row);
+  return {
+    iss: 'countersign',
+    request: row.id,
+    digest: row.digest,
+    sqlSha256: binding.sqlSha256,
+    parametersSha256: binding.parametersSha256,
+    agent: binding.agent,
+    approvers: approvals.map(approverOf),
+    policyDigest: binding.policyDigest,
+    limits: { ...binding.limits },
+    nonce: binding.nonce,
+    iat: Math.floor(nowMs / 1000),
+    exp: Math.floor(expiresMs / 1000),
+  } as const;
+}
+
+function approverOf({ person, channel, ids, assurance, at_ms, reason, facts }: VerdictRow): ReceiptApprover {
+  return {
+    person,
+    channel,
+    ids: [...ids],
+    assurance,
+    at: Math.floor(at_ms / 1000),
+    reason,
+    facts: JSON.parse(facts) as Record<string, string>,
+  };
+}
+
+/** The approvals among the stored verdicts that count now. */
+export function approvalsOf({ directory }: StoreContext, row: RequestRow): readonly VerdictRow[] {
+  const { demand } = viewOf(row, '');
+  return standingApprovals({ forbidden: row.forbidden, demand, verdicts: row.verdicts }, directory);
+}

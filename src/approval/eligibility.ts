@@ -1,0 +1,135 @@
+import type { Person } from '../config/config.ts';
+import type { ApprovalDemand } from '../policy/decision.ts';
+import type { Identity } from './guard.ts';
+
+/** Who may answer what. Pure; people come from the configuration, identities from a channel's proof. */
+
+export type Directory = { readonly people: readonly Person[] };
+
+/** The parties of a request, as the session's verified credentials name them. */
+export type Parties = {
+  readonly agent: string;
+  readonly owner: string | null;
+  readonly onBehalfOf: string | null;
+};
+
+export type Resolved =
+  | { readonly kind: 'person'; readonly person: Person }
+  | { readonly kind: 'nobody' }
+  | { readonly kind: 'agent' }
+  | { readonly kind: 'ambiguous' };
+
+/**
+ * Identification is strict: every identity that the channel proved must be in the configuration, and of one person.
+ * An identity that two people share identifies neither.
+ */
+export function resolvePerson(directory: Directory, identities: readonly Identity[]): Resolved {
+  if (identities.some(({ kind }) => kind === 'agent')) return { kind: 'agent' };
+  const found = new Set<Person>();
+  for (const identity of identities) {
+    const people = directory.people.filter((person) => hasIdentity(person, identity));
+    if (people.length === 0) return { kind: 'nobody' };
+    for (const person of people) found.add(person);
+  }
+  const [person, ...others] = found;
+  if (person === undefined) return { kind: 'nobody' };
+  return others.length > 0 ? { kind: 'ambiguous' } : { kind: 'person', person };
+}
+
+function hasIdentity(person: Person, { kind, value }: Identity): boolean {
+  switch (kind) {
+    case 'person':
+      return person.id === value;
+    case 'slack':
+      return person.slack.includes(value);
+    case 'oidc':
+      return person.oidc.includes(value);
+    case 'email':
+      return person.email !== '' && fold(person.email) === fold(value);
+    case 'agent':
+      return false;
+  }
+}
+
+/**
+ * Everyone who must not answer: the agent, its owner, and the person it acts for. Forbidding is liberal where
+ * identification is strict: any id, address, account or sub-address of a person forbids that person, and the names
+ * themselves are forbidden too, so that nobody can be given such an id later. Sorted, without duplicates.
+ */
+export function forbiddenPeople(directory: Directory, parties: Parties): readonly string[] {
+  const forbidden = new Set<string>();
+  for (const name of [parties.agent, parties.owner, parties.onBehalfOf]) {
+    if (name === null) continue;
+    forbidden.add(name);
+    for (const person of directory.people) if (isAliasOf(name, person)) forbidden.add(person.id);
+  }
+  return [...forbidden].sort();
+}
+
+function isAliasOf(name: string, person: Person): boolean {
+  const wanted = mailbox(fold(name));
+  const exact = [person.id, person.email].some((known) => known !== '' && mailbox(fold(known)) === wanted);
+  // `TEAM/USER` and `ISSUER|SUBJECT`: the account alone forbids as well.
+  return (
+    exact || [...person.slack, ...person.oidc].some((known) => accountForms(fold(known)).includes(wanted))
+  );
+}
+
+function accountForms(account: string): readonly string[] {
+  return [account, ...['/', '|', '#'].map((separator) => account.slice(account.lastIndexOf(separator) + 1))];
+}
+
+/** `ann+shop@example.com` reaches `ann@example.com`. */
+function mailbox(address: string): string {
+  return address.replace(/\+[^@]*(?=@[^@]*$)/, '');
+}
+
+function fold(text: string): string {
+  return text.normalize('NFKC').trim().toLowerCase();
+}
+
+export type Refusal = 'self_approval' | 'not_an_approver' | 'assurance_too_low';
+
+/**
+ * Null: this person may give this verdict. A denial needs no assurance above the channel's own: saying no must be
+ * easy. `forbidden` holds what was fixed when the request was opened, joined with what is true now.
+ */
+export function refusalOf(
+  person: Person,
+  forbidden: readonly string[],
+  demand: ApprovalDemand,
+  verdict: 'approve' | 'deny',
+  assurance: 1 | 2 | 3,
+): Refusal | null {
+  if (forbidden.some((name) => isAliasOf(name, person))) return 'self_approval';
+  if (!isApprover(person, demand)) return 'not_an_approver';
+  if (verdict === 'approve' && assurance < demand.assurance) return 'assurance_too_low';
+  return null;
+}
+
+function isApprover(person: Person, demand: ApprovalDemand): boolean {
+  if (demand.approvers.length === 0) return true;
+  return demand.approvers.some((name) => name === person.id || person.groups.includes(name));
+}
+
+/** Distinct people among approvals: two accounts, channels or groups of one person count once. */
+export function countPeople(approvals: readonly { readonly person: string }[]): number {
+  return new Set(approvals.map(({ person }) => person)).size;
+}
+
+export type AmbiguousId = { readonly id: string; readonly people: readonly string[] };
+
+/**
+ * Ids that map to two people: a configuration error, to be refused at loading. Compares as identification does, over
+ * all kinds of ids, because a name in a token does not say of which kind it is.
+ */
+export function findAmbiguousIds(people: readonly Person[]): readonly AmbiguousId[] {
+  const holders = new Map<string, number[]>();
+  people.forEach((person, index) => {
+    const ids = [person.id, person.email, ...person.slack, ...person.oidc].filter((id) => id !== '');
+    for (const id of new Set(ids.map(fold))) holders.set(id, [...(holders.get(id) ?? []), index]);
+  });
+  return [...holders]
+    .filter(([, indexes]) => indexes.length > 1)
+    .map(([id, indexes]) => ({ id, people: indexes.map((index) => people[index]?.id ?? '') }));
+}

@@ -1,0 +1,190 @@
+import type { SessionFacts } from '../audit/entry.ts';
+import type { ApprovalDemand } from '../policy/decision.ts';
+import type { RequestState } from './port.ts';
+
+/**
+ * The one guard before all channels. A channel proves who is speaking, hands that over with the verdict, and shows
+ * what comes back. It has no rules of its own.
+ */
+export type Guard = {
+  /** Never rejects for a refusal, only when the store is away. Safe to call again with the same answer. */
+  readonly decide: (answer: Answer) => Promise<GuardResult>;
+};
+
+export type Channel = 'slack' | 'teams' | 'api' | 'console';
+
+export type Answer = {
+  /** Attacker-controlled. */
+  readonly requestId: string;
+  readonly channel: Channel;
+  /** Everything that the channel proved about who answers; all of it must map to one and the same person. */
+  readonly person: readonly Identity[];
+  readonly verdict: 'approve' | 'deny';
+  /** Attacker-controlled; cut to `REASON_CHARACTERS`. Null: none was given. */
+  readonly reason: string | null;
+  readonly attestation: Attestation;
+};
+
+/**
+ * A proved identity. `person`: the id in the configuration (an API key or console session stands for it); `slack`:
+ * `TEAM/USER`; `oidc`: `ISSUER|SUBJECT` or as configured; `email`: only where the provider verified it; `agent`: a
+ * credential of an agent was presented, which is always refused.
+ */
+export type Identity = {
+  readonly kind: 'person' | 'slack' | 'oidc' | 'email' | 'agent';
+  readonly value: string;
+};
+
+/** How sure the channel is: 1 chat click or API key, 2 fresh log-in, 3 passkey. */
+export type Attestation = {
+  readonly assurance: 1 | 2 | 3;
+  /** Goes into the receipt and the audit log, e.g. `{ team, user, action_ts }`. No secrets. */
+  readonly facts: Readonly<Record<string, string>>;
+};
+
+export type GuardCode =
+  | 'self_approval'
+  | 'agent_credential'
+  | 'unknown_person'
+  | 'ambiguous_person'
+  | 'not_an_approver'
+  | 'assurance_too_low'
+  | 'not_found'
+  | 'already_ended'
+  | 'already_answered'
+  | 'request_altered';
+
+export type GuardResult =
+  | {
+      readonly ok: true;
+      readonly id: string;
+      readonly state: RequestState;
+      /** The canonical id of the person whose verdict counts. */
+      readonly person: string;
+      /** This person had given the same verdict before: nothing changed. */
+      readonly repeated: boolean;
+      readonly approvals: number;
+      readonly quorum: number;
+    }
+  | {
+      readonly ok: false;
+      readonly code: GuardCode;
+      /** For the person who tried, one sentence. */
+      readonly message: string;
+      /** The request's state where it exists. */
+      readonly state: RequestState | null;
+    };
+
+/** Longest reason that is kept, in characters. */
+export const REASON_CHARACTERS = 2_000;
+
+/** All that a card shows. Everything in it but ids and times may hold text that an attacker chose: escape it. */
+export type RequestView = {
+  readonly id: string;
+  readonly state: RequestState;
+  readonly session: SessionFacts;
+  /** The whole statement for people: invisible characters visible, secrets replaced. */
+  readonly sql: string;
+  /** Set where a listing cut the statement or left the parameters out (`null`): `get` has all of it. */
+  readonly cut?: true;
+  /** Length of the bytes that would run, and their sha256 in hex. */
+  readonly sqlLength: number;
+  readonly sqlSha256: string;
+  /** Null: simple protocol or no parameters. */
+  readonly parameters: readonly ShownParameter[] | null;
+  readonly command: string;
+  readonly class: string;
+  readonly rule: string;
+  readonly reasons: readonly string[];
+  readonly relations: readonly { readonly name: string; readonly mode: 'read' | 'write' }[];
+  readonly searchPath: string;
+  readonly policyDigest: string;
+  readonly demand: ApprovalDemand;
+  readonly inTransaction: boolean;
+  /** The binding digest, hex: what an approval is bound to. */
+  readonly digest: string;
+  readonly createdAt: Date;
+  readonly expiresAt: Date;
+  /** The page where all of it can be read. */
+  readonly url: string;
+  /** A client waits on its connection right now; false: it will come back with the same statement. */
+  readonly waiting: boolean;
+  readonly verdicts: readonly ShownVerdict[];
+  /** Set once the request is neither open nor approved. */
+  readonly endedAt: Date | null;
+  /** Why it ended, for `expired` and `withdrawn`; the denier's reason for `denied`. */
+  readonly endReason: string | null;
+  /** Set once the outcome is known. */
+  readonly outcome: ShownOutcome | null;
+  /** The receipt (JWS), once approved. */
+  readonly receipt: string | null;
+  /** Rises with every change: of two views, the one with the higher revision is the newer. */
+  readonly revision: bigint;
+};
+
+export type ShownParameter = {
+  readonly typeOid: number;
+  readonly format: 0 | 1;
+  /** Null: SQL NULL. */
+  readonly shown: string | null;
+  /** Length of the bound bytes, 0 for NULL. */
+  readonly length: number;
+};
+
+export type ShownVerdict = {
+  readonly person: string;
+  readonly channel: Channel;
+  readonly verdict: 'approve' | 'deny';
+  readonly reason: string | null;
+  readonly assurance: 1 | 2 | 3;
+  readonly at: Date;
+};
+
+export type ShownOutcome = {
+  readonly tag: string | null;
+  readonly rows: bigint;
+  readonly bytes: bigint;
+  readonly sqlstate: string | null;
+};
+
+/** Which requests to list: `open` (open and approved), `ended`, one state, or all; newest first, at most `limit`. */
+export type RequestFilter = {
+  readonly state: RequestState | 'live' | 'ended' | 'all';
+  readonly limit: number;
+};
+
+/** What a channel needs of approvals: the questions, their changes, and the guard. */
+export type ApprovalDesk = {
+  readonly guard: Guard;
+  readonly list: (filter: RequestFilter) => Promise<readonly RequestView[]>;
+  /** Null: no such request. */
+  readonly get: (id: string) => Promise<RequestView | null>;
+  /**
+   * Called in every process after every change of any request (opened, verdict, ended, outcome), at least once, from
+   * LISTEN/NOTIFY or polling; not for changes that happened before this process started: list `live` ones then.
+   */
+  readonly onRequestChanged: (changed: (view: RequestView) => void) => () => void;
+  readonly cards: CardStore;
+};
+
+/** For channels that show a page to one person. */
+export type ApproverCheck = {
+  /**
+   * What an approval by this person would be refused with right now, null if it would count: so that a channel shows no
+   * button that cannot work. Decides nothing.
+   */
+  readonly mayApprove: (
+    view: RequestView,
+    person: readonly Identity[],
+    assurance: 1 | 2 | 3,
+  ) => { readonly code: GuardCode; readonly message: string } | null;
+};
+
+/** Where channels keep which message shows which request, so that it can be updated after a restart, once. */
+export type CardStore = {
+  /** True for exactly one caller among all processes, until `save`, or until `leaseMs` has passed without one. */
+  readonly claim: (requestId: string, channel: Channel, leaseMs: number) => Promise<boolean>;
+  /** `reference` is the channel's own, e.g. JSON of channel id and message ts. Claims it for good. */
+  readonly save: (requestId: string, channel: Channel, reference: string) => Promise<void>;
+  readonly load: (requestId: string, channel: Channel) => Promise<string | null>;
+};

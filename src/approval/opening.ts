@@ -1,0 +1,214 @@
+import { randomBytes } from 'node:crypto';
+import { type EventFacts, inTransaction, type StoreContext, type Transaction } from './context.ts';
+import { attachKey, type Binding, bindingDigest, bindingOf, bindingText, statementKey } from './digest.ts';
+import { forbiddenPeople } from './eligibility.ts';
+import { type OpenedRequest, type Question, TooManyRequests } from './port.ts';
+import {
+  ATTACHED,
+  endedOf,
+  parametersText,
+  parseBinding,
+  parseShown,
+  REQUEST_COLUMNS,
+  type RequestRow,
+  requestUrl,
+  shownOf,
+} from './rows.ts';
+
+/** First half of the advisory lock under which one agent's requests are opened; the second is a hash of its name. */
+const OPENING_LOCK = 0x63736f70;
+
+/** `Approvals.open`: attach to a request that waits for this statement, repeat a recent denial, or ask anew. */
+export async function openRequest(context: StoreContext, question: Question): Promise<OpenedRequest> {
+  requireReadable(context, question);
+  return inTransaction(context, async (transaction) => {
+    const { client, nowMs } = transaction;
+    const { agent } = question.session;
+    await client.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [OPENING_LOCK, agent]);
+    const nonce = randomBytes(16).toString('hex');
+    const binding = bindingOf(question, nonce, nowMs + context.limits.requestLifetimeMs);
+    const found =
+      (await attach(context, transaction, binding)) ?? (await recentDenial(context, transaction, binding));
+    if (found !== null) return opened(context, found, true);
+    await supersede(transaction, binding);
+    await requireRoom(context, transaction, agent);
+    return opened(context, await insertRequest(context, transaction, question, binding), false);
+  });
+}
+
+/** What nobody can read is not put to anybody; and one agent's question is no burden for the others. */
+function requireReadable({ limits: { shownCharacters } }: StoreContext, question: Question): void {
+  const parameters = question.parameters ?? [];
+  const shown = parameters.reduce((sum, { shown }) => sum + (shown?.length ?? 0), question.sql.length);
+  if (shown > shownCharacters) {
+    throw new TooManyRequests(
+      `${shown} characters of statement and parameters cannot be put to people, ${shownCharacters} is the limit (shownCharacters)`,
+    );
+  }
+}
+
+/** An approved one first, then the oldest. One that another hold is attached to is that hold's. */
+async function attach(
+  context: StoreContext,
+  { client }: Transaction,
+  binding: Binding,
+): Promise<RequestRow | null> {
+  const { rows } = await client.query<RequestRow>(
+    `UPDATE countersign.request r SET attached_by = $3
+     WHERE r.id = (SELECT r.id FROM countersign.request r
+       WHERE r.agent = $1 AND r.attach_key = $2 AND r.state IN ('open', 'approved') AND NOT ${ATTACHED}
+         AND r.expires_at > clock_timestamp()
+         AND (r.receipt_expires_at IS NULL OR r.receipt_expires_at > clock_timestamp())
+       ORDER BY r.state = 'approved' DESC, r.created_at, r.id LIMIT 1 FOR UPDATE)
+     RETURNING ${REQUEST_COLUMNS}`,
+    [binding.agent, attachKey(binding), context.processId],
+  );
+  return rows[0] ?? null;
+}
+
+async function recentDenial(
+  context: StoreContext,
+  { client }: Transaction,
+  binding: Binding,
+): Promise<RequestRow | null> {
+  const { rows } = await client.query<RequestRow>(
+    `SELECT ${REQUEST_COLUMNS} FROM countersign.request r
+     WHERE r.agent = $1 AND r.attach_key = $2 AND r.ended_at > clock_timestamp() - make_interval(secs => $3)
+     ORDER BY r.ended_at DESC LIMIT 1`,
+    [binding.agent, attachKey(binding), context.limits.denialRepeatMs / 1000],
+  );
+  // Only if nothing happened to the same statement since.
+  const [row] = rows;
+  return row?.state === 'denied' ? row : null;
+}
+
+/** The same statement was asked under another policy or about other objects, and nobody waits for that any more. */
+async function supersede(transaction: Transaction, binding: Binding): Promise<void> {
+  const { client } = transaction;
+  const { rows } = await client.query<{ id: string; shown: string }>(
+    `UPDATE countersign.request r SET state = 'expired', ended_at = clock_timestamp(), attached_by = NULL,
+       end_reason = 'superseded: the policy or an object has changed since',
+       revision = nextval('countersign.revision'), changed_at = clock_timestamp()
+     WHERE r.agent = $1 AND r.statement_key = $2 AND r.attach_key <> $3 AND r.state IN ('open', 'approved')
+       AND NOT ${ATTACHED}
+     RETURNING r.id, r.shown`,
+    [binding.agent, statementKey(binding), attachKey(binding)],
+  );
+  for (const { id, shown } of rows) {
+    transaction.notify(id);
+    transaction.record({
+      kind: 'request_expired',
+      session: parseShown({ shown }).session,
+      requestId: id,
+      detail: { reason: 'superseded' },
+    });
+  }
+}
+
+async function requireRoom(
+  { limits: { openRequestsPerAgent } }: StoreContext,
+  { client }: Transaction,
+  agent: string,
+): Promise<void> {
+  const { rows } = await client.query<{ count: number }>(
+    `SELECT count(*)::int AS count FROM countersign.request
+     WHERE agent = $1 AND state IN ('open', 'approved') AND expires_at > clock_timestamp()`,
+    [agent],
+  );
+  if ((rows[0]?.count ?? 0) >= openRequestsPerAgent) {
+    throw new TooManyRequests(
+      `agent ${agent} has ${openRequestsPerAgent} open requests, its limit (openRequestsPerAgent)`,
+    );
+  }
+}
+
+async function insertRequest(
+  context: StoreContext,
+  transaction: Transaction,
+  question: Question,
+  binding: Binding,
+): Promise<RequestRow> {
+  const { session, demand } = question;
+  const id = newRequestId();
+  const { rows } = await transaction.client.query<RequestRow>(
+    `INSERT INTO countersign.request AS r (id, agent, owner, on_behalf_of, database, role, sql, class, rule, command,
+       shown, parameters, binding, digest, attach_key, statement_key, nonce, forbidden, quorum, assurance, expires_at, attached_by)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
+     RETURNING ${REQUEST_COLUMNS}`,
+    [
+      id,
+      session.agent,
+      session.owner,
+      session.onBehalfOf,
+      session.database,
+      session.role,
+      question.sql,
+      question.class,
+      question.rule,
+      question.command,
+      JSON.stringify(shownOf(question)),
+      parametersText(question),
+      bindingText(binding),
+      bindingDigest(binding),
+      attachKey(binding),
+      statementKey(binding),
+      binding.nonce,
+      forbiddenPeople(context.directory, session),
+      demand.quorum,
+      demand.assurance,
+      new Date(binding.expiresAtMs),
+      context.processId,
+    ],
+  );
+  const [row] = rows;
+  if (row === undefined) throw new Error('the new request did not come back');
+  transaction.notify(id);
+  transaction.record(openedEntry(row, question));
+  return row;
+}
+
+function openedEntry(row: RequestRow, question: Question): EventFacts {
+  return {
+    kind: 'request_opened',
+    session: question.session,
+    requestId: row.id,
+    people: row.forbidden,
+    detail: {
+      digest: row.digest,
+      sql_sha256: parseBinding(row).sqlSha256,
+      class: row.class,
+      rule: row.rule,
+      policy_digest: question.policyDigest,
+      approvers: question.demand.approvers.join(', '),
+      quorum: String(row.quorum),
+      assurance: String(row.assurance),
+      expires_at: row.expires_at.toISOString(),
+    },
+  };
+}
+
+function opened({ publicUrl }: StoreContext, row: RequestRow, attached: boolean): OpenedRequest {
+  return {
+    id: row.id,
+    state: row.state,
+    attached,
+    expiresAt: row.expires_at,
+    url: requestUrl(publicUrl, row.id),
+    ended: endedOf(row),
+  };
+}
+
+const ID_ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+const ID_CHARACTERS = 22;
+
+/** `req_` and 22 characters, 130 random bits. */
+function newRequestId(): string {
+  let id = '';
+  while (id.length < ID_CHARACTERS) {
+    for (const byte of randomBytes(ID_CHARACTERS)) {
+      // 248 = 4 · 62: above it, some characters would be likelier than others.
+      if (byte < 248 && id.length < ID_CHARACTERS) id += ID_ALPHABET[byte % 62];
+    }
+  }
+  return `req_${id}`;
+}

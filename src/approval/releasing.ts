@@ -1,0 +1,193 @@
+import { type ReceiptClaims, ReceiptError, requireSameFacts, verifyReceipt } from '../signing/receipt.ts';
+import { standingApprovals } from './answer.ts';
+import { inTransaction, type StoreContext, type Transaction } from './context.ts';
+import { bindingDigest, bindingOf } from './digest.ts';
+import { countPeople, forbiddenPeople } from './eligibility.ts';
+import type { ShownOutcome } from './guard.ts';
+import { statesBefore } from './machine.ts';
+import { type Question, type Release, ReleaseRefused } from './port.ts';
+import { outcomeText, parseShown, REQUEST_COLUMNS, type RequestRow } from './rows.ts';
+
+/**
+ * `Approvals.release`. The argument, top to bottom: the row says approved; its receipt is signed by a key of ours; it is
+ * about this request and exactly what is about to run, computed here from the question, not from the row; the people it
+ * names may approve this now and are enough; and of all processes and attempts, only this one moved it to `consumed`.
+ */
+export async function releaseRequest(
+  context: StoreContext,
+  id: string,
+  question: Question,
+): Promise<Release> {
+  context.running.begin(id);
+  try {
+    return await inTransaction(context, async (transaction) => {
+      const row = await approvedRow(transaction, id);
+      const claims = await verifiedClaims(context, row, question, transaction.nowMs);
+      requirePeople(context, claims, question);
+      await consume(context, transaction, row);
+      const approvers = [...new Set(claims.approvers.map(({ person }) => person))];
+      transaction.notify(id);
+      transaction.record({
+        kind: 'released',
+        session: question.session,
+        requestId: id,
+        people: approvers,
+        receipt: row.receipt,
+        detail: { digest: claims.digest, process: context.processId },
+      });
+      return { requestId: id, receipt: row.receipt, approvers };
+    });
+  } catch (error) {
+    // If the COMMIT's answer was lost, the request may be consumed: then the janitor makes it `unknown`, never a retry.
+    context.running.end(id);
+    throw error;
+  }
+}
+
+type ApprovedRow = RequestRow & { readonly receipt: string };
+
+async function approvedRow({ client }: Transaction, id: string): Promise<ApprovedRow> {
+  const { rows } = await client.query<RequestRow>(
+    `SELECT ${REQUEST_COLUMNS} FROM countersign.request r WHERE r.id = $1`,
+    [id],
+  );
+  const [row] = rows;
+  if (row === undefined) throw new ReleaseRefused('not_found', `there is no request ${id}`);
+  if (row.state !== 'approved' || row.receipt === null) {
+    throw new ReleaseRefused(`request_${row.state}`, `request ${id} is ${row.state}, not approved`);
+  }
+  return { ...row, receipt: row.receipt };
+}
+
+async function verifiedClaims(
+  { keys }: StoreContext,
+  row: ApprovedRow,
+  question: Question,
+  nowMs: number,
+): Promise<ReceiptClaims> {
+  // Nonce and expiry are the row's; a row with others gives another digest than the one that was signed.
+  const binding = bindingOf(question, row.nonce, row.expires_at.getTime());
+  try {
+    const claims = await verifyReceipt(row.receipt, keys, Math.floor(nowMs / 1000));
+    requireSameFacts(claims, {
+      request: row.id,
+      digest: bindingDigest(binding),
+      sqlSha256: binding.sqlSha256,
+      parametersSha256: binding.parametersSha256,
+      agent: binding.agent,
+      policyDigest: binding.policyDigest,
+      nonce: binding.nonce,
+    });
+    return claims;
+  } catch (error) {
+    if (error instanceof ReceiptError) throw new ReleaseRefused(error.code, error.message);
+    throw error;
+  }
+}
+
+/** Judged anew, with the demand of the question and the people of today: who was removed since does not count. */
+function requirePeople({ directory }: StoreContext, claims: ReceiptClaims, question: Question): void {
+  const counted = standingApprovals(
+    {
+      forbidden: forbiddenPeople(directory, question.session),
+      demand: question.demand,
+      verdicts: claims.approvers.map((approver) => ({ ...approver, verdict: 'approve' as const })),
+    },
+    directory,
+  );
+  if (countPeople(counted) < question.demand.quorum) {
+    throw new ReleaseRefused(
+      'approvers_not_eligible',
+      `of the people who approved, ${countPeople(counted)} may approve this now, and ${question.demand.quorum} are needed`,
+    );
+  }
+}
+
+/** The compare-and-swap. One approval, one release: whoever comes second finds another state. */
+async function consume(
+  { processId }: StoreContext,
+  { client }: Transaction,
+  row: ApprovedRow,
+): Promise<void> {
+  const { rowCount } = await client.query(
+    `UPDATE countersign.request SET state = 'consumed', consumed_by = $2, attached_by = NULL,
+       revision = nextval('countersign.revision'), changed_at = clock_timestamp()
+     WHERE id = $1 AND state = ANY ($3) AND attached_by = $2 AND receipt = $4
+       AND expires_at > clock_timestamp() AND receipt_expires_at > clock_timestamp()`,
+    [row.id, processId, statesBefore('release'), row.receipt],
+  );
+  if (rowCount !== 1) {
+    throw new ReleaseRefused(
+      'lost_race',
+      `request ${row.id} was released, ended, or taken over by another hold in the same moment`,
+    );
+  }
+}
+
+/** `Approvals.end`. A request that was given up as `unknown` meanwhile stays so. */
+export async function endRequest(
+  context: StoreContext,
+  id: string,
+  outcome: 'executed' | 'failed' | 'unknown',
+  facts: ShownOutcome,
+): Promise<void> {
+  await inTransaction(context, async (transaction) => {
+    const { rows } = await transaction.client.query<{ shown: string }>(
+      `UPDATE countersign.request SET state = $3, ended_at = clock_timestamp(), outcome = $4,
+         revision = nextval('countersign.revision'), changed_at = clock_timestamp()
+       WHERE id = $1 AND state = ANY ($5) AND consumed_by = $2 RETURNING shown`,
+      [
+        id,
+        context.processId,
+        outcome,
+        outcomeText(facts),
+        statesBefore(outcome === 'unknown' ? 'loss' : outcome),
+      ],
+    );
+    const [row] = rows;
+    if (row === undefined) return;
+    transaction.notify(id);
+    transaction.record({
+      kind: 'request_ended',
+      session: parseShown(row).session,
+      requestId: id,
+      detail: {
+        outcome,
+        tag: facts.tag ?? '',
+        rows: String(facts.rows),
+        bytes: String(facts.bytes),
+        sqlstate: facts.sqlstate ?? '',
+      },
+    });
+  });
+  context.running.end(id);
+}
+
+/** `Approvals.withdraw`. Too late for one that was released or has ended: then nothing changes. */
+export async function withdrawRequest(context: StoreContext, id: string, why: string): Promise<void> {
+  await inTransaction(context, async (transaction) => {
+    const { rows } = await transaction.client.query<{ shown: string }>(
+      `UPDATE countersign.request SET state = 'withdrawn', ended_at = clock_timestamp(), end_reason = $2,
+         attached_by = NULL, revision = nextval('countersign.revision'), changed_at = clock_timestamp()
+       WHERE id = $1 AND state = ANY ($3) RETURNING shown`,
+      [id, why, statesBefore('withdrawal')],
+    );
+    const [row] = rows;
+    if (row === undefined) return;
+    transaction.notify(id);
+    transaction.record({
+      kind: 'request_withdrawn',
+      session: parseShown(row).session,
+      requestId: id,
+      detail: { reason: why },
+    });
+  });
+}
+
+/** `Approvals.detach`. Not a change of state: the request can be attached to again, by whichever process. */
+export async function detachRequest({ pool, processId }: StoreContext, id: string): Promise<void> {
+  await pool.query('UPDATE countersign.request SET attached_by = NULL WHERE id = $1 AND attached_by = $2', [
+    id,
+    processId,
+  ]);
+}

@@ -1,0 +1,206 @@
+import pg from 'pg';
+import type { Logger } from 'pino';
+import type { TransactionalAppend } from '../audit/port.ts';
+import type { Person } from '../config/config.ts';
+import type { Keys } from '../signing/keys.ts';
+import { decide } from './answering.ts';
+import { cardStore } from './cards.ts';
+import { newInTurn, newRunning, type StoreContext } from './context.ts';
+import type { ApprovalDesk, ApproverCheck, RequestFilter, RequestView, ShownOutcome } from './guard.ts';
+import { endLease, keepLease, sweep } from './janitor.ts';
+import { type ApprovalLimits, withDefaults } from './limits.ts';
+import { REQUEST_STATES } from './machine.ts';
+import { openRequest } from './opening.ts';
+import type { Approvals } from './port.ts';
+import { mayApprove } from './refusing.ts';
+import { detachRequest, endRequest, releaseRequest, withdrawRequest } from './releasing.ts';
+import { listedColumns, REQUEST_COLUMNS, type RequestRow, viewOf } from './rows.ts';
+import { startWatching, type Watching } from './watching.ts';
+
+export type ApprovalOptions = {
+  /** Connection of the writer role to the database with the schema `countersign`. */
+  readonly url: string;
+  readonly limits: ApprovalLimits;
+  readonly people: readonly Person[];
+  readonly keys: Keys;
+  readonly appendAudit: TransactionalAppend;
+  readonly log: Pick<Logger, 'info' | 'warn' | 'error'>;
+  /** What links begin with, without a slash at the end. */
+  readonly publicUrl: string;
+  /** New at each start of a process. */
+  readonly processId: string;
+};
+
+export type ApprovalHandle = Approvals &
+  ApprovalDesk &
+  ApproverCheck & {
+    /** For what other parts keep in the schema `countersign` (console sessions). */
+    readonly pool: pg.Pool;
+    /** Rejects when the store cannot be asked: for readiness. */
+    readonly ping: () => Promise<void>;
+    /** Detaches this process' holds, so that another one can take them over at once, and closes everything. */
+    readonly close: () => Promise<void>;
+  };
+
+/** Rejects if the database is away or `migrateApprovals` has not been run on it. */
+export async function openApprovals(options: ApprovalOptions): Promise<ApprovalHandle> {
+  const limits = withDefaults(options.limits);
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    application_name: 'countersign requests',
+    max: limits.connections,
+    connectionTimeoutMillis: limits.connectMs,
+    statement_timeout: limits.statementMs,
+    idle_in_transaction_session_timeout: limits.statementMs,
+    keepAlive: true,
+  });
+  // The pool hears only of idle connections; one that is cut while in use would end the process. Whoever uses it gets
+  // the error from its own query.
+  const cut = (error: Error) =>
+    options.log.warn({ err: error }, 'a connection to the approval store was cut');
+  pool.on('error', cut);
+  pool.on('connect', (client) => client.on('error', cut));
+  const context: StoreContext = {
+    ...options,
+    pool,
+    limits,
+    directory: { people: options.people },
+    running: newRunning(),
+    inTurn: newInTurn(),
+  };
+  try {
+    await keepLease(context);
+    const watching = await startWatching(context, options.url);
+    return handleOf(context, watching, startRounds(context, watching));
+  } catch (error) {
+    await pool.end();
+    throw isMissingSchema(error) ? new ApprovalSchemaMissing({ cause: error }) : error;
+  }
+}
+
+/** The operator's to mend: the database is there, and was not prepared. */
+export class ApprovalSchemaMissing extends Error {
+  override readonly name = 'ApprovalSchemaMissing';
+  readonly code = 'approval_schema_missing';
+  constructor(options: ErrorOptions) {
+    super(
+      'the audit database has no schema `countersign`, or an old one: run `countersign audit migrate`',
+      options,
+    );
+  }
+}
+
+/** undefined_table, undefined_column, invalid_schema_name. */
+function isMissingSchema(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && ['42P01', '42703', '3F000'].includes(error.code ?? '');
+}
+
+type Rounds = { readonly unended: Map<string, Unended>; readonly stop: () => Promise<void> };
+type Unended = { readonly outcome: 'executed' | 'failed' | 'unknown'; readonly facts: ShownOutcome };
+
+/** Every `pollMs`: keep the lease, end what is over, try again to store outcomes, look for missed changes. */
+function startRounds(context: StoreContext, watching: Watching): Rounds {
+  const unended = new Map<string, Unended>();
+  let stopped = false;
+  let timer: NodeJS.Timeout;
+  let current: Promise<void> = Promise.resolve();
+  async function round(): Promise<void> {
+    try {
+      await sweep(context);
+      for (const [id, { outcome, facts }] of unended) {
+        await endRequest(context, id, outcome, facts);
+        unended.delete(id);
+      }
+      await watching.poll();
+    } catch (error) {
+      context.log.warn({ err: error }, 'approval store is away');
+    }
+    if (!stopped) schedule();
+  }
+  function schedule(): void {
+    const { pollMs, processLeaseMs } = context.limits;
+    timer = setTimeout(
+      () => {
+        current = round();
+      },
+      Math.min(pollMs, processLeaseMs / 3),
+    );
+    timer.unref();
+  }
+  schedule();
+  return {
+    unended,
+    stop: async () => {
+      stopped = true;
+      clearTimeout(timer);
+      await current;
+    },
+  };
+}
+
+function handleOf(context: StoreContext, watching: Watching, rounds: Rounds): ApprovalHandle {
+  const { pool } = context;
+  return {
+    open: (question) => openRequest(context, question),
+    watch: watching.watch,
+    release: (id, question) => releaseRequest(context, id, question),
+    end: async (id, outcome, facts) => {
+      try {
+        await endRequest(context, id, outcome, facts);
+      } catch (error) {
+        // What happened is known here and nowhere else: it is stored as soon as the store is back.
+        rounds.unended.set(id, { outcome, facts });
+        throw error;
+      }
+    },
+    withdraw: (id, why) => withdrawRequest(context, id, why),
+    detach: (id) => detachRequest(context, id),
+    openOf: async (agent) => {
+      const { rows } = await pool.query<Pick<RequestRow, 'id' | 'sql' | 'state'>>(
+        `SELECT id, sql, state FROM countersign.request
+         WHERE agent = $1 AND state IN ('open', 'approved') AND expires_at > clock_timestamp() ORDER BY created_at, id`,
+        [agent],
+      );
+      return rows;
+    },
+    guard: { decide: (answer) => decide(context, answer) },
+    mayApprove: (view, person, assurance) => mayApprove(context, view, person, assurance),
+    list: (filter) => listRequests(context, filter),
+    get: async (id) => {
+      const { rows } = await pool.query<RequestRow>(
+        `SELECT ${REQUEST_COLUMNS} FROM countersign.request r WHERE r.id = $1`,
+        [id],
+      );
+      return rows[0] === undefined ? null : viewOf(rows[0], context.publicUrl);
+    },
+    onRequestChanged: watching.onRequestChanged,
+    cards: cardStore(pool),
+    pool,
+    ping: async () => void (await pool.query('SELECT 1')),
+    close: async () => {
+      await rounds.stop();
+      await watching.close();
+      await endLease(context).catch((error: unknown) =>
+        context.log.warn({ err: error }, 'lease was not ended'),
+      );
+      await pool.end();
+    },
+  };
+}
+
+async function listRequests(
+  { pool, limits, publicUrl }: StoreContext,
+  { state, limit }: RequestFilter,
+): Promise<readonly RequestView[]> {
+  const live = ['open', 'approved'];
+  const ended = REQUEST_STATES.filter((name) => !live.includes(name));
+  const states =
+    state === 'all' ? REQUEST_STATES : state === 'live' ? live : state === 'ended' ? ended : [state];
+  const { rows } = await pool.query<RequestRow>(
+    `SELECT ${listedColumns(limits.listedCharacters)} FROM countersign.request r
+     WHERE r.state = ANY ($1) AND (r.state <> ALL ($2) OR r.expires_at > clock_timestamp())
+     ORDER BY r.created_at DESC, r.id LIMIT $3`,
+    [states, live, Math.min(limit, limits.listed)],
+  );
+  return rows.map((row) => viewOf(row, publicUrl));
+}

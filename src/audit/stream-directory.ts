@@ -1,0 +1,147 @@
+import { readFileSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+
+/**
+ * Each stream has a directory of its own in the journal directory, which says whose it is. Several processes, and
+ * several machines with a shared disk, may use one journal directory.
+ */
+export type Owner = {
+  readonly host: string;
+  /** Of the machine's last start; '' where the system does not tell. */
+  readonly boot: string;
+  readonly pid: number;
+  /** In the system's own unit; '' where it does not tell. */
+  readonly started: string;
+};
+
+const OWNER_FILE = 'owner.json';
+
+export function thisProcess(): Owner {
+  return { host: hostname(), boot: bootId(), pid: process.pid, started: startOf(process.pid) };
+}
+
+export async function makeStreamDirectory(root: string, stream: string): Promise<string> {
+  const directory = join(root, stream);
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await writeOwner(directory);
+  liveStreams.add(stream);
+  return directory;
+}
+
+/** Says that the owner is alive; called every `HEARTBEAT_MS`. */
+export async function beat(directory: string): Promise<void> {
+  const now = new Date();
+  await utimes(join(directory, OWNER_FILE), now, now);
+}
+export const HEARTBEAT_MS = 10_000;
+/** An owner on another machine that was silent for so long is dead. */
+const SILENT_MS = 60_000;
+
+/** A stream's directory that nobody writes to any more. */
+export type DeadStream = { readonly stream: string; readonly directory: string };
+
+/** Streams whose process is gone. */
+export async function deadStreams(root: string): Promise<DeadStream[]> {
+  const dead: DeadStream[] = [];
+  for (const name of (await readdir(root)).sort()) {
+    const [stream = '', claimer] = name.split('.');
+    if (!STREAM_ID.test(stream) || liveStreams.has(stream)) continue;
+    if (claimer !== undefined && (liveStreams.has(claimer) || (await isAlive(join(root, claimer))))) continue;
+    if (!(await isAlive(join(root, name)))) dead.push({ stream, directory: join(root, name) });
+  }
+  return dead;
+}
+
+/** Takes over a dead stream's directory; null: another process was faster. A rename is atomic: one of them wins. */
+export async function claim(root: string, dead: DeadStream, claimer: string): Promise<string | null> {
+  const claimed = join(root, `${dead.stream}.${claimer}`);
+  try {
+    if (dead.directory !== claimed) await rename(dead.directory, claimed);
+    await writeOwner(claimed);
+    return claimed;
+  } catch (error) {
+    if (isMissing(error)) return null;
+    throw error;
+  }
+}
+
+/** Removes a directory whose entries are all in the database. */
+export async function removeStreamDirectory(directory: string): Promise<void> {
+  await rm(directory, { recursive: true, force: true });
+}
+
+/** This process' stream ended: what it left may be recovered, also by this process. */
+export function streamEnded(stream: string): void {
+  liveStreams.delete(stream);
+}
+
+/** A file of JSON, replaced whole or not at all. */
+export async function writeJson(path: string, value: unknown): Promise<void> {
+  await writeFile(`${path}.new`, JSON.stringify(value), { mode: 0o600, flush: true });
+  await rename(`${path}.new`, path);
+}
+
+/** Undefined where the file is missing or not JSON. */
+export async function readJson(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8'));
+  } catch (error) {
+    if (isMissing(error) || error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+const STREAM_ID = /^\d{8}T\d{6}Z-[0-9a-f]+$/;
+/** Streams of this very process. */
+const liveStreams = new Set<string>();
+
+async function writeOwner(directory: string): Promise<void> {
+  await writeJson(join(directory, OWNER_FILE), thisProcess());
+}
+
+async function isAlive(directory: string): Promise<boolean> {
+  const path = join(directory, OWNER_FILE);
+  const owner = (await readJson(path)) as Partial<Owner> | undefined;
+  if (owner?.pid === undefined) return false;
+  const { host, boot } = thisProcess();
+  if (owner.host === host && owner.boot !== boot) return false;
+  if (owner.host === host) {
+    // A stream of this process that is not live any more was left by a failed close.
+    return owner.pid !== process.pid && processExists(owner.pid) && startOf(owner.pid) === owner.started;
+  }
+  const { mtimeMs } = await stat(path);
+  return Date.now() - mtimeMs < SILENT_MS;
+}
+
+function processExists(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}
+
+/** Field 22 of /proc/<pid>/stat: tells a process from a later one with its number. */
+function startOf(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  } catch {
+    return '';
+  }
+}
+
+function bootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  } catch {
+    return '';
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+}

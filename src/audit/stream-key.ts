@@ -1,0 +1,62 @@
+import { createHash, generateKeyPairSync, sign } from 'node:crypto';
+import type { BatchSigner } from './batch.ts';
+import { endorsementBytes } from './chain.ts';
+import type { EventEntry } from './entry.ts';
+import type { LogSigner } from './port.ts';
+
+/** A stream's own key: made at its start, kept in memory alone, gone with the process. */
+export type StreamKey = BatchSigner & { readonly publicJwk: PublicJwk };
+
+type PublicJwk = { readonly kty: string; readonly crv: string; readonly x: string };
+
+/** A new Ed25519 key pair for a stream. */
+export function createStreamKey(): StreamKey {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+  const { kty = '', crv = '', x = '' } = publicKey.export({ format: 'jwk' });
+  const publicJwk = { kty, crv, x };
+  return { kid: jwkThumbprint(publicJwk), publicJwk, sign: (bytes) => sign(null, bytes, privateKey) };
+}
+
+/** The first entry of a stream: its key, endorsed by the installation's, and facts about the process. */
+export function streamStart(
+  stream: string,
+  key: StreamKey,
+  signer: LogSigner,
+  at: bigint,
+  facts: Readonly<Record<string, string>>,
+): EventEntry {
+  return {
+    kind: 'log_start',
+    at,
+    session: null,
+    requestId: null,
+    people: [],
+    receipt: null,
+    detail: {
+      ...facts,
+      stream_kid: key.kid,
+      stream_jwk: JSON.stringify(key.publicJwk),
+      endorsed_by: signer.kid,
+      endorsement: signer.sign(endorsementBytes(stream, key.kid)).toString('hex'),
+    },
+  };
+}
+
+/** The entry that brings a public key into `signing_key`. */
+export function keyEntry(kid: string, publicJwk: unknown, purpose: string, at: bigint): EventEntry {
+  return {
+    kind: 'key',
+    at,
+    session: null,
+    requestId: null,
+    people: [],
+    receipt: null,
+    detail: { kid, public_jwk: JSON.stringify(publicJwk), purpose },
+  };
+}
+
+/** RFC 7638 thumbprint (SHA-256, base64url) of an OKP key. */
+export function jwkThumbprint(jwk: Readonly<Record<string, unknown>>): string {
+  const members = JSON.stringify({ crv: jwk['crv'], kty: jwk['kty'], x: jwk['x'] });
+  return createHash('sha256').update(members).digest('base64url');
+}

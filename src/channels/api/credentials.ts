@@ -1,0 +1,103 @@
+import { createHash, createHmac, pbkdf2, timingSafeEqual } from 'node:crypto';
+import { promisify } from 'node:util';
+import type { Identity } from '../../approval/guard.ts';
+import type { Agent, ApiKey } from '../../config/config.ts';
+
+/** What came with a request, once judged. */
+export type Credential =
+  | { readonly kind: 'person'; readonly identities: readonly Identity[]; readonly keyName: string }
+  /** An agent's credential, or something that names one: refused everywhere. */
+  | { readonly kind: 'agent'; readonly agent: string }
+  | { readonly kind: 'none' };
+
+export type CredentialCheck = (authorization: string | undefined) => Promise<Credential>;
+
+type KnownAgent = Pick<Agent, 'name' | 'scramVerifier'>;
+
+/**
+ * Reads an `Authorization` header (attacker-controlled). Named API keys are compared by sha256 in constant time, each
+ * stands for a person. An agent's credential is recognised as Basic with an agent's name, or a bearer that is an
+ * agent's password: also when somebody made that same secret an API key.
+ */
+export function credentialCheck(apiKeys: readonly ApiKey[], agents: readonly KnownAgent[]): CredentialCheck {
+  const agentOf = passwordOwner(agents);
+  return async (authorization) => {
+    const [, scheme, value] = /^([A-Za-z]+) +([^ ]{1,4096})$/.exec(authorization ?? '') ?? [];
+    if (scheme === undefined || value === undefined) return { kind: 'none' };
+    if (scheme.toLowerCase() === 'basic') return basicCredential(value, agents);
+    if (scheme.toLowerCase() !== 'bearer') return { kind: 'none' };
+    const key = matchingKey(value, apiKeys);
+    const agent = await agentOf(value, key !== null);
+    if (agent !== null) return { kind: 'agent', agent };
+    if (key === null) return { kind: 'none' };
+    return { kind: 'person', identities: [{ kind: 'person', value: key.person }], keyName: key.name };
+  };
+}
+
+/** Basic is no way to sign in here; it is read only to tell an agent that it cannot. */
+function basicCredential(value: string, agents: readonly KnownAgent[]): Credential {
+  const [name = ''] = Buffer.from(value, 'base64').toString('utf8').split(':', 1);
+  return agents.some((agent) => agent.name === name) ? { kind: 'agent', agent: name } : { kind: 'none' };
+}
+
+function matchingKey(token: string, apiKeys: readonly ApiKey[]): ApiKey | null {
+  const presented = createHash('sha256').update(token).digest();
+  let found: ApiKey | null = null;
+  // Every key is compared, so that the time does not say which one it was.
+  for (const key of apiKeys) {
+    const known = Buffer.from(key.sha256, 'hex');
+    if (known.length === presented.length && timingSafeEqual(known, presented)) found = key;
+  }
+  return found;
+}
+
+const VERIFIER = /^SCRAM-SHA-256\$(\d{1,7}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)$/;
+const derive = promisify(pbkdf2);
+/** Tokens whose answer is remembered, by sha256. */
+const REMEMBERED = 1_000;
+
+/**
+ * Whose password is this? RFC 5802: StoredKey = H(HMAC(PBKDF2(password), "Client Key")). That costs milliseconds for
+ * each agent, so an unknown token is looked at only while no other one is; a valid API key always, once.
+ */
+function passwordOwner(
+  agents: readonly KnownAgent[],
+): (token: string, always: boolean) => Promise<string | null> {
+  const answers = new Map<string, string | null>();
+  let busy = false;
+  return async (token, always) => {
+    const digest = createHash('sha256').update(token).digest('hex');
+    const known = answers.get(digest);
+    if (known !== undefined) return known;
+    if (busy && !always) return null;
+    busy = true;
+    try {
+      const owner = await ownerOf(token, agents);
+      const [oldest] = answers.keys();
+      if (answers.size >= REMEMBERED && oldest !== undefined) answers.delete(oldest);
+      answers.set(digest, owner);
+      return owner;
+    } finally {
+      busy = false;
+    }
+  };
+}
+
+async function ownerOf(token: string, agents: readonly KnownAgent[]): Promise<string | null> {
+  for (const { name, scramVerifier } of agents) {
+    const [, iterations, salt, storedKey] = VERIFIER.exec(scramVerifier) ?? [];
+    if (iterations === undefined || salt === undefined || storedKey === undefined) continue;
+    const salted = await derive(
+      token.normalize('NFKC'),
+      Buffer.from(salt, 'base64'),
+      Number(iterations),
+      32,
+      'sha256',
+    );
+    const clientKey = createHmac('sha256', salted).update('Client Key').digest();
+    const stored = createHash('sha256').update(clientKey).digest();
+    const wanted = Buffer.from(storedKey, 'base64');
+    if (wanted.length === stored.length && timingSafeEqual(wanted, stored)) return name;
+  }
+  return null;
+}

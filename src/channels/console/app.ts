@@ -1,0 +1,214 @@
+import { readFileSync } from 'node:fs';
+import { type Context, Hono } from 'hono';
+import { deleteCookie, getCookie, setCookie } from 'hono/cookie';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import type { ApprovalDesk, ApproverCheck, Identity, RequestView } from '../../approval/guard.ts';
+import type { CredentialCheck } from '../api/credentials.ts';
+import { GUARD_STATUS } from '../api/problem.ts';
+import { type Hindrance, listPage, messagePage, requestPage, signedInPage, type Visitor } from './pages.ts';
+import { REFRESH_SCRIPT } from './refresh-script.ts';
+import { type ConsoleSessions, formToken, isFormToken } from './sessions.ts';
+
+export type ConsoleDependencies = {
+  readonly desk: ApprovalDesk & ApproverCheck;
+  readonly sessions: ConsoleSessions;
+  /** Recognises agents' credentials, which are refused here as everywhere. */
+  readonly check: CredentialCheck;
+  readonly publicUrl: string;
+};
+
+type Session = { readonly token: string; readonly person: string; readonly assurance: 1 | 2 | 3 };
+type Env = { Variables: { session: Session } };
+
+const COOKIE = 'countersign_session';
+const ENDED_SHOWN = 20;
+
+/** The pages on which people read and answer requests. Server-rendered; works without JavaScript. */
+export function createConsole(deps: ConsoleDependencies): Hono {
+  const app = new Hono();
+  const assets: readonly (readonly [string, string, string])[] = [
+    ['console.css', 'text/css', ownFile('./console.css')],
+    ['icon.svg', 'image/svg+xml', ownFile('./icon.svg')],
+    ['refresh.js', 'text/javascript', REFRESH_SCRIPT],
+  ];
+  for (const [name, type, text] of assets) {
+    const headers = { 'cache-control': 'public, max-age=300', 'content-type': `${type}; charset=utf-8` };
+    app.get(`/assets/${name}`, (c) => c.body(text, 200, headers));
+  }
+  app.get('/sign-in', (c) => signIn(c, deps));
+  app.route('/', signedInPages(deps));
+  return app;
+}
+
+function ownFile(path: string): string {
+  return readFileSync(new URL(path, import.meta.url), 'utf8');
+}
+
+/** `/sign-in?token=…`, the link that is printed or sent. It works once. */
+async function signIn(c: Context, { sessions, publicUrl }: ConsoleDependencies): Promise<Response> {
+  // A browser that only looks ahead must not use the link up.
+  const ahead = [c.req.header('sec-purpose'), c.req.header('purpose')].some((value) =>
+    value?.includes('prefetch'),
+  );
+  const token = c.req.query('token') ?? '';
+  const session = ahead || c.req.method !== 'GET' ? null : await sessions.exchange(token);
+  if (session === null) {
+    return c.html(
+      messagePage(
+        'This link no longer works',
+        'A sign-in link works once, and for a limited time. Ask for a new one.',
+      ),
+      403,
+    );
+  }
+  setCookie(c, COOKIE, session, {
+    httpOnly: true,
+    sameSite: 'Strict',
+    path: '/',
+    secure: publicUrl.startsWith('https:'),
+  });
+  return c.html(signedInPage());
+}
+
+function signedInPages(deps: ConsoleDependencies): Hono<Env> {
+  const app = new Hono<Env>();
+  const { desk, sessions } = deps;
+  const paths = ['/', '/requests', '/requests/:id', '/requests/:id/verdict', '/sign-out'];
+  for (const path of paths) {
+    app.use(path, async (c, next) => {
+      const refused = await refusedAgent(c, deps);
+      if (refused !== null) return refused;
+      const token = getCookie(c, COOKIE) ?? '';
+      const found = token === '' ? null : await sessions.find(token);
+      if (found === null) return signInFirst(c);
+      c.set('session', { token, person: found.person, assurance: found.assurance });
+      return next();
+    });
+  }
+  app.get('/requests', (c) => c.redirect('/', 303));
+  app.get('/', (c) => showList(c, deps));
+  app.get('/requests/:id', async (c) => showRequest(c, deps, await desk.get(c.req.param('id')), 200, null));
+  app.post('/requests/:id/verdict', (c) => takeVerdict(c, deps));
+  app.post('/sign-out', async (c) => {
+    const form = await c.req.parseBody();
+    if (!isOwnForm(c, deps.publicUrl, form['csrf'])) return crossSite(c);
+    await sessions.end(c.get('session').token);
+    deleteCookie(c, COOKIE, { path: '/' });
+    return c.html(messagePage('Signed out', 'To sign in again, use a new sign-in link.'));
+  });
+  return app;
+}
+
+async function showList(c: Context<Env>, { desk }: ConsoleDependencies): Promise<Response> {
+  const session = c.get('session');
+  const [live, ended] = await Promise.all([
+    desk.list({ state: 'live', limit: 100 }),
+    desk.list({ state: 'ended', limit: ENDED_SHOWN }),
+  ]);
+  const cards = live.map((view) => ({ view, hindrance: hindranceOf(desk, view, session) }));
+  return c.html(listPage(visitorOf(session), cards, ended, new Date()));
+}
+
+async function showRequest(
+  c: Context<Env>,
+  { desk }: ConsoleDependencies,
+  view: RequestView | null,
+  status: ContentfulStatusCode,
+  message: string | null,
+): Promise<Response> {
+  const session = c.get('session');
+  if (view === null)
+    return c.html(messagePage('No such request', 'It may belong to another installation.'), 404);
+  const hindrance = hindranceOf(desk, view, session);
+  return c.html(requestPage(visitorOf(session), view, hindrance, new Date(), message), status);
+}
+
+async function takeVerdict(c: Context<Env>, deps: ConsoleDependencies): Promise<Response> {
+  const session = c.get('session');
+  const id = c.req.param('id') ?? '';
+  const form = await c.req.parseBody();
+  if (!isOwnForm(c, deps.publicUrl, form['csrf'])) return crossSite(c);
+  const { verdict, reason } = form;
+  if (verdict !== 'approve' && verdict !== 'deny') {
+    return showRequest(c, deps, await deps.desk.get(id), 422, 'Choose approve or deny.');
+  }
+  const result = await deps.desk.guard.decide({
+    requestId: id,
+    channel: 'console',
+    person: identitiesOf(session),
+    verdict,
+    reason: typeof reason === 'string' ? reason : null,
+    attestation: { assurance: session.assurance, facts: {} },
+  });
+  if (result.ok) return c.redirect(`/requests/${result.id}`, 303);
+  return showRequest(c, deps, await deps.desk.get(id), GUARD_STATUS[result.code], result.message);
+}
+
+/** A form of ours, sent from a page of ours: the browser's own word (Origin, Sec-Fetch-Site), and the form's token. */
+function isOwnForm(c: Context<Env>, publicUrl: string, token: unknown): boolean {
+  const origin = c.req.header('origin');
+  const own = [
+    new URL(publicUrl).origin,
+    `http://${c.req.header('host')}`,
+    `https://${c.req.header('host')}`,
+  ];
+  const site = c.req.header('sec-fetch-site');
+  if (origin === undefined || !own.includes(origin)) return false;
+  if (site !== undefined && site !== 'same-origin') return false;
+  return typeof token === 'string' && isFormToken(c.get('session').token, token);
+}
+
+/** An agent's credential, even next to a valid session: refused, and an entry where it tried to answer. */
+async function refusedAgent(c: Context<Env>, { desk, check }: ConsoleDependencies): Promise<Response | null> {
+  const authorization = c.req.header('authorization');
+  if (authorization === undefined) return null;
+  const credential = await check(authorization);
+  if (credential.kind !== 'agent') return null;
+  const id = c.req.param('id');
+  if (c.req.method === 'POST' && id !== undefined) {
+    await desk.guard.decide({
+      requestId: id,
+      channel: 'console',
+      person: [{ kind: 'agent', value: credential.agent }],
+      verdict: 'approve',
+      reason: null,
+      attestation: { assurance: 1, facts: {} },
+    });
+  }
+  return c.html(
+    messagePage('Not for agents', "This is an agent's credential. Agents answer no requests."),
+    403,
+  );
+}
+
+function signInFirst(c: Context): Response | Promise<Response> {
+  return c.html(
+    messagePage(
+      'Sign in first',
+      'Open the one-time sign-in link that Countersign printed when it started, or answer with `countersign requests`.',
+    ),
+    401,
+  );
+}
+
+function crossSite(c: Context): Response | Promise<Response> {
+  return c.html(
+    messagePage(
+      'Not sent from this page',
+      'The form came from another site, or is too old. Nothing was changed.',
+    ),
+    403,
+  );
+}
+
+function hindranceOf(desk: ApproverCheck, view: RequestView, session: Session): Hindrance {
+  return desk.mayApprove(view, identitiesOf(session), session.assurance)?.message ?? null;
+}
+
+function identitiesOf({ person }: Session): readonly Identity[] {
+  return [{ kind: 'person', value: person }];
+}
+
+function visitorOf({ token, person }: Session): Visitor {
+  return { person, formToken: formToken(token) };
+}

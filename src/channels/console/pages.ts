@@ -1,0 +1,226 @@
+import { html } from 'hono/html';
+import { REASON_CHARACTERS, type RequestView } from '../../approval/guard.ts';
+import { visible } from '../visible.ts';
+
+/** `hono/html` escapes every value put into a template; what an agent chose goes through `visible` besides. */
+export type Markup = ReturnType<typeof html>;
+
+export type Visitor = { readonly person: string; readonly formToken: string };
+/** Why this visitor cannot approve, in words; null where nothing speaks against it. */
+export type Hindrance = string | null;
+
+/** Longer than this, a statement is not shown whole in the list, and so has no buttons there. */
+const LIST_CHARACTERS = 1_500;
+const LIST_LINES = 24;
+
+export function layout(title: string, visitor: Visitor | null, body: Markup): Markup {
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${visible(title)} · Countersign</title>
+<link rel="icon" type="image/svg+xml" href="/assets/icon.svg">
+<link rel="stylesheet" href="/assets/console.css">
+${visitor === null ? '' : html`<script src="/assets/refresh.js" defer></script>`}
+</head>
+<body>
+<a class="skip" href="#content">Skip to content</a>
+<header class="top">
+<a class="name" href="/">Countersign</a>
+${
+  visitor === null
+    ? ''
+    : html`<span class="who">Signed in as <strong>${visitor.person}</strong></span>
+<form method="post" action="/sign-out"><input type="hidden" name="csrf" value="${visitor.formToken}">
+<button class="quiet">Sign out</button></form>`
+}
+</header>
+<main id="content">
+${body}
+</main>
+</body>
+</html>`;
+}
+
+export function messagePage(title: string, text: string): Markup {
+  return layout(title, null, html`<h1>${title}</h1><p>${text}</p>`);
+}
+
+/** Goes on by itself: a redirect would not carry the new SameSite=Strict cookie when the link was on another site. */
+export function signedInPage(): Markup {
+  return layout(
+    'Signed in',
+    null,
+    html`<meta http-equiv="refresh" content="0;url=/"><h1>Signed in</h1><p><a href="/">See what waits for approval</a></p>`,
+  );
+}
+
+export function listPage(
+  visitor: Visitor,
+  live: readonly { readonly view: RequestView; readonly hindrance: Hindrance }[],
+  ended: readonly RequestView[],
+  now: Date,
+): Markup {
+  const open = live.filter(({ view }) => view.state === 'open').length;
+  return layout(
+    open === 0 ? 'Nothing waits' : `${open} waiting`,
+    visitor,
+    html`<h1>${open === 0 ? 'Nothing waits for an answer' : `${open} ${open === 1 ? 'statement waits' : 'statements wait'} for an answer`}</h1>
+${live.length === 0 ? html`<p class="card empty">When an agent sends a statement that needs a person, it appears here.</p>` : ''}
+${live.map(({ view, hindrance }) => card(visitor, view, hindrance, now))}
+${ended.length === 0 ? '' : endedTable(ended)}`,
+  );
+}
+
+function card(visitor: Visitor, view: RequestView, hindrance: Hindrance, now: Date): Markup {
+  const whole =
+    view.cut !== true && view.sql.length <= LIST_CHARACTERS && view.sql.split('\n').length <= LIST_LINES;
+  const readable = whole && (view.parameters ?? []).length === 0;
+  return html`<article class="card" aria-labelledby="${view.id}">
+<h2 id="${view.id}"><a href="/requests/${view.id}">${visible(view.command)}</a> <span class="badge ${view.state}">${view.state}</span></h2>
+<p class="meta"><strong>${visible(view.session.agent)}</strong>${behalf(view)} on <strong>${visible(view.session.database)}</strong> as ${visible(view.session.role)} · ${until(view, now)}${view.waiting ? ' · the client is waiting' : ''}</p>
+<ul class="why">${view.reasons.map((reason) => html`<li>${visible(reason)}</li>`)}</ul>
+<pre>${visible(whole ? view.sql : view.sql.slice(0, LIST_CHARACTERS / 2))}</pre>
+${
+  readable
+    ? answerForm(visitor, view, hindrance)
+    : html`<p><a href="/requests/${view.id}">${whole ? 'See the parameters, and answer' : `Read all ${view.sqlLength} bytes, and answer`}</a></p>`
+}
+</article>`;
+}
+
+export function requestPage(
+  visitor: Visitor,
+  view: RequestView,
+  hindrance: Hindrance,
+  now: Date,
+  message: string | null,
+): Markup {
+  return layout(
+    `${view.command} by ${view.session.agent}`,
+    visitor,
+    html`<h1>${visible(view.command)} by ${visible(view.session.agent)} <span class="badge ${view.state}">${view.state}</span></h1>
+${message === null ? '' : html`<p class="notice" role="alert">${message}</p>`}
+${view.inTransaction ? html`<p class="notice">The client is inside a transaction: it keeps its locks while it waits.</p>` : ''}
+<section class="card" aria-label="Statement">
+<h2>Statement</h2>
+<pre>${visible(view.sql)}</pre>
+<p class="claim">${view.sqlLength} bytes, all of them shown. Invisible characters are written ‹U+…›; secret literals are written ‹secret, N bytes›, and the approval is bound to the real ones. Comments are the agent's own words.</p>
+${view.parameters === null || view.parameters.length === 0 ? '' : parameterTable(view)}
+${answerForm(visitor, view, hindrance)}
+</section>
+<section class="card" aria-label="Context">
+<h2>Why it is held</h2>
+<ul class="why">${view.reasons.map((reason) => html`<li>${visible(reason)}</li>`)}</ul>
+${factList(view, now)}
+</section>
+${view.verdicts.length === 0 ? '' : verdictTable(view)}
+${view.receipt === null ? '' : html`<details class="card"><summary>Receipt (JWS)</summary><pre>${view.receipt}</pre></details>`}`,
+  );
+}
+
+function answerForm(visitor: Visitor, view: RequestView, hindrance: Hindrance): Markup | string {
+  if (view.state !== 'open') return '';
+  if (hindrance !== null) return html`<p class="notice">${hindrance}</p>`;
+  const given = view.verdicts.some(
+    ({ person, verdict }) => person === visitor.person && verdict === 'approve',
+  );
+  // A text area, not an input: there, the Enter key would press the first button.
+  return html`${given ? html`<p class="notice">You have approved this. It needs ${view.demand.quorum} people; you can still deny it.</p>` : ''}
+<form class="answer" method="post" action="/requests/${view.id}/verdict">
+<input type="hidden" name="csrf" value="${visitor.formToken}">
+<div><label for="reason-${view.id}">Reason (goes into the audit log; the agent sees it on denial)</label>
+<textarea id="reason-${view.id}" name="reason" rows="1" maxlength="${REASON_CHARACTERS}"></textarea></div>
+<button class="deny" name="verdict" value="deny">Deny</button>
+${given ? '' : html`<button class="approve" name="verdict" value="approve">Approve</button>`}
+</form>`;
+}
+
+function parameterTable(view: RequestView): Markup {
+  return html`<h3>Parameters</h3><div class="scroll"><table>
+<thead><tr><th scope="col">#</th><th scope="col">Value</th><th scope="col">Type OID</th><th scope="col">Format</th><th scope="col">Bytes</th></tr></thead>
+<tbody>${view.parameters?.map(
+    ({ shown, typeOid, format, length }, index) =>
+      html`<tr><td>$${index + 1}</td><td>${shown === null ? html`<em>NULL</em>` : html`<code>${visible(shown)}</code>`}</td><td>${typeOid}</td><td>${format === 1 ? 'binary' : 'text'}</td><td>${length}</td></tr>`,
+  )}</tbody></table></div>`;
+}
+
+function factList(view: RequestView, now: Date): Markup {
+  const { session, demand, outcome } = view;
+  const claimed = html` <span class="claim">(claimed by the client)</span>`;
+  const facts: readonly (readonly [string, Markup | string])[] = [
+    ['Request', html`<code>${view.id}</code>`],
+    ['Agent', visible(session.agent)],
+    ['Owner', visible(session.owner ?? '–')],
+    ['Acts for', visible(session.onBehalfOf ?? '–')],
+    [
+      'Run',
+      html`${visible(session.run ?? '–')}${session.run === null || session.runVerified ? '' : claimed}`,
+    ],
+    [
+      'Application',
+      html`${visible(session.applicationName ?? '–')}${session.applicationName === null ? '' : claimed}`,
+    ],
+    ['From', `${session.clientAddress ?? '–'}${session.tls ? ', TLS' : ', no TLS'}`],
+    ['Database, role', `${visible(session.database)}, ${visible(session.role)}`],
+    ['search_path', html`<code>${visible(view.searchPath)}</code>`],
+    ['Relations', view.relations.map(({ name, mode }) => `${visible(name)} (${mode})`).join(', ') || '–'],
+    ['Class, rule', `${view.class}, ${view.rule}`],
+    [
+      'Needs',
+      `${demand.quorum} ${demand.quorum === 1 ? 'person' : 'people'} of ${demand.approvers.join(', ') || 'everyone who may approve'}`,
+    ],
+    ['Asked', time(view.createdAt)],
+    ['Until', html`${time(view.expiresAt)} (${until(view, now)})`],
+    ['Ended', view.endedAt === null ? '–' : html`${time(view.endedAt)} ${visible(view.endReason ?? '')}`],
+    ['Outcome', outcome === null ? '–' : outcomeText(view)],
+    ['Policy', html`<code>${view.policyDigest}</code>`],
+    ['SHA-256 of the statement', html`<code>${view.sqlSha256}</code>`],
+    ['Digest that an approval binds', html`<code>${view.digest}</code>`],
+  ];
+  return html`<dl class="facts">${facts.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>`;
+}
+
+function verdictTable(view: RequestView): Markup {
+  return html`<section class="card" aria-label="Verdicts"><h2>Verdicts</h2><div class="scroll"><table>
+<thead><tr><th scope="col">Who</th><th scope="col">Verdict</th><th scope="col">Reason</th><th scope="col">Through</th><th scope="col">When</th></tr></thead>
+<tbody>${view.verdicts.map(
+    ({ person, verdict, reason, channel, at }) =>
+      html`<tr><td>${person}</td><td>${verdict}</td><td>${visible(reason ?? '')}</td><td>${channel}</td><td>${time(at)}</td></tr>`,
+  )}</tbody></table></div></section>`;
+}
+
+function endedTable(ended: readonly RequestView[]): Markup {
+  return html`<section class="card" aria-label="Recently ended"><h2>Recently ended</h2><div class="scroll"><table>
+<thead><tr><th scope="col">State</th><th scope="col">Agent</th><th scope="col">Statement</th><th scope="col">Answered by</th><th scope="col">Outcome</th><th scope="col">When</th></tr></thead>
+<tbody>${ended.map(
+    (
+      view,
+    ) => html`<tr><td><span class="badge ${view.state}">${view.state}</span></td><td>${visible(view.session.agent)}</td>
+<td class="statement"><a href="/requests/${view.id}">${visible(view.sql.slice(0, 120))}</a></td>
+<td>${view.verdicts.map(({ person }) => person).join(', ') || '–'}</td><td>${view.outcome === null ? '–' : outcomeText(view)}</td><td>${view.endedAt === null ? '–' : time(view.endedAt)}</td></tr>`,
+  )}</tbody></table></div></section>`;
+}
+
+function outcomeText({ outcome }: RequestView): string {
+  if (outcome === null) return '–';
+  const { tag, rows, sqlstate } = outcome;
+  if (sqlstate !== null) return `SQLSTATE ${visible(sqlstate)}`;
+  return `${visible(tag ?? 'done')}${rows > 0n ? `, ${rows} rows` : ''}`;
+}
+
+function behalf({ session }: RequestView): string {
+  return session.onBehalfOf === null ? '' : ` for ${visible(session.onBehalfOf)}`;
+}
+
+function until({ expiresAt, endedAt }: RequestView, now: Date): string {
+  if (endedAt !== null) return 'ended';
+  const minutes = Math.ceil((expiresAt.getTime() - now.getTime()) / 60_000);
+  return minutes <= 0 ? 'time is over' : `${minutes} min left`;
+}
+
+function time(at: Date): Markup {
+  const iso = at.toISOString();
+  return html`<time datetime="${iso}">${iso.slice(0, 19).replace('T', ' ')} UTC</time>`;
+}

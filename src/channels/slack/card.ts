@@ -1,0 +1,314 @@
+import type { types } from '@slack/bolt';
+import type { RequestView } from '../../approval/guard.ts';
+import { bytesOf, escapeMrkdwn, head, oneLine, plural, tail, visible } from './text.ts';
+import { ACTION, type Subject, subjectValue } from './values.ts';
+
+/** A whole message for chat.postMessage or chat.update. `text` is the notification, and mrkdwn; blocks are not. */
+export type Card = { readonly text: string; readonly blocks: types.KnownBlock[] };
+
+/** Who is called to a card: Slack user ids and user-group ids, from configuration. */
+export type Mentions = { readonly users: readonly string[]; readonly groups: readonly string[] };
+
+/**
+ * Slack refuses messages of more than about 13,200 characters (`msg_blocks_too_long`, measured); with room for the
+ * rest of the card. A statement above one of these is not shown whole, and has no approve button. Lines are limited
+ * because Slack folds tall messages: what is under the fold has not been seen.
+ */
+export const WHOLE_SQL_CHARACTERS = 4_000;
+/** Lines as they appear, wrapped at `WRAP_COLUMNS`. */
+export const WHOLE_SQL_LINES = 60;
+export const CARD_CHARACTERS = 12_000;
+const WRAP_COLUMNS = 80;
+/** White space that pushes what follows out of sight. */
+const HIDING = /[ \t]{100}|(?:[ \t]*\n){8}/;
+/** What a hidden literal is shown as; an agent can write it too, which only adds the note. */
+const HIDDEN_SECRET = /‹secret, \d+ bytes?›/;
+const EXCERPT_CHARACTERS = 1_200;
+const EXCERPT_LINES = 20;
+const REASONS_SHOWN = 8;
+const RELATIONS_SHOWN = 20;
+
+/**
+ * True when a person can answer this request from its Slack card: all of it is on the card, and a click is good
+ * enough for its rule. The click handler asks this again; a button that is not there can still be sent.
+ */
+export function approvableHere(request: RequestView): boolean {
+  return answerable(request, fitsWhole(request));
+}
+
+/** The card of a request in its present state. Only what is still open has buttons that decide. */
+export function renderCard(request: RequestView, mentions: Mentions): Card {
+  return compose(request, mentions, fitsWhole(request));
+}
+
+/** True when statement and parameters can be shown whole within Slack's limits. */
+export function fitsWhole(request: RequestView): boolean {
+  if (!small(visible(request.sql)) || !small(parameterText(request))) return false;
+  const size = JSON.stringify(compose(request, NOBODY, true).blocks).length;
+  return size <= CARD_CHARACTERS;
+}
+
+/** Statement and parameters as a file for what a card cannot hold. */
+export function wholeText(request: RequestView): string {
+  const parameters = parameterText(request);
+  return parameters === ''
+    ? visible(request.sql)
+    : `${visible(request.sql)}\n\n-- parameters\n${parameters.replace(/^/gm, '-- ')}\n`;
+}
+
+const NOBODY: Mentions = { users: [], groups: [] };
+
+function compose(request: RequestView, mentions: Mentions, whole: boolean): Card {
+  const blocks: types.KnownBlock[] = [
+    { type: 'header', text: plain(headline(request), 150) },
+    { type: 'rich_text', elements: [section(facts(request, mentions))] },
+    { type: 'rich_text', elements: statement(request, whole) },
+  ];
+  const news = progress(request);
+  if (news.length > 0) blocks.push({ type: 'rich_text', elements: [section(news)] });
+  if (request.state === 'open' && !answerable(request, whole)) {
+    blocks.push({ type: 'rich_text', elements: [section([bold(whyNoButton(request, whole))])] });
+  }
+  blocks.push(buttons(request, whole));
+  return { text: escapeMrkdwn(notification(request)), blocks };
+}
+
+function answerable(request: RequestView, whole: boolean): boolean {
+  return request.demand.assurance === 1 && whole;
+}
+
+function headline(request: RequestView): string {
+  const what = `${oneLine(request.session.agent, 60)}: ${oneLine(request.class, 30)}`;
+  const states: Record<RequestView['state'], string> = {
+    open: 'Approval needed',
+    approved: 'Approved, waiting for release',
+    consumed: 'Approved, running',
+    executed: 'Approved and executed',
+    failed: 'Approved, failed',
+    unknown: 'Approved, outcome unknown',
+    denied: 'Denied',
+    expired: 'Expired',
+    withdrawn: 'Withdrawn',
+  };
+  return `${states[request.state]}: ${what}`;
+}
+
+function notification(request: RequestView): string {
+  return `${headline(request)} on ${oneLine(request.session.database, 60)} (${request.id})`;
+}
+
+function facts(request: RequestView, mentions: Mentions): types.RichTextElement[] {
+  const relations = request.relations.map(({ name, mode }) => `${oneLine(name, 140)} (${mode})`);
+  const out: types.RichTextElement[] = [
+    ...fact('Agent', `${oneLine(request.session.agent, 100)}${ofOwner(request.session.owner)}`),
+    ...fact('On behalf of', onBehalfOf(request.session.onBehalfOf)),
+    ...fact(
+      'Run',
+      request.session.run === null
+        ? null
+        : `${oneLine(request.session.run, 120)}${claim(request.session.runVerified)}`,
+    ),
+    ...fact('Program', applicationName(request.session.applicationName)),
+    ...fact('Database', `${oneLine(request.session.database, 63)} as ${oneLine(request.session.role, 63)}`),
+    ...fact('Class', `${oneLine(request.class, 30)}, rule ${oneLine(request.rule, 100)}`),
+    ...fact(
+      'Why held',
+      listed(
+        request.reasons.map((reason) => oneLine(reason, 300)),
+        REASONS_SHOWN,
+        '; ',
+      ),
+    ),
+    ...fact('Data', relations.length === 0 ? null : listed(relations, RELATIONS_SHOWN, ', ')),
+    ...fact('Search path', oneLine(request.searchPath, 200)),
+    ...fact('Transaction', request.inTransaction ? 'open: it keeps its locks while it waits' : null),
+    ...fact('Waiting', waiting(request)),
+    ...fact('People needed', request.demand.quorum > 1 ? String(request.demand.quorum) : null),
+    ...fact('Request', request.id),
+    ...fact('Digest', oneLine(request.digest, 128)),
+    bold('Open until: '),
+    time(request.expiresAt),
+  ];
+  const called = [
+    ...mentions.users.map((id): types.RichTextElement => ({ type: 'user', user_id: id })),
+    ...mentions.groups.map((id): types.RichTextElement => ({ type: 'usergroup', usergroup_id: id })),
+  ];
+  if (called.length > 0 && request.state === 'open') {
+    out.push(text('\n'), bold('For: '), ...called.flatMap((mention) => [mention, text(' ')]));
+  }
+  return out;
+}
+
+function waiting(request: RequestView): string | null {
+  if (request.state !== 'open') return null;
+  return request.waiting
+    ? 'the agent, on its connection'
+    : 'nobody just now; it runs when the agent sends it again';
+}
+
+function ofOwner(owner: string | null): string {
+  return owner === null ? '' : ` (owner ${oneLine(owner, 100)}, who cannot approve)`;
+}
+
+function onBehalfOf(person: string | null): string | null {
+  return person === null ? null : `${oneLine(person, 100)}, who cannot approve`;
+}
+
+function claim(verified: boolean): string {
+  return verified ? '' : ' (claimed by the agent)';
+}
+
+function applicationName(name: string | null): string | null {
+  return name === null || name === '' ? null : `${oneLine(name, 100)} (claimed by the agent)`;
+}
+
+function statement(
+  request: RequestView,
+  whole: boolean,
+): (types.RichTextSection | types.RichTextPreformatted)[] {
+  const sql = visible(request.sql);
+  const parameters = parameterText(request);
+  const size = `${plural(request.sqlLength, 'byte')}, ${plural(lines(sql), 'line')}`;
+  const out: (types.RichTextSection | types.RichTextPreformatted)[] = [];
+  if (whole) {
+    out.push(section([bold('Statement'), text(` (${size}; comments are the agent's own words)`)]));
+    out.push(preformatted(sql));
+    if (parameters !== '') out.push(section([bold('Parameters')]), preformatted(parameters));
+    if (HIDDEN_SECRET.test(sql + parameters)) {
+      out.push(section([text('Secrets are hidden here; the digest binds the real text.')]));
+    }
+    return out;
+  }
+  out.push(section([bold('Statement, NOT SHOWN WHOLE'), text(` (${size}). Its beginning:`)]));
+  out.push(preformatted(excerptHead(sql)));
+  out.push(section([text('Its end:')]), preformatted(excerptTail(sql)));
+  if (parameters !== '') {
+    out.push(
+      section([bold('Parameters'), text(` (${plural(bytesOf(parameters), 'byte')}). The beginning:`)]),
+    );
+    out.push(preformatted(excerptHead(parameters)));
+  }
+  return out;
+}
+
+function progress(request: RequestView): types.RichTextElement[] {
+  const out = request.verdicts.flatMap(({ person, verdict, reason }) => [
+    bold(verdict === 'approve' ? 'Approved by ' : 'Denied by '),
+    text(`${oneLine(person, 100)}${reason === null ? '' : `: ${oneLine(reason, 500)}`}\n`),
+  ]);
+  const approvals = request.verdicts.filter(({ verdict }) => verdict === 'approve').length;
+  if (request.state === 'open' && approvals > 0) {
+    out.push(text(`${approvals} of ${request.demand.quorum} approvals\n`));
+  }
+  const { outcome } = request;
+  if (outcome !== null) {
+    const error = outcome.sqlstate === null ? '' : `, SQLSTATE ${oneLine(outcome.sqlstate, 5)}`;
+    const tag = outcome.tag === null ? 'no command tag' : oneLine(outcome.tag, 60);
+    out.push(
+      bold('Outcome: '),
+      text(`${tag}, ${plural(outcome.rows, 'row')}, ${plural(outcome.bytes, 'byte')}${error}`),
+    );
+  }
+  const why = request.endReason === null ? '' : ` ${oneLine(request.endReason, 500)}`;
+  if (request.state === 'expired') out.push(text(`Its time is over; nothing ran.${why}`));
+  if (request.state === 'withdrawn') out.push(text(`Taken back; nothing ran.${why}`));
+  if (request.state === 'unknown') {
+    out.push(text('The connection broke after release: it may or may not have run. It is not repeated.'));
+  }
+  return out;
+}
+
+function whyNoButton(request: RequestView, whole: boolean): string {
+  return whole
+    ? `The rule asks for ${request.demand.assurance === 3 ? 'a passkey' : 'a fresh log-in'}: approve on the page behind Details.`
+    : 'Slack cannot show all of it: read the whole, and approve, on the page behind Details.';
+}
+
+function buttons(request: RequestView, whole: boolean): types.ActionsBlock {
+  const subject: Subject = { requestId: request.id, digest: request.digest };
+  const elements: types.ActionsBlockElement[] = [];
+  if (request.state === 'open') {
+    if (answerable(request, whole)) {
+      elements.push({ ...button(ACTION.approve, 'Approve', subject), style: 'primary' });
+    }
+    elements.push({ ...button(ACTION.deny, 'Deny', subject), style: 'danger' });
+  }
+  elements.push({
+    type: 'button',
+    action_id: ACTION.details,
+    text: plain('Details', 75),
+    url: request.url,
+  });
+  return { type: 'actions', elements };
+}
+
+function button(action: string, label: string, subject: Subject): types.Button {
+  return { type: 'button', action_id: action, text: plain(label, 75), value: subjectValue(subject) };
+}
+
+/** A line each; a line break within a value is made visible, or it could pass for the next parameter. */
+function parameterText(request: RequestView): string {
+  const all = (request.parameters ?? []).map(({ shown }, index) =>
+    shown === null ? `$${index + 1} = NULL` : `$${index + 1} = ${oneLine(shown, Number.POSITIVE_INFINITY)}`,
+  );
+  return all.join('\n');
+}
+
+function small(sql: string): boolean {
+  if (sql.length > WHOLE_SQL_CHARACTERS || HIDING.test(sql)) return false;
+  const height = sql
+    .split('\n')
+    .reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / WRAP_COLUMNS)), 0);
+  return height <= WHOLE_SQL_LINES;
+}
+
+function lines(sql: string): number {
+  return sql.split('\n').length;
+}
+
+function excerptHead(sql: string): string {
+  return head(sql.split('\n').slice(0, EXCERPT_LINES).join('\n'), EXCERPT_CHARACTERS);
+}
+
+function excerptTail(sql: string): string {
+  return tail(sql.split('\n').slice(-EXCERPT_LINES).join('\n'), EXCERPT_CHARACTERS);
+}
+
+function listed(items: readonly string[], limit: number, separator: string): string {
+  const more = items.length - limit;
+  return `${items.slice(0, limit).join(separator)}${more > 0 ? ` and ${more} more (see Details)` : ''}`;
+}
+
+function fact(name: string, value: string | null): types.RichTextElement[] {
+  return value === null ? [] : [bold(`${name}: `), text(`${value}\n`)];
+}
+
+function time(at: Date): types.RichTextElement {
+  return {
+    type: 'date',
+    timestamp: Math.floor(at.getTime() / 1000),
+    format: '{date_short_pretty}, {time_secs}',
+    fallback: at.toISOString(),
+  };
+}
+
+function text(value: string): types.RichTextElement {
+  return { type: 'text', text: value };
+}
+
+function bold(value: string): types.RichTextElement {
+  return { type: 'text', text: value, style: { bold: true } };
+}
+
+function section(elements: types.RichTextElement[]): types.RichTextSection {
+  return { type: 'rich_text_section', elements };
+}
+
+function preformatted(value: string): types.RichTextPreformatted {
+  // Slack refuses an empty text element.
+  return { type: 'rich_text_preformatted', elements: [{ type: 'text', text: value === '' ? ' ' : value }] };
+}
+
+function plain(value: string, limit: number): types.PlainTextElement {
+  return { type: 'plain_text', text: oneLine(value, limit), emoji: false };
+}

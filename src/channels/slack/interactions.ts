@@ -1,0 +1,199 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ApprovalDesk, GuardResult, RequestView } from '../../approval/guard.ts';
+import { failureOf, type SlackClient } from './api.ts';
+import { approvableHere } from './card.ts';
+import { type Click, clickKey, foreignWorkspace, type Submission, staleClick } from './clicks.ts';
+import { denyForm } from './form.ts';
+import { errorText } from './log.ts';
+import type { Members } from './members.ts';
+import { Once } from './once.ts';
+import type { Log } from './port.ts';
+import type { Subject } from './values.ts';
+
+export type InteractionSetup = {
+  readonly client: SlackClient;
+  readonly desk: ApprovalDesk;
+  readonly members: Members;
+  readonly teamId: string;
+  readonly now: () => number;
+  /** Brings the card up to date at once, before the store's own notification. */
+  readonly changed: (request: RequestView) => void;
+  /** A message that shows this request was clicked: if it is not the card, it is brought up to date too. */
+  readonly seenAt: (request: RequestView, channel: string, ts: string) => Promise<void>;
+  readonly log: Log;
+  readonly redact: (text: string) => string;
+};
+
+/** Longest wait for telling somebody, when Slack limits us, milliseconds. */
+const PATIENCE_MS = 10_000;
+
+/** What a person is told, and whether it may be tried again. */
+type Answered =
+  | { readonly kind: 'recorded' }
+  | { readonly kind: 'refused'; readonly code: string; readonly message: string }
+  | { readonly kind: 'failed'; readonly message: string };
+
+type Speaker = {
+  readonly userId: string;
+  readonly teamId: string | null;
+  readonly userTeamId: string | null;
+};
+
+/** What people do on cards and forms, made into verdicts for the guard. It has no rules of its own about people. */
+export class Interactions {
+  readonly #setup: InteractionSetup;
+  readonly #once = new Once<Answered>((answered) => answered.kind !== 'failed');
+  /** A refused form may be sent again with another reason, so only what was recorded is remembered. */
+  readonly #onceForms = new Once<Answered>((answered) => answered.kind === 'recorded');
+
+  constructor(setup: InteractionSetup) {
+    this.#setup = setup;
+  }
+
+  /** A click on Approve. Tells the person in an ephemeral message when it does not count. */
+  async approve(click: Click): Promise<void> {
+    const { first, result } = this.#once.run(clickKey(click), () => this.#approveOnce(click));
+    if (!first) return;
+    const answered = await result;
+    const telling =
+      answered.kind === 'recorded' ? null : this.tell(click.channel, click.userId, answered.message);
+    await Promise.all([telling, this.#refresh(click.subject.requestId, click)]);
+  }
+
+  /** A click on Deny: opens the form, or says why not. */
+  async askReason(click: Click): Promise<void> {
+    const problem = this.#unacceptable(click);
+    const { first, result } = this.#once.run(clickKey(click), async (): Promise<Answered> => {
+      if (problem !== null) return problem;
+      await this.#setup.client.views.open({ trigger_id: click.triggerId, view: denyForm(click) });
+      return { kind: 'recorded' };
+    });
+    if (!first) return;
+    const answered = await result.catch((error: unknown) => this.#failed(error, 'the form was not opened'));
+    if (answered.kind !== 'recorded') await this.tell(click.channel, click.userId, answered.message);
+  }
+
+  /** A form that was sent; null: the denial is recorded, else what the person is told in the form. */
+  async deny(form: Submission): Promise<string | null> {
+    const { result } = this.#onceForms.run(`${form.teamId} ${form.viewId} ${form.userId}`, async () => {
+      const foreign = foreignWorkspace(form, this.#setup.teamId);
+      if (foreign !== null) return this.#refuse(form, 'other_workspace', foreign);
+      return this.#answer(form, form.origin, 'deny', form.reason, { view: form.viewId });
+    });
+    const answered = await result;
+    if (answered.kind !== 'recorded') return answered.message;
+    void this.#refresh(form.origin.requestId, null);
+    return null;
+  }
+
+  /** Shown to one person only. Best effort: a person who is not in the channel cannot be told. */
+  async tell(channel: string, user: string, message: string): Promise<void> {
+    const { client, log } = this.#setup;
+    // Text is mrkdwn; blocks with plain text are not.
+    const blocks = [
+      { type: 'section' as const, text: { type: 'plain_text' as const, text: message.slice(0, 3000) } },
+    ];
+    const text = 'Countersign: not accepted';
+    const send = () => client.chat.postEphemeral({ channel, user, text, blocks });
+    try {
+      await send().catch(async (error: unknown) => {
+        const failure = failureOf(error);
+        if (failure.kind !== 'limited' || failure.afterMs > PATIENCE_MS) throw error;
+        await sleep(failure.afterMs, undefined, { ref: false });
+        return send();
+      });
+    } catch (error) {
+      log.warn({ channel: 'slack', user, error: failureWords(error) }, 'the person could not be told');
+    }
+  }
+
+  async #approveOnce(click: Click): Promise<Answered> {
+    const problem = this.#unacceptable(click);
+    if (problem !== null) return problem;
+    return this.#answer(click, click.subject, 'approve', null, {
+      action_ts: click.actionTs,
+      message_ts: click.messageTs,
+    });
+  }
+
+  #unacceptable(click: Click): Answered | null {
+    const foreign = foreignWorkspace(click, this.#setup.teamId);
+    if (foreign !== null) return this.#refuse(click, 'other_workspace', foreign);
+    const stale = staleClick(click.actionTs, this.#setup.now());
+    return stale === null ? null : this.#refuse(click, 'stale_click', stale);
+  }
+
+  async #answer(
+    speaker: Speaker,
+    subject: Subject,
+    verdict: 'approve' | 'deny',
+    reason: string | null,
+    facts: Readonly<Record<string, string>>,
+  ): Promise<Answered> {
+    const { desk, members, teamId } = this.#setup;
+    try {
+      const objection = await members.objection(speaker.userId);
+      if (objection !== null) return this.#refuse(speaker, 'not_a_member', objection);
+      const shown = this.#notAsShown(await desk.get(subject.requestId), subject, verdict);
+      if (shown !== null) return this.#refuse(speaker, 'not_as_shown', shown);
+      const result = await desk.guard.decide({
+        requestId: subject.requestId,
+        channel: 'slack',
+        person: [{ kind: 'slack', value: `${teamId}/${speaker.userId}` }],
+        verdict,
+        reason,
+        attestation: { assurance: 1, facts: { team: teamId, user: speaker.userId, ...facts } },
+      });
+      return this.#said(speaker, result);
+    } catch (error) {
+      return this.#failed(error, `the ${verdict === 'approve' ? 'approval' : 'denial'} was not recorded`);
+    }
+  }
+
+  /** A button is good for the question that its card showed, and for approval only where it showed all of it. */
+  #notAsShown(request: RequestView | null, subject: Subject, verdict: 'approve' | 'deny'): string | null {
+    if (request === null) return `There is no request ${subject.requestId}.`;
+    if (request.digest !== subject.digest)
+      return 'This card shows another question than the request holds now.';
+    if (verdict === 'approve' && request.state === 'open' && !approvableHere(request)) {
+      return `This request cannot be approved in Slack. Use its page: ${request.url}`;
+    }
+    return null;
+  }
+
+  #said(speaker: Speaker, result: GuardResult): Answered {
+    if (result.ok) return { kind: 'recorded' };
+    return this.#refuse(speaker, result.code, result.message);
+  }
+
+  #refuse(speaker: Speaker, code: string, message: string): Answered {
+    const { log } = this.#setup;
+    log.info({ channel: 'slack', team: speaker.teamId, user: speaker.userId, code }, 'answer refused');
+    return { kind: 'refused', code, message };
+  }
+
+  #failed(error: unknown, what: string): Answered {
+    const why = this.#setup.redact(failureWords(error));
+    this.#setup.log.error({ channel: 'slack', error: why }, what);
+    return {
+      kind: 'failed',
+      message: `Nothing has changed: ${what}. Try again, or use the page behind Details.`,
+    };
+  }
+
+  async #refresh(id: string, clicked: Click | null): Promise<void> {
+    try {
+      const request = await this.#setup.desk.get(id);
+      if (request === null) return;
+      this.#setup.changed(request);
+      if (clicked !== null) await this.#setup.seenAt(request, clicked.channel, clicked.messageTs);
+    } catch {
+      // The verdict stands; the store's own notification brings the card up to date.
+    }
+  }
+}
+
+function failureWords(error: unknown): string {
+  const failure = failureOf(error);
+  return failure.kind === 'limited' ? 'rate limited' : failure.why || errorText(error);
+}

@@ -1,0 +1,24 @@
+import type { RequestView } from '../../approval/guard.ts';
+import type { Group, Person } from '../../config/config.ts';
+import type { Mentions } from './card.ts';
+
+/** More would be a crowd, and Slack limits a message. */
+const MENTIONED = 10;
+
+/** Whom the rule names, as this workspace knows them; never the owner of the agent, who cannot answer. */
+export function mentionsFor(
+  request: RequestView,
+  people: readonly Person[],
+  groups: readonly Group[],
+  teamId: string,
+): Mentions {
+  const named = new Set(request.demand.approvers);
+  const users = people
+    .filter(({ id }) => named.has(id) && id !== request.session.owner && id !== request.session.onBehalfOf)
+    .flatMap(({ slack }) => slack.map((pair) => pair.split('/')))
+    .flatMap(([team, user]) => (team === teamId && user !== undefined && user !== '' ? [user] : []));
+  const called = groups.flatMap(({ name, slackUserGroup }) =>
+    named.has(name) && slackUserGroup !== null ? [slackUserGroup] : [],
+  );
+  return { users: users.slice(0, MENTIONED), groups: called.slice(0, MENTIONED) };
+}

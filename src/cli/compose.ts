@@ -1,0 +1,258 @@
+/** The composition root: every part is made and wired here, and nowhere else. */
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import pg from 'pg';
+import { loadAnalyser } from '../analyser/analyser.ts';
+import { migrateApprovals } from '../approval/migrate.ts';
+import { type ApprovalHandle, openApprovals } from '../approval/store.ts';
+import type { Entry } from '../audit/entry.ts';
+import { type OpenAuditLog, openAuditLog } from '../audit/log.ts';
+import { DEFAULT_AUDIT_ROLES, migrateAudit } from '../audit/migrate.ts';
+import { createTransactionalAppender } from '../audit/transactional.ts';
+import { DEFAULT_JUDGEMENT } from '../catalog/judgement.ts';
+import { createHttpApp } from '../channels/api/app.ts';
+import { credentialCheck } from '../channels/api/credentials.ts';
+import { listenHttp } from '../channels/api/server.ts';
+import { createConsole } from '../channels/console/app.ts';
+import { type ConsoleSessions, consoleSessions } from '../channels/console/sessions.ts';
+import { SLACK_PATH } from '../channels/slack/endpoint.ts';
+import { type SlackChannel, startSlack } from '../channels/slack/slack.ts';
+import type { Config } from '../config/config.ts';
+import { nowMicros } from '../proxy/clock.ts';
+import { createKnowledgeBase, type KnowledgeBase } from '../proxy/knowledge.ts';
+import { type Listener, startListener } from '../proxy/listener.ts';
+import { type Keys, openKeys } from '../signing/keys.ts';
+import type { StatementClass } from '../statement/analysis.ts';
+import { readyz } from '../telemetry/health.ts';
+import type { Logger } from '../telemetry/log.ts';
+import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
+
+export type Countersign = {
+  readonly agentAddress: { readonly host: string; readonly port: number };
+  readonly httpAddress: { readonly host: string; readonly port: number };
+  /** A link to the approval page that signs its first visitor in as that person, once. */
+  readonly signInLink: (person: string) => Promise<string>;
+  /** No new sessions; holds are told to reconnect. Resolves when every session has ended. */
+  readonly drain: () => Promise<void>;
+  readonly close: () => Promise<void>;
+};
+
+/** Migrates (where `audit.adminUrl` is given), starts every part, and listens. Rejects when a part cannot start. */
+export async function startCountersign(config: Config, log: Logger): Promise<Countersign> {
+  const opened: (() => Promise<void>)[] = [];
+  const closeAll = async () => {
+    for (const close of opened.splice(0).reverse())
+      await close().catch((error: Error) => log.error({ err: error }, 'a part did not close'));
+  };
+  try {
+    await migrate(config);
+    const keys = await openKeys(config.keys.directory);
+    const metrics = createMetrics();
+    const audit = await openAudit(config, keys, log, opened);
+    const approvals = await openDesk(config, keys, log, opened);
+    const analyser = await loadAnalyser(config.limits);
+    opened.push(() => analyser.close());
+    const knowledge = createKnowledgeBase({
+      config,
+      analyser,
+      judgement: DEFAULT_JUDGEMENT,
+      log,
+      analysed: metrics.analysed,
+    });
+    opened.push(() => knowledge.close());
+    const listener = await listen(config, audit, approvals, knowledge, metrics, log);
+    opened.push(() => listener.close());
+    const slack =
+      config.slack === null ? null : await startSlackChannel(config, config.slack, approvals, log, opened);
+    const sessions = consoleSessions(approvals.pool);
+    const http = await serveHttp(
+      { config, keys, audit, approvals, knowledge, metrics, slack, sessions, log },
+      opened,
+    );
+    metrics.readLagFrom(() => {
+      const { lagEntries, journalBytes, awayMs } = audit.stats();
+      return { journalEntries: lagEntries, journalBytes, auditSeconds: awayMs / 1000 };
+    });
+    return {
+      agentAddress: listener.address,
+      httpAddress: { host: config.http.host, port: http.port },
+      signInLink: async (person) =>
+        `${config.http.publicUrl}/sign-in?token=${await sessions.issueLink(person)}`,
+      drain: () => listener.drain(config.limits.drainMs),
+      close: closeAll,
+    };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}
+
+async function migrate(config: Config): Promise<void> {
+  const { adminUrl, url, schema } = config.audit;
+  if (adminUrl === null) return;
+  const writer = decodeURIComponent(new URL(url).username);
+  const client = new pg.Client({ connectionString: adminUrl, application_name: 'countersign migrate' });
+  await client.connect();
+  try {
+    await migrateAudit({
+      admin: client,
+      schema,
+      roles: { ...DEFAULT_AUDIT_ROLES, writer: { name: writer, password: null } },
+    });
+    await migrateApprovals(client, { owner: 'countersign_requests_owner', writer });
+  } finally {
+    await client.end();
+  }
+}
+
+async function openAudit(
+  config: Config,
+  keys: Keys,
+  log: Logger,
+  opened: (() => Promise<void>)[],
+): Promise<OpenAuditLog> {
+  const audit = await openAuditLog({
+    directory: join(config.dataDirectory, 'journal'),
+    url: config.audit.url,
+    schema: config.audit.schema,
+    limits: config.limits,
+    log,
+    signer: keys.signer,
+  });
+  opened.push(() => audit.close());
+  audit.append(
+    eventOf('policy', { digest: config.policy.digest, rules: JSON.stringify(config.policy.rules) }),
+  );
+  audit.append(
+    eventOf('configuration', {
+      mode: config.mode,
+      durability: config.audit.durability,
+      agents: config.agents.map(({ name }) => name).join(', '),
+      people: config.people.map(({ id }) => id).join(', '),
+    }),
+  );
+  return audit;
+}
+
+function eventOf(kind: 'policy' | 'configuration', detail: Record<string, string>): Entry {
+  return { kind, at: BigInt(nowMicros()), session: null, requestId: null, people: [], receipt: null, detail };
+}
+
+async function openDesk(
+  config: Config,
+  keys: Keys,
+  log: Logger,
+  opened: (() => Promise<void>)[],
+): Promise<ApprovalHandle> {
+  const appender = createTransactionalAppender({ schema: config.audit.schema, signer: keys.signer });
+  const approvals = await openApprovals({
+    url: config.audit.url,
+    limits: config.limits,
+    people: config.people,
+    keys,
+    appendAudit: appender.append,
+    log,
+    publicUrl: config.http.publicUrl,
+    processId: randomBytes(12).toString('hex'),
+  });
+  opened.push(() => approvals.close());
+  return approvals;
+}
+
+function listen(
+  config: Config,
+  audit: OpenAuditLog,
+  approvals: ApprovalHandle,
+  knowledge: KnowledgeBase,
+  metrics: Metrics,
+  log: Logger,
+): Promise<Listener> {
+  return startListener({
+    config,
+    audit,
+    approvals,
+    log,
+    knowledge: (agent, database) => knowledge.of(agent, database),
+    observe: {
+      statement: (decision, name) => metrics.statement(decision, name as StatementClass),
+      held: metrics.holdOpened,
+      holdEnded: metrics.holdEnded,
+      sessions: (change) => (change === 1 ? metrics.sessionOpened() : metrics.sessionClosed()),
+      loginRefused: metrics.loginRefused,
+    },
+  });
+}
+
+async function startSlackChannel(
+  config: Config,
+  slack: NonNullable<Config['slack']>,
+  desk: ApprovalHandle,
+  log: Logger,
+  opened: (() => Promise<void>)[],
+): Promise<SlackChannel> {
+  const channel = await startSlack({
+    config: slack,
+    desk,
+    people: config.people,
+    groups: config.groups,
+    log,
+  });
+  opened.push(() => channel.close());
+  return channel;
+}
+
+type HttpParts = {
+  readonly config: Config;
+  readonly keys: Keys;
+  readonly audit: OpenAuditLog;
+  readonly approvals: ApprovalHandle;
+  readonly knowledge: KnowledgeBase;
+  readonly metrics: Metrics;
+  readonly slack: SlackChannel | null;
+  readonly sessions: ConsoleSessions;
+  readonly log: Logger;
+};
+
+async function serveHttp(
+  parts: HttpParts,
+  opened: (() => Promise<void>)[],
+): Promise<{ readonly port: number }> {
+  const { config, keys, approvals, metrics, sessions, log } = parts;
+  const { apiKeys, publicUrl } = config.http;
+  const check = credentialCheck(apiKeys, config.agents);
+  const app = createHttpApp({
+    desk: approvals,
+    apiKeys,
+    agents: config.agents,
+    bodyBytes: config.limits.httpBodyBytes,
+    jwks: keys.jwks,
+    readiness: () => readiness(parts),
+    metrics: metrics.render,
+    console: createConsole({ desk: approvals, sessions, check, publicUrl }),
+    log,
+  });
+  const slackListener = parts.slack?.requestListener ?? null;
+  const server = await listenHttp(
+    app,
+    config.http,
+    slackListener && { path: SLACK_PATH, listener: slackListener },
+  );
+  opened.push(() => server.close());
+  return server;
+}
+
+async function readiness({ audit, approvals, knowledge, slack }: HttpParts) {
+  const approvalsReachable = await approvals.ping().then(
+    () => true,
+    () => false,
+  );
+  const { status, body } = readyz({
+    listening: true,
+    draining: false,
+    upstreamReachable: knowledge.healthy(),
+    auditHealthy: audit.healthy(),
+    approvalsReachable,
+  });
+  const checks = { reasons: body.reasons.join('; '), slack: slack?.trouble() ?? 'ok' };
+  return { ok: status === 200, checks };
+}

@@ -1,0 +1,180 @@
+import { createHash } from 'node:crypto';
+import { resolve } from 'node:path';
+import { rootCertificates } from 'node:tls';
+import type { Policy } from '../policy/rule.ts';
+import type {
+  Agent,
+  ApiKey,
+  Config,
+  ServerTls,
+  SlackConfig,
+  UpstreamAddress,
+  UpstreamTls,
+} from './config.ts';
+import type { Parsed, Path } from './document.ts';
+import { throwIfAny } from './errors.ts';
+import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import type { HostPort } from './overrides.ts';
+import { formatPostgresUrl, type PostgresUrl } from './postgres-url.ts';
+import { Reader } from './reader.ts';
+import type { ConfigShape } from './schema.ts';
+import { parseScramVerifier } from './scram-verifier.ts';
+
+type Agents = ConfigShape['agents'];
+
+/**
+ * From the checked form to the configuration: secrets are fetched, URLs and addresses read. Everything is tried, so
+ * that the `ConfigError` names all that is wrong.
+ */
+export async function buildConfig(
+  parsed: Parsed<ConfigShape>,
+  policy: Policy,
+  directory: string,
+  env: NodeJS.ProcessEnv,
+): Promise<Config> {
+  const reader = new Reader(parsed, directory, env);
+  const shape = parsed.value;
+  const dataDirectory = resolve(directory, shape.dataDirectory);
+  const http = reader.address(['http', 'address'], shape.http.address);
+  const config: Config = {
+    version: 1,
+    mode: shape.mode,
+    listen: {
+      ...reader.address(['listen', 'address'], shape.listen.address),
+      tls: await serverTls(reader, shape.listen.tls),
+    },
+    http: {
+      ...http,
+      publicUrl: (shape.http.publicUrl ?? defaultPublicUrl(http)).replace(/\/+$/, ''),
+      apiKeys: await apiKeys(reader, shape.http.apiKeys),
+    },
+    upstream: await upstream(reader, shape.upstream),
+    audit: {
+      url: formatPostgresUrl(
+        await reader.databaseUrl(
+          ['audit', 'url'],
+          shape.audit.url,
+          ['audit', 'password'],
+          shape.audit.password,
+        ),
+      ),
+      adminUrl: await adminUrl(reader, shape.audit),
+      durability: shape.audit.durability,
+      schema: shape.audit.schema,
+    },
+    agents: await agents(reader, shape.agents),
+    people: shape.people,
+    groups: shape.groups.map(({ name, slackUserGroup }) => ({
+      name,
+      slackUserGroup: slackUserGroup ?? null,
+    })),
+    policy,
+    limits: { ...DEFAULT_LIMITS, ...(shape.limits as Partial<Limits>) },
+    slack: await slack(reader, shape.slack),
+    keys: {
+      directory:
+        shape.keys.directory === undefined
+          ? resolve(dataDirectory, 'keys')
+          : resolve(directory, shape.keys.directory),
+    },
+    dataDirectory,
+  };
+  throwIfAny(reader.problems);
+  return config;
+}
+
+async function serverTls(reader: Reader, tls: ConfigShape['listen']['tls']): Promise<ServerTls | null> {
+  if (tls === undefined) return null;
+  return {
+    cert: await reader.file(['listen', 'tls', 'cert'], tls.cert),
+    key: await reader.secret(['listen', 'tls', 'key'], tls.key),
+    required: tls.required,
+  };
+}
+
+async function apiKeys(reader: Reader, keys: ConfigShape['http']['apiKeys']): Promise<ApiKey[]> {
+  return Promise.all(
+    keys.map(async ({ name, person, token, sha256 }, index) => {
+      if (sha256 !== undefined || token === undefined) return { name, person, sha256: sha256 ?? '' };
+      const text = await reader.secret(['http', 'apiKeys', index, 'token'], token);
+      return { name, person, sha256: createHash('sha256').update(text).digest('hex') };
+    }),
+  );
+}
+
+async function upstream(reader: Reader, shape: ConfigShape['upstream']): Promise<UpstreamAddress> {
+  const url = await reader.databaseUrl(
+    ['upstream', 'url'],
+    shape.url,
+    ['upstream', 'password'],
+    shape.password,
+  );
+  const { host, port, database, user, password } = url;
+  return { host, port, database, user, password, tls: await upstreamTls(reader, shape.tls, url) };
+}
+
+async function upstreamTls(
+  reader: Reader,
+  tls: ConfigShape['upstream']['tls'],
+  url: PostgresUrl,
+): Promise<UpstreamTls> {
+  const mode = tls?.mode ?? url.sslmode ?? 'disable';
+  if (mode === 'disable' || mode === 'require') return { mode };
+  const file = tls?.ca ?? url.sslrootcert;
+  const ca =
+    file === null
+      ? rootCertificates.join('\n')
+      : await reader.file(tls?.ca === undefined ? ['upstream', 'url'] : ['upstream', 'tls', 'ca'], file);
+  return { mode, ca };
+}
+
+async function adminUrl(reader: Reader, shape: ConfigShape['audit']): Promise<string | null> {
+  const password: Path = ['audit', 'adminPassword'];
+  if (shape.adminUrl !== undefined)
+    return formatPostgresUrl(
+      await reader.databaseUrl(['audit', 'adminUrl'], shape.adminUrl, password, shape.adminPassword),
+    );
+  if (shape.adminPassword !== undefined)
+    reader.fail('config_missing_key', ['audit', 'adminUrl'], 'missing; adminPassword belongs to it');
+  return null;
+}
+
+async function agents(reader: Reader, shapes: Agents): Promise<Agent[]> {
+  return Promise.all(
+    shapes.map(async ({ name, auth, owner, upstream }, index) => {
+      const path: Path = ['agents', index];
+      const verifier =
+        typeof auth.scram === 'string'
+          ? auth.scram
+          : await reader.secret([...path, 'auth', 'scram'], auth.scram);
+      // What is no verifier may be the password itself: it is not quoted.
+      if (verifier !== '' && parseScramVerifier(verifier) === null)
+        reader.fail(
+          'config_invalid_value',
+          [...path, 'auth', 'scram'],
+          `expected a SCRAM-SHA-256 verifier as "countersign agent add ${name}" prints it`,
+        );
+      const password = await reader.optionalSecret([...path, 'upstream', 'password'], upstream.password);
+      return { name, scramVerifier: verifier, owner, upstream: { user: upstream.user, password } };
+    }),
+  );
+}
+
+async function slack(reader: Reader, shape: ConfigShape['slack']): Promise<SlackConfig | null> {
+  if (shape === undefined) return null;
+  return {
+    mode: shape.mode,
+    botToken: await reader.secret(['slack', 'botToken'], shape.botToken),
+    appToken: await reader.optionalSecret(['slack', 'appToken'], shape.appToken),
+    signingSecret: await reader.optionalSecret(['slack', 'signingSecret'], shape.signingSecret),
+    teamId: shape.teamId,
+    channel: shape.channel,
+    apiUrl: shape.apiUrl ?? null,
+  };
+}
+
+/** A listener on every address has no name of its own; people on this machine reach it by loopback. */
+function defaultPublicUrl({ host, port }: HostPort): string {
+  const named = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  return `http://${named.includes(':') ? `[${named}]` : named}:${port}`;
+}

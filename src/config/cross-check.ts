@@ -1,0 +1,179 @@
+import { findAmbiguousIds, forbiddenPeople, refusalOf } from '../approval/eligibility.ts';
+import { FLOOR_HOLD } from '../policy/decide.ts';
+import type { ApprovalDemand } from '../policy/decision.ts';
+import { globMatches } from '../policy/match.ts';
+import type { Person } from './config.ts';
+import type { Parsed, Path } from './document.ts';
+import type { ConfigErrorCode, ConfigProblem } from './errors.ts';
+import { nearest } from './nearest.ts';
+import type { ParsedRules } from './policy.ts';
+import type { ConfigShape, RuleShape } from './schema.ts';
+
+type Add = (path: Path, problem: string, code?: ConfigErrorCode) => void;
+
+/**
+ * Names against one another: owners, groups, approvers, keys; ids that mean two people; and whether each agent's
+ * requests have somebody who may answer them.
+ */
+export function crossCheck(parsed: Parsed<ConfigShape>, rules: ParsedRules): readonly ConfigProblem[] {
+  const problems: ConfigProblem[] = [];
+  const add: Add = (path, problem, code = 'config_reference') =>
+    problems.push(parsed.problem(code, path, problem));
+  const config = parsed.value;
+
+  unique(config.agents, 'name', ['agents'], add);
+  unique(config.people, 'id', ['people'], add);
+  unique(config.groups, 'name', ['groups'], add);
+  unique(config.http.apiKeys, 'name', ['http', 'apiKeys'], add);
+  checkPeople(config, add);
+  checkAgents(config, add);
+  config.http.apiKeys.forEach(({ person }, index) => {
+    known(person, ids(config.people), 'a person', ['http', 'apiKeys', index, 'person'], add);
+  });
+
+  const addToRules: Add = (path, problem, code = 'config_reference') =>
+    problems.push(rules.problem(code, path, problem));
+  unique(rules.value, 'name', [], addToRules);
+  rules.value.forEach((rule, index) => {
+    checkRule(config, rule, [index], addToRules);
+  });
+  return problems;
+}
+
+function checkPeople(config: ConfigShape, add: Add): void {
+  for (const { people } of findAmbiguousIds(config.people)) {
+    const [first, second] = people;
+    if (first === second) continue; // The same id twice: `unique` says so.
+    const index = config.people.findIndex(({ id }) => id === second);
+    add(
+      ['people', index],
+      `${second} and ${first} have an id or address in common; each must mean one person`,
+    );
+  }
+  const mailboxes = config.people.map(({ email }) => mailbox(email));
+  config.people.forEach(({ email }, index) => {
+    const first = config.people[mailboxes.indexOf(mailbox(email))];
+    if (
+      first !== undefined &&
+      first !== config.people[index] &&
+      first.email.toLowerCase() !== email.toLowerCase()
+    )
+      add(['people', index], `${email} and ${first.email} are the same mailbox; each must mean one person`);
+  });
+  const agentNames = config.agents.map(({ name }) => name);
+  const groupNames = config.groups.map(({ name }) => name);
+  config.people.forEach(({ id, groups }, index) => {
+    if (agentNames.includes(id))
+      add(['people', index, 'id'], 'an agent has this name; people are not agents');
+    if (groupNames.includes(id))
+      add(['people', index, 'id'], 'a group has this name; approvers could be either');
+    groups.forEach((group, at) => {
+      known(group, groupNames, 'a group', ['people', index, 'groups', at], add);
+    });
+  });
+}
+
+function checkAgents(config: ConfigShape, add: Add): void {
+  config.agents.forEach(({ name, owner }, index) => {
+    if (!known(owner, ids(config.people), 'a person', ['agents', index, 'owner'], add)) return;
+    if (eligible(config, name, owner, ANYBODY).length === 0)
+      add(
+        ['agents', index, 'owner'],
+        'nobody but the owner could approve this agent’s requests; expected another person in people',
+      );
+  });
+}
+
+function checkRule(config: ConfigShape, rule: RuleShape, path: Path, add: Add): void {
+  const names = [...ids(config.people), ...config.groups.map((group) => group.name)];
+  const unknown = (rule.approvers ?? []).filter(
+    (name, at) => !known(name, names, 'a person or group', [...path, 'approvers', at], add),
+  );
+  const matched = [
+    ...(rule.match.agent ?? []).map((name, at) => ({
+      name,
+      at,
+      key: 'agent',
+      among: config.agents.map((a) => a.name),
+    })),
+    ...(rule.match.owner ?? []).map((name, at) => ({ name, at, key: 'owner', among: ids(config.people) })),
+  ];
+  for (const { name, at, key, among } of matched)
+    if (!/[*?]/.test(name)) known(name, among, `an ${key}`, [...path, 'match', key, at], add);
+
+  if (rule.decision === 'allow')
+    rule.match.class?.forEach((name, at) => {
+      if (FLOOR_HOLD.has(name))
+        add(
+          [...path, 'match', 'class', at],
+          `no rule can allow ${name}: it is held at least`,
+          'config_invalid_value',
+        );
+    });
+  if (rule.decision !== 'hold') {
+    for (const key of ['approvers', 'quorum', 'assurance'] as const)
+      if (rule[key] !== undefined)
+        add([...path, key], `only a rule that holds has ${key}`, 'config_invalid_value');
+    return;
+  }
+  if (unknown.length > 0) return;
+  const demand = { ...ANYBODY, approvers: rule.approvers ?? [], quorum: rule.quorum ?? 1 };
+  for (const agent of config.agents.filter(({ name, owner }) => mayMatch(rule, name, owner))) {
+    const people = eligible(config, agent.name, agent.owner, demand);
+    if (people.length < demand.quorum)
+      add(
+        [...path, rule.approvers === undefined ? 'quorum' : 'approvers'],
+        `for agent ${agent.name} ${people.length} may approve (never its owner), but ${demand.quorum} must`,
+      );
+  }
+}
+
+/** `ann+shop@example.com` reaches whoever reads `ann@example.com`. */
+function mailbox(email: string): string {
+  return email.toLowerCase().replace(/\+[^@]*(?=@[^@]*$)/, '');
+}
+
+const ANYBODY: ApprovalDemand = { approvers: [], quorum: 1, assurance: 1 };
+
+/** Who may approve an agent's requests when it acts for nobody else: the same functions that judge a verdict. */
+function eligible(
+  config: ConfigShape,
+  agent: string,
+  owner: string,
+  demand: ApprovalDemand,
+): readonly Person[] {
+  const directory = { people: config.people, groups: [] };
+  const forbidden = forbiddenPeople(directory, { agent, owner, onBehalfOf: null });
+  return config.people.filter(
+    (person) => refusalOf(person, forbidden, demand, 'approve', demand.assurance) === null,
+  );
+}
+
+function mayMatch(rule: RuleShape, agent: string, owner: string): boolean {
+  const may = (names: readonly string[] | undefined, name: string) =>
+    names === undefined || names.some((glob) => globMatches(glob, name));
+  return may(rule.match.agent, agent) && may(rule.match.owner, owner);
+}
+
+function known(name: string, names: readonly string[], what: string, path: Path, add: Add): boolean {
+  if (names.includes(name)) return true;
+  const near = nearest(name, names);
+  add(path, `no such name; expected ${what}${near === null ? '' : `; did you mean ${near}?`}`);
+  return false;
+}
+
+function unique<K extends string>(
+  items: readonly { readonly [key in K]: string }[],
+  key: K,
+  path: Path,
+  add: Add,
+): void {
+  items.forEach((item, index) => {
+    const first = items.findIndex((other) => other[key] === item[key]);
+    if (first !== index) add([...path, index, key], `the same ${key} is used above`, 'config_invalid_value');
+  });
+}
+
+function ids(people: readonly { readonly id: string }[]): string[] {
+  return people.map(({ id }) => id);
+}

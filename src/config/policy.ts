@@ -1,0 +1,22 @@
+import { createHash } from 'node:crypto';
+import { canonicalJson } from '../approval/canonical-json.ts';
+import type { Policy, PolicyRule } from '../policy/rule.ts';
+import type { Parsed } from './document.ts';
+import type { RuleShape } from './schema.ts';
+
+/** The rules, with the means to name their lines: they may stand in a file of their own. */
+export type ParsedRules = Parsed<readonly RuleShape[]>;
+
+/** Rules with their digest: equal content has an equal digest, whatever its layout, comments or order of keys. */
+export function makePolicy(rules: readonly RuleShape[]): Policy {
+  const plain = rules.map(plainRule);
+  const digest = createHash('sha256')
+    .update(canonicalJson({ rules: plain }))
+    .digest('hex');
+  return { digest, rules: plain };
+}
+
+/** Optional keys are left out, not undefined. */
+function plainRule(rule: RuleShape): PolicyRule {
+  return JSON.parse(JSON.stringify(rule)) as PolicyRule;
+}

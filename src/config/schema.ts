@@ -1,0 +1,201 @@
+import { z } from 'zod';
+import { STATEMENT_CLASSES } from '../statement/analysis.ts';
+import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+
+/** The message that marks a secret written into the file; the loader gives it its own code. */
+export const LITERAL_SECRET =
+  'a secret must not be written here; expected {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT…]}';
+
+const name = z.string().min(1);
+
+const secret = z
+  .strictObject(
+    {
+      env: name.optional().describe('Name of an environment variable.'),
+      file: name.optional().describe('Path of a file; a line end at its end is not part of the secret.'),
+      command: z.array(name).min(1).optional().describe('Program and arguments; its output is the secret.'),
+    },
+    { error: ({ code, input }) => (code === 'invalid_type' && isScalar(input) ? LITERAL_SECRET : undefined) },
+  )
+  .refine((value) => Object.keys(value).length === 1, 'expected exactly one of env, file, command')
+  .meta({ id: 'Secret', description: 'Where a secret is kept; never the secret itself.' });
+
+/** A URL without a password may be written down; one with a password is a secret. */
+const databaseUrl = z
+  .union([z.string(), secret])
+  .describe('postgres://user@host:port/database without a password, or a secret with or without one.');
+
+const tlsOfServer = z.strictObject({
+  cert: name.describe('Path of the certificate chain, PEM.'),
+  key: secret.describe('The private key, PEM; usually {file: PATH}.'),
+  required: z.boolean().default(true).describe('Refuse clients that do not ask for TLS.'),
+});
+
+const tlsOfUpstream = z.strictObject({
+  mode: z.enum(['disable', 'require', 'verify-ca', 'verify-full']),
+  ca: name.optional().describe("Path of the authorities' certificates, PEM. Default: the system's."),
+});
+
+const agent = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,62}$/, 'expected 1 to 63 of A-Z a-z 0-9 _ . @ -')
+    .describe('What the agent logs in as.'),
+  auth: z.strictObject({
+    scram: z
+      .union([z.string(), secret])
+      .describe('SCRAM verifier as "countersign agent add" prints it, or where it is kept.'),
+  }),
+  owner: name.describe('Id of the person who answers for the agent and so cannot approve its requests.'),
+  upstream: z.strictObject({
+    user: name.describe('The database role that the agent works as.'),
+    password: secret.optional(),
+  }),
+});
+
+const person = z.strictObject({
+  id: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/, 'expected 1 to 63 of A-Z a-z 0-9 _ . -'),
+  email: z.email('expected an e-mail address'),
+  slack: z
+    .array(z.string().regex(/^[A-Z0-9]+\/[A-Z0-9]+$/, 'expected TEAM/USER, for example T012AB/U345CD'))
+    .default([]),
+  oidc: z.array(name).default([]).describe('Subjects at the identity provider, ISSUER#SUB.'),
+  groups: z.array(name).default([]),
+});
+
+const group = z.strictObject({
+  name,
+  slackUserGroup: z
+    .string()
+    .regex(/^S[A-Z0-9]+$/, 'expected the id of a Slack user group, for example S012AB')
+    .optional(),
+});
+
+const apiKey = z
+  .strictObject({
+    name,
+    person: name.describe('Id of the person whom the key stands for.'),
+    token: secret.optional(),
+    sha256: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/, 'expected 64 lower-case hexadecimal digits')
+      .optional(),
+  })
+  .refine(({ token, sha256 }) => (token === undefined) !== (sha256 === undefined), {
+    error: 'expected exactly one of token, sha256',
+  });
+
+const strings = z.array(name).min(1);
+
+const rule = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/, 'expected 1 to 63 of A-Z a-z 0-9 _ . -')
+    .describe('What decisions and audit rows call the rule.'),
+  match: z
+    .strictObject({
+      agent: strings.optional(),
+      owner: strings.optional(),
+      database: strings.optional(),
+      role: strings.optional(),
+      class: z.array(z.enum(STATEMENT_CLASSES)).min(1).optional(),
+      relation: strings.optional().describe('Globs over schema.name; one relation that matches is enough.'),
+    })
+    .describe('All that are given must hold; none given matches everything.'),
+  decision: z.enum(['allow', 'hold', 'deny']),
+  approvers: strings.optional().describe('Ids of people or names of groups.'),
+  quorum: z.int().min(1).max(20).optional().describe('How many different people have to approve.'),
+  assurance: z.union([z.literal(1), z.literal(2), z.literal(3)]).optional(),
+});
+
+export const policyFileSchema = z.strictObject({
+  rules: z
+    .array(rule)
+    .describe('The first that matches decides; after the last, the default table of classes.'),
+});
+
+const policy = z
+  .strictObject({ file: name.optional(), rules: z.array(rule).optional() })
+  .refine(({ file, rules }) => file === undefined || rules === undefined, {
+    error: 'expected only one of file, rules',
+  });
+
+const positive = z.int().min(1).max(Number.MAX_SAFE_INTEGER);
+const limitNames = Object.keys(DEFAULT_LIMITS) as (keyof Limits)[];
+const limits = z.strictObject(
+  Object.fromEntries(
+    limitNames.map((limit) => [limit, positive.optional().describe(`Default ${DEFAULT_LIMITS[limit]}.`)]),
+  ) as Record<keyof Limits, z.ZodOptional<z.ZodInt>>,
+);
+
+const slack = z
+  .strictObject({
+    mode: z.enum(['socket', 'http']).default('socket'),
+    botToken: secret,
+    appToken: secret.optional().describe('Socket Mode needs it.'),
+    signingSecret: secret.optional().describe('HTTP mode needs it.'),
+    teamId: name,
+    channel: name.describe('Id of the channel for requests.'),
+    apiUrl: z.url('expected a URL').optional(),
+  })
+  .refine(({ mode, appToken }) => mode !== 'socket' || appToken !== undefined, {
+    error: 'expected appToken, because mode is socket',
+  })
+  .refine(({ mode, signingSecret }) => mode !== 'http' || signingSecret !== undefined, {
+    error: 'expected signingSecret, because mode is http',
+  });
+
+const address = z.string().describe('host:port');
+
+/** The configuration file's form, before secrets are read and names are checked against one another. */
+export const configSchema = z.strictObject({
+  version: z.literal(1),
+  mode: z
+    .enum(['enforce', 'observe'])
+    .default('enforce')
+    .describe('observe: record what would have been held or denied, and let it run.'),
+  listen: z
+    .strictObject({ address: address.default('127.0.0.1:6432'), tls: tlsOfServer.optional() })
+    .prefault({}),
+  http: z
+    .strictObject({
+      address: address.default('127.0.0.1:8432'),
+      publicUrl: z.url('expected a URL').optional().describe('How people reach the approval page.'),
+      apiKeys: z.array(apiKey).default([]),
+    })
+    .prefault({}),
+  upstream: z.strictObject({
+    url: databaseUrl,
+    password: secret.optional(),
+    tls: tlsOfUpstream.optional(),
+  }),
+  audit: z.strictObject({
+    url: databaseUrl.describe('As the writer role.'),
+    password: secret.optional(),
+    adminUrl: databaseUrl.optional().describe('For migrations only.'),
+    adminPassword: secret.optional(),
+    durability: z.enum(['standard', 'strict']).default('standard'),
+    schema: z
+      .string()
+      .regex(/^[a-z_][a-z0-9_]{0,62}$/, 'expected a lower-case identifier')
+      .default('audit'),
+  }),
+  agents: z.array(agent).min(1),
+  people: z.array(person).min(1),
+  groups: z.array(group).default([]),
+  policy: policy.default({}),
+  limits: limits.default({}),
+  slack: slack.optional(),
+  keys: z.strictObject({ directory: name.optional() }).default({}),
+  dataDirectory: name
+    .default('.countersign')
+    .describe('For the journal and, by default, the keys; relative to this file.'),
+});
+
+export type ConfigShape = z.output<typeof configSchema>;
+export type SecretShape = z.output<typeof secret>;
+export type RuleShape = z.output<typeof rule>;
+
+function isScalar(value: unknown): boolean {
+  return value !== undefined && value !== null && typeof value !== 'object';
+}

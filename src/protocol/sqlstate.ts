@@ -1,0 +1,21 @@
+/** The SQLSTATE codes that the proxy itself uses (manual, appendix A). */
+export const SQLSTATE = {
+  insufficientPrivilege: '42501',
+  queryCanceled: '57014',
+  adminShutdown: '57P01',
+  cannotConnectNow: '57P03',
+  programLimitExceeded: '54000',
+  protocolViolation: '08P01',
+  connectionFailure: '08006',
+  sqlclientUnableToConnect: '08001',
+  invalidPassword: '28P01',
+  invalidAuthorization: '28000',
+  featureNotSupported: '0A000',
+  tooManyConnections: '53300',
+  invalidSqlStatementName: '26000',
+  invalidCursorName: '34000',
+  undefinedColumn: '42703',
+  invalidParameterValue: '22023',
+  characterNotInRepertoire: '22021',
+  internalError: 'XX000',
+} as const;

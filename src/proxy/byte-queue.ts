@@ -1,0 +1,70 @@
+import type { Wire } from './wire.ts';
+
+/** The peer left, or sent more than it may before it is known. */
+export class HandshakeClosed extends Error {
+  override readonly name = 'HandshakeClosed';
+}
+
+/** Bytes of a wire, awaited by number: for the few messages before a session begins. */
+export class ByteQueue {
+  #bytes: Buffer = Buffer.alloc(0);
+  #error: Error | null = null;
+  #wake: (() => void) | null = null;
+  readonly #limit: number;
+
+  /** At most `limit` bytes wait unread; more ends the handshake. */
+  constructor(wire: Wire, limit: number) {
+    this.#limit = limit;
+    wire.listen({
+      chunk: (chunk) => this.#take(chunk),
+      closed: (error) => this.fail(error ?? new HandshakeClosed('the client closed the connection')),
+      drained: () => {},
+    });
+  }
+
+  get buffered(): number {
+    return this.#bytes.length;
+  }
+
+  fail(error: Error): void {
+    this.#error ??= error;
+    this.#wake?.();
+  }
+
+  /** Resolves with exactly `length` bytes; rejects when the peer is gone. */
+  async read(length: number): Promise<Buffer> {
+    await this.#have(length);
+    const bytes = this.#bytes.subarray(0, length);
+    this.#bytes = this.#bytes.subarray(length);
+    return bytes;
+  }
+
+  async peek(): Promise<number> {
+    await this.#have(1);
+    return this.#bytes[0] ?? 0;
+  }
+
+  /** What was read ahead. */
+  rest(): Buffer {
+    const rest = this.#bytes;
+    this.#bytes = Buffer.alloc(0);
+    return rest;
+  }
+
+  async #have(length: number): Promise<void> {
+    while (this.#bytes.length < length) {
+      if (this.#error !== null) throw this.#error;
+      await new Promise<void>((done) => {
+        this.#wake = done;
+      });
+    }
+    if (this.#error !== null) throw this.#error;
+  }
+
+  #take(chunk: Buffer): void {
+    if (this.#bytes.length + chunk.length > this.#limit)
+      this.fail(new HandshakeClosed('too many bytes before authentication'));
+    else this.#bytes = Buffer.concat([this.#bytes, chunk]);
+    this.#wake?.();
+  }
+}

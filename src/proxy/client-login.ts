@@ -1,0 +1,271 @@
+/** A client's way in: TLS, start-up packet, authentication. Everything here happens before anybody is trusted. */
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { type SecureContext, TLSSocket } from 'node:tls';
+import type { Agent } from '../config/config.ts';
+import type { Limits } from '../config/limits.ts';
+import { encodeFrame, fatalError } from '../protocol/backend.ts';
+import { FRONTEND } from '../protocol/frontend.ts';
+import { SQLSTATE } from '../protocol/sqlstate.ts';
+import {
+  decodeStartup,
+  PROTOCOL_3_0,
+  PROTOCOL_3_2,
+  StartupError,
+  type StartupPacket,
+} from '../protocol/startup.ts';
+import { ByteQueue, HandshakeClosed } from './byte-queue.ts';
+import { type ClientParameters, LoginRefused, readClientParameters } from './client-parameters.ts';
+import { beginScram, ScramError } from './scram-server.ts';
+import { Wire } from './wire.ts';
+
+export type LoginSetup = {
+  readonly agents: ReadonlyMap<string, Agent>;
+  readonly limits: Limits;
+  /** Null: TLS is not offered. */
+  readonly tls: { readonly context: SecureContext; readonly required: boolean } | null;
+  /** Makes the salt of unknown users the same each time. */
+  readonly mockSecret: Buffer;
+};
+
+export type LoggedIn = {
+  readonly kind: 'session';
+  readonly wire: Wire;
+  readonly agent: Agent;
+  readonly parameters: ClientParameters;
+  readonly tls: boolean;
+  /** 3.0 or 3.2, as agreed. */
+  readonly protocol: number;
+  /** What the client sent ahead of our answer. */
+  readonly ahead: Buffer;
+};
+export type CancelAsked = {
+  readonly kind: 'cancel';
+  readonly wire: Wire;
+  readonly processId: number;
+  readonly key: Buffer;
+};
+
+/** What the log is told of a client that did not get in; `user` as claimed. */
+export type LoginFailure = {
+  readonly user: string | null;
+  readonly code: string;
+  readonly message: string;
+  readonly tls: boolean;
+};
+
+/**
+ * Resolves with a client that proved who it is, or with a cancel request; null where the client was sent away (it
+ * has got its error, `refused` was told). Never rejects for what a client does.
+ */
+export async function logIn(
+  socket: Socket,
+  setup: LoginSetup,
+  refused: (failure: LoginFailure) => void,
+): Promise<LoggedIn | CancelAsked | null> {
+  const attempt = new Attempt(socket, setup);
+  const timer = setTimeout(() => attempt.expire(), setup.limits.authenticationMs);
+  try {
+    return await attempt.run();
+  } catch (error) {
+    attempt.turnAway(error as Error, refused);
+    return null;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+class Attempt {
+  readonly #setup: LoginSetup;
+  #socket: Socket;
+  #wire: Wire;
+  #queue: ByteQueue;
+  #tls = false;
+  #user: string | null = null;
+
+  constructor(socket: Socket, setup: LoginSetup) {
+    this.#setup = setup;
+    this.#socket = socket;
+    this.#wire = Wire.adopt(socket);
+    this.#queue = new ByteQueue(this.#wire, setup.limits.startupBytes);
+  }
+
+  expire(): void {
+    this.#queue.fail(new LoginRefused(SQLSTATE.queryCanceled, 'canceling authentication due to timeout'));
+  }
+
+  async run(): Promise<LoggedIn | CancelAsked> {
+    const packet = await this.#firstPacket();
+    if (packet.kind === 'cancel')
+      return { kind: 'cancel', wire: this.#wire, processId: packet.processId, key: packet.key };
+    if (packet.kind !== 'startup') throw new StartupError('unsupported request after encryption was agreed');
+    const parameters = readClientParameters(packet.parameters);
+    this.#user = parameters.user;
+    if (this.#setup.tls?.required && !this.#tls)
+      throw new LoginRefused(
+        SQLSTATE.invalidAuthorization,
+        'countersign: TLS is required',
+        'Connect with sslmode=require or stricter.',
+      );
+    const protocol = this.#agreeProtocol(packet);
+    const agent = await this.#authenticate(parameters.user);
+    return {
+      kind: 'session',
+      wire: this.#wire,
+      agent,
+      parameters,
+      tls: this.#tls,
+      protocol,
+      ahead: this.#queue.rest(),
+    };
+  }
+
+  turnAway(error: Error, refused: (failure: LoginFailure) => void): void {
+    if (error instanceof HandshakeClosed && this.#user === null) {
+      this.#wire.destroy();
+      return;
+    }
+    const code =
+      error instanceof LoginRefused || error instanceof StartupError || error instanceof ScramError
+        ? error.code
+        : SQLSTATE.protocolViolation;
+    refused({ user: this.#user, code, message: error.message, tls: this.#tls });
+    this.#wire.write(fatalError(code, error.message, error instanceof LoginRefused ? error.hint : undefined));
+    this.#wire.end();
+  }
+
+  /** The start-up or cancel packet, after whatever encryption the client asked for. Each kind is granted once. */
+  async #firstPacket(): Promise<StartupPacket> {
+    if ((await this.#queue.peek()) === TLS_HANDSHAKE) await this.#startTls(true);
+    const asked = new Set<string>();
+    for (;;) {
+      const packet = await this.#readPacket();
+      if (packet.kind !== 'ssl' && packet.kind !== 'gssenc') return packet;
+      if (asked.has(packet.kind) || this.#tls) throw new StartupError(`${packet.kind} request is repeated`);
+      asked.add(packet.kind);
+      // Bytes before the handshake would be taken for encrypted ones (CVE-2021-23214).
+      if (this.#queue.buffered > 0) throw new StartupError('received unencrypted data after SSL request');
+      if (packet.kind === 'ssl' && this.#setup.tls !== null) {
+        this.#wire.write(Buffer.from('S'));
+        await this.#startTls(false);
+      } else this.#wire.write(Buffer.from('N'));
+    }
+  }
+
+  async #readPacket(): Promise<StartupPacket> {
+    const length = (await this.#queue.read(4)).readUInt32BE(0);
+    if (length < 8 || length > this.#setup.limits.startupBytes)
+      throw new StartupError('invalid length of startup packet');
+    const body = await this.#queue.read(length - 4);
+    const packet = Buffer.allocUnsafe(length);
+    packet.writeUInt32BE(length, 0);
+    body.copy(packet, 4);
+    return decodeStartup(packet);
+  }
+
+  /** `direct`: the client began with TLS at once, so ALPN must name the protocol (manual, "SSL Session Encryption"). */
+  async #startTls(direct: boolean): Promise<void> {
+    const { tls } = this.#setup;
+    if (tls === null) throw new StartupError('this proxy does not offer TLS');
+    const ahead = this.#queue.rest();
+    this.#wire.release();
+    if (ahead.length > 0) this.#socket.unshift(ahead);
+    const secure = new TLSSocket(this.#socket, {
+      isServer: true,
+      secureContext: tls.context,
+      ALPNProtocols: ['postgresql'],
+    });
+    await new Promise<void>((done, failed) => {
+      secure.once('secure', done);
+      secure.once('error', (error) => failed(new HandshakeClosed(`TLS handshake failed: ${error.message}`)));
+      secure.once('close', () =>
+        failed(new HandshakeClosed('the client closed the connection during the TLS handshake')),
+      );
+    });
+    this.#socket = secure;
+    this.#wire = Wire.adopt(secure);
+    this.#tls = true;
+    this.#queue = new ByteQueue(this.#wire, this.#setup.limits.startupBytes);
+    if (direct && secure.alpnProtocol !== 'postgresql')
+      throw new LoginRefused(
+        SQLSTATE.protocolViolation,
+        'received direct SSL connection request without ALPN protocol negotiation extension',
+      );
+  }
+
+  /** 3.0 and 3.2 are spoken; what else was asked for is answered with what there is (NegotiateProtocolVersion). */
+  #agreeProtocol(packet: Extract<StartupPacket, { kind: 'startup' }>): number {
+    const agreed = packet.protocol >= PROTOCOL_3_2 ? PROTOCOL_3_2 : PROTOCOL_3_0;
+    if (packet.protocol > PROTOCOL_3_2 || packet.protocolOptions.length > 0) {
+      const names = packet.protocolOptions.map((name) => Buffer.from(`${name}\0`));
+      const head = Buffer.alloc(8);
+      head.writeUInt32BE(agreed, 0);
+      head.writeUInt32BE(names.length, 4);
+      this.#wire.write(encodeFrame(0x76, Buffer.concat([head, ...names])));
+    }
+    return agreed;
+  }
+
+  async #authenticate(user: string): Promise<Agent> {
+    const agent = this.#setup.agents.get(user) ?? null;
+    this.#wire.write(authentication(10, Buffer.from('SCRAM-SHA-256\0\0')));
+    const first = await this.#passwordMessage();
+    const end = first.indexOf(0);
+    const mechanism = first.toString('utf8', 0, end);
+    if (end === -1 || mechanism !== 'SCRAM-SHA-256' || first.length < end + 5)
+      throw new LoginRefused(
+        SQLSTATE.protocolViolation,
+        'client selected an invalid SASL authentication mechanism',
+      );
+    if (first.readInt32BE(end + 1) !== first.length - end - 5)
+      throw new LoginRefused(SQLSTATE.protocolViolation, 'malformed SCRAM message');
+    const nonce = randomBytes(18).toString('base64');
+    const clientFirst = first.toString('utf8', end + 5);
+    const exchange = beginScram(
+      clientFirst,
+      user,
+      agent?.scramVerifier ?? null,
+      nonce,
+      this.#setup.mockSecret,
+    );
+    this.#wire.write(authentication(11, Buffer.from(exchange.serverFirst)));
+    const final = (await this.#passwordMessage()).toString('utf8');
+    let serverFinal: string;
+    try {
+      serverFinal = exchange.finish(final);
+    } catch (error) {
+      if (error instanceof ScramError && error.code === '28P01')
+        throw new LoginRefused(SQLSTATE.invalidPassword, `password authentication failed for user "${user}"`);
+      throw error;
+    }
+    if (agent === null)
+      throw new LoginRefused(SQLSTATE.invalidPassword, `password authentication failed for user "${user}"`);
+    this.#wire.write(authentication(12, Buffer.from(serverFinal)));
+    return agent;
+  }
+
+  /** The body of a `p` message. */
+  async #passwordMessage(): Promise<Buffer> {
+    const head = await this.#queue.read(5);
+    if (head[0] !== FRONTEND.password)
+      throw new LoginRefused(
+        SQLSTATE.protocolViolation,
+        `expected SASL response, got message type ${head[0]}`,
+      );
+    const length = head.readInt32BE(1);
+    if (length < 4 || length > this.#setup.limits.startupBytes)
+      throw new LoginRefused(SQLSTATE.protocolViolation, 'invalid password packet size');
+    return this.#queue.read(length - 4);
+  }
+}
+
+/** First byte of a TLS record that holds a ClientHello. */
+const TLS_HANDSHAKE = 0x16;
+
+export const AUTHENTICATION_OK = authentication(0, Buffer.alloc(0));
+
+function authentication(kind: number, body: Buffer): Buffer {
+  const head = Buffer.alloc(4);
+  head.writeInt32BE(kind, 0);
+  return encodeFrame(0x52, Buffer.concat([head, body]));
+}

@@ -1,0 +1,178 @@
+/** What is known about statements: parser, catalog and policy put together for one agent in one database. */
+import { performance } from 'node:perf_hooks';
+import pg from 'pg';
+import type { Analyser } from '../analyser/analyser.ts';
+import type { CatalogJudgement } from '../catalog/judgement.ts';
+import { type CatalogLog, type CatalogProvider, startCatalog } from '../catalog/provider.ts';
+import { openSideConnection, type ServerError, type SideConnection } from '../catalog/side.ts';
+import type { Agent, Config, UpstreamAddress } from '../config/config.ts';
+import { decide } from '../policy/decide.ts';
+import type { ErrorFields } from '../protocol/backend.ts';
+import { analyse } from '../statement/analyse.ts';
+import type { NameScope } from '../statement/analysis.ts';
+import type { Catalog } from '../statement/catalog.ts';
+import type { Knowledge } from './listener.ts';
+import { sslOptions } from './side-tls.ts';
+
+export type KnowledgeSetup = {
+  readonly config: Config;
+  readonly analyser: Analyser;
+  readonly judgement: CatalogJudgement;
+  readonly log: CatalogLog;
+  /** Seconds from bytes to analysis. */
+  readonly analysed: (seconds: number) => void;
+};
+
+export type KnowledgeBase = {
+  /** Waits for the first reading of that database's catalog. */
+  readonly of: (agent: Agent, database: string) => Promise<Knowledge>;
+  /** At least one catalog has been read and none is stale. */
+  readonly healthy: () => boolean;
+  readonly close: () => Promise<void>;
+};
+
+/** One catalog a database, one side connection an agent and database; both are made when first needed. */
+export function createKnowledgeBase(setup: KnowledgeSetup): KnowledgeBase {
+  const { config, log, judgement } = setup;
+  const catalogs = new Map<string, Promise<CatalogProvider>>();
+  const ready = new Set<CatalogProvider>();
+  const sides = new Map<string, SideConnection>();
+
+  const catalogOf = (agent: Agent, database: string): Promise<CatalogProvider> => {
+    const known = catalogs.get(database);
+    if (known !== undefined) return known;
+    const { user, password } = config.upstream.user === null ? agent.upstream : config.upstream;
+    const connect = () =>
+      connectSide(config.upstream, user ?? agent.upstream.user, password, database, 'countersign catalog');
+    const started = startCatalog({ connect, limits: config.limits, log, judgement });
+    catalogs.set(database, started);
+    started.then((provider) => ready.add(provider));
+    return started;
+  };
+  const sideOf = (agent: Agent, database: string): SideConnection => {
+    const key = JSON.stringify([agent.name, database]);
+    const known = sides.get(key);
+    if (known !== undefined) return known;
+    const { user, password } = agent.upstream;
+    const side = openSideConnection({
+      connect: () => connectSide(config.upstream, user, password, database, 'countersign probe'),
+      limits: config.limits,
+    });
+    sides.set(key, side);
+    return side;
+  };
+  return {
+    of: async (agent, database) =>
+      knowledgeOf(setup, agent, database, await catalogOf(agent, database), sideOf(agent, database)),
+    healthy: () => [...ready].every((provider) => provider.current() !== null),
+    close: async () => {
+      await Promise.all([...catalogs.values()].map(async (provider) => (await provider).close()));
+      await Promise.all([...sides.values()].map((side) => side.close()));
+    },
+  };
+}
+
+function knowledgeOf(
+  setup: KnowledgeSetup,
+  agent: Agent,
+  database: string,
+  provider: CatalogProvider,
+  side: SideConnection,
+): Knowledge {
+  const { config, analyser, analysed, log } = setup;
+  const context = { agent: agent.name, owner: agent.owner, database, role: agent.upstream.user };
+  const view = catalogView(provider);
+  return {
+    analyse: (sql, scope, certain, parameters) => {
+      if (analyser.needsWorker(sql)) return null;
+      const began = performance.now();
+      const analysis = analyse(analyser.parse(sql), view(certain), scope, config.limits, parameters);
+      analysed((performance.now() - began) / 1000);
+      return analysis;
+    },
+    analyseLater: async (sql, scope, certain) => {
+      const began = performance.now();
+      const analysis = analyse(await analyser.parseLater(sql), view(certain), scope, config.limits);
+      analysed((performance.now() - began) / 1000);
+      return analysis;
+    },
+    decide: (analysis) => decide(analysis, context, config.policy, config.mode),
+    version: () => provider.current()?.version ?? 'none',
+    probe: async (sql: Buffer, scope: NameScope): Promise<ErrorFields | null> => {
+      try {
+        const objection = await side.probe(sql, scope.searchPath);
+        return objection === null ? null : fieldsOf(objection);
+      } catch (error) {
+        // Nothing is known then, so a person is asked.
+        log.warn({ err: error }, 'the server was not asked about a statement');
+        return null;
+      }
+    },
+    refreshCatalog: () => provider.refresh(),
+  };
+}
+
+/** The catalog that a statement is judged by, where the last one read may no longer be true: system relations alone. */
+function catalogView(provider: CatalogProvider): (certain: boolean) => Catalog {
+  let last: Catalog | null = null;
+  let uncertain = uncertainCatalog(null);
+  return (certain) => {
+    const current = provider.current();
+    if (certain && current !== null) return current;
+    if (current !== last) {
+      last = current;
+      uncertain = uncertainCatalog(current);
+    }
+    return uncertain;
+  };
+}
+
+/** Nothing of the users' own is certain: their relations are unknown, and unknown is held. */
+export function uncertainCatalog(base: Catalog | null): Catalog {
+  const system = (schema: string) => schema === 'pg_catalog' || schema === 'information_schema';
+  return {
+    version: `uncertain ${base?.version ?? ''}`,
+    serverVersion: base?.serverVersion ?? 0,
+    relation: (schema, name) => (system(schema) ? base?.relation(schema, name) : undefined),
+    relationsNamed: (name) => base?.relationsNamed(name).filter(({ schema }) => system(schema)) ?? [],
+    functionsNamed: (name) => base?.functionsNamed(name) ?? [],
+    operatorSchemas: (name) => base?.operatorSchemas(name) ?? [],
+    typesNamed: (name) => base?.typesNamed(name) ?? [],
+    ambientEffects: base?.ambientEffects ?? ['the catalog of the database could not be read'],
+  };
+}
+
+function fieldsOf(objection: ServerError): ErrorFields {
+  return {
+    S: objection.severity,
+    V: objection.severity,
+    C: objection.code,
+    M: objection.message,
+    ...(objection.detail === null ? {} : { D: objection.detail }),
+    ...(objection.hint === null ? {} : { H: objection.hint }),
+    ...(objection.position === null ? {} : { P: String(objection.position) }),
+  };
+}
+
+async function connectSide(
+  address: UpstreamAddress,
+  user: string,
+  password: string | null,
+  database: string,
+  name: string,
+): Promise<pg.Client> {
+  const client = new pg.Client({
+    host: address.host,
+    port: address.port,
+    user,
+    ...(password === null ? {} : { password }),
+    database,
+    application_name: name,
+    connectionTimeoutMillis: CONNECT_MS,
+    ssl: sslOptions(address),
+  });
+  await client.connect();
+  return client;
+}
+
+const CONNECT_MS = 10_000;

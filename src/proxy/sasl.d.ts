@@ -1,0 +1,16 @@
+// pg exports this helper (`"./lib/*"`), without types.
+declare module 'pg/lib/crypto/sasl.js' {
+  export type SaslSession = {
+    readonly mechanism: string;
+    readonly response: string;
+    readonly message: string;
+  };
+  export function startSession(mechanisms: readonly string[], stream: unknown): SaslSession;
+  export function continueSession(
+    session: SaslSession,
+    password: string,
+    serverData: string,
+    stream: unknown,
+  ): Promise<void>;
+  export function finalizeSession(session: SaslSession, serverData: string): void;
+}

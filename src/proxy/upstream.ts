@@ -1,0 +1,319 @@
+/** Opening an upstream connection: start-up, TLS and authentication, on pg's SCRAM helper (RFC 5802). */
+
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
+import sasl from 'pg/lib/crypto/sasl.js';
+import { serialize } from 'pg-protocol';
+import type { UpstreamAddress, UpstreamTls } from '../config/config.ts';
+import {
+  BACKEND,
+  decodeErrorFields,
+  decodeParameterStatus,
+  type ErrorFields,
+  encodeFrame,
+} from '../protocol/backend.ts';
+import { FrameReader } from '../protocol/frame-reader.ts';
+import { Wire } from './wire.ts';
+
+/** Postgres refused the connection: its own error, for the client. */
+export class UpstreamRefused extends Error {
+  override readonly name = 'UpstreamRefused';
+  readonly fields: ErrorFields;
+  constructor(fields: ErrorFields) {
+    super(fields['M'] ?? 'the upstream server refused the connection');
+    this.fields = fields;
+  }
+}
+
+/** Postgres could not be reached or does not speak as expected. */
+export class UpstreamUnavailable extends Error {
+  override readonly name = 'UpstreamUnavailable';
+}
+
+export type UpstreamLogin = {
+  readonly user: string;
+  readonly password: string | null;
+  readonly database: string;
+  /** Further start-up parameters, checked by the caller. */
+  readonly parameters: ReadonlyMap<string, string>;
+};
+
+export type Upstream = {
+  readonly wire: Wire;
+  /** As told before the first ReadyForQuery. */
+  readonly parameters: ReadonlyMap<string, string>;
+  readonly notices: readonly Buffer[];
+  readonly processId: number;
+  readonly cancelKey: Buffer;
+};
+
+/** Start-up messages are short; a server that sends longer ones is not Postgres. */
+const STARTUP_FRAME = 64 * 1024;
+
+/**
+ * Opens, authenticates and pins a connection. Rejects with `UpstreamRefused` (the server's own error) or
+ * `UpstreamUnavailable`, after `timeoutMs` at the latest.
+ */
+export async function openUpstream(
+  address: UpstreamAddress,
+  login: UpstreamLogin,
+  timeoutMs: number,
+): Promise<Upstream> {
+  const wire = await connectUpstream(address, timeoutMs);
+  const timer = setTimeout(() => wire.destroy(), timeoutMs);
+  try {
+    wire.write(startupMessage(login));
+    return await startUp(wire, login);
+  } catch (error) {
+    wire.destroy();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A plain or TLS connection to upstream, before start-up; also for cancel requests. */
+export async function connectUpstream(address: UpstreamAddress, timeoutMs: number): Promise<Wire> {
+  const options = address.host.startsWith('/')
+    ? { path: join(address.host, `.s.PGSQL.${address.port}`) }
+    : { host: address.host, port: address.port };
+  let wire: Wire;
+  try {
+    wire = await withTimeout(Wire.connect(options), timeoutMs);
+  } catch (error) {
+    throw new UpstreamUnavailable(`cannot connect to the upstream server: ${(error as Error).message}`);
+  }
+  if (address.tls.mode === 'disable' || address.host.startsWith('/')) return wire;
+  return withTimeout(upgrade(wire, address.host, address.tls), timeoutMs);
+}
+
+/** SSLRequest, then TLS; no byte may come between the server's answer and the handshake. */
+async function upgrade(
+  wire: Wire,
+  host: string,
+  tls: Exclude<UpstreamTls, { mode: 'disable' }>,
+): Promise<Wire> {
+  const answer = await new Promise<Buffer>((done, failed) => {
+    wire.listen({
+      chunk: (chunk) => done(Buffer.from(chunk)),
+      closed: () =>
+        failed(new UpstreamUnavailable('the upstream server closed the connection instead of starting TLS')),
+      drained: () => {},
+    });
+    wire.write(serialize.requestSsl());
+  });
+  if (answer.length !== 1 || answer[0] !== 0x53) {
+    wire.destroy();
+    throw new UpstreamUnavailable('the upstream server does not offer TLS, which upstream.tls asks for');
+  }
+  const socket = wire.release();
+  return new Promise((done, failed) => {
+    const secure = connectTls({
+      socket,
+      minVersion: 'TLSv1.2',
+      ...(isIP(host) === 0 ? { servername: host } : {}),
+      ...(tls.mode === 'require' ? { rejectUnauthorized: false } : { ca: readFileSync(tls.ca) }),
+      ...(tls.mode === 'verify-ca' ? { checkServerIdentity: () => undefined } : {}),
+    });
+    secure.once('secureConnect', () => done(Wire.adopt(secure)));
+    secure.once('error', (error) =>
+      failed(new UpstreamUnavailable(`TLS with the upstream server failed: ${error.message}`)),
+    );
+  });
+}
+
+function startupMessage(login: UpstreamLogin): Buffer {
+  const parameters: Record<string, string> = {
+    user: login.user,
+    database: login.database,
+    ...Object.fromEntries(login.parameters),
+    // client_encoding = UTF8 is added by the serializer itself.
+    standard_conforming_strings: 'on',
+  };
+  // pg writes a NUL within a value through, which would start another parameter.
+  for (const [name, value] of Object.entries(parameters))
+    if (name.includes('\0') || value.includes('\0'))
+      throw new UpstreamUnavailable(`start-up parameter ${name} has a NUL`);
+  return serialize.startup(parameters);
+}
+
+function startUp(wire: Wire, login: UpstreamLogin): Promise<Upstream> {
+  return new Promise((done, failed) => {
+    const reader = new FrameReader(STARTUP_FRAME);
+    const parameters = new Map<string, string>();
+    const notices: Buffer[] = [];
+    let processId = 0;
+    let cancelKey: Buffer = Buffer.alloc(0);
+    const authenticate = authenticator(wire, login, failed);
+    const onFrame = (type: number, frame: Buffer): boolean => {
+      switch (type) {
+        case BACKEND.authentication:
+          authenticate(frame);
+          return true;
+        case BACKEND.parameterStatus: {
+          const { name, value } = decodeParameterStatus(frame);
+          parameters.set(name, value);
+          return true;
+        }
+        case BACKEND.backendKeyData:
+          processId = frame.readInt32BE(5);
+          cancelKey = Buffer.from(frame.subarray(9));
+          return true;
+        case BACKEND.notice:
+          notices.push(Buffer.from(frame));
+          return true;
+        case BACKEND.error:
+          failed(new UpstreamRefused(decodeErrorFields(frame)));
+          return false;
+        case BACKEND.readyForQuery:
+          done({ wire, parameters, notices, processId, cancelKey });
+          return false;
+        default:
+          failed(new UpstreamUnavailable(`unexpected message ${String.fromCharCode(type)} during start-up`));
+          return false;
+      }
+    };
+    wire.listen({
+      chunk: (chunk) => {
+        try {
+          reader.push(chunk, onFrame);
+        } catch (error) {
+          failed(error);
+        }
+      },
+      closed: (error) =>
+        failed(
+          new UpstreamUnavailable(
+            `the upstream server closed the connection${error ? `: ${error.message}` : ''}`,
+          ),
+        ),
+      drained: () => {},
+    });
+  });
+}
+
+/** Answers Authentication messages (manual, "Start-up"): cleartext only over TLS or a Unix socket, MD5, SCRAM. */
+function authenticator(
+  wire: Wire,
+  login: UpstreamLogin,
+  failed: (error: Error) => void,
+): (frame: Buffer) => void {
+  let session: sasl.SaslSession | null = null;
+  const password = () => {
+    if (login.password === null)
+      throw new UpstreamUnavailable(
+        `the upstream server asks for a password, and none is configured for role "${login.user}"`,
+      );
+    return login.password;
+  };
+  const answer = (frame: Buffer): void => {
+    const kind = frame.readInt32BE(5);
+    switch (kind) {
+      case 0:
+        return;
+      case 3:
+        wire.write(serialize.password(password()));
+        return;
+      case 5:
+        wire.write(serialize.password(md5Password(login.user, password(), frame.subarray(9, 13))));
+        return;
+      case 10:
+        session = sasl.startSession(frame.toString('utf8', 9).split('\0').filter(Boolean), null);
+        wire.write(serialize.sendSASLInitialResponseMessage(session.mechanism, session.response));
+        return;
+      case 11: {
+        const current = session;
+        if (current === null) throw new UpstreamUnavailable('SASL continues before it began');
+        sasl
+          .continueSession(current, password(), frame.toString('utf8', 9), null)
+          .then(() => wire.write(serialize.sendSCRAMClientFinalMessage(current.response)))
+          .catch(failed);
+        return;
+      }
+      case 12:
+        if (session !== null) sasl.finalizeSession(session, frame.toString('utf8', 9));
+        return;
+      default:
+        throw new UpstreamUnavailable(
+          `the upstream server asks for authentication method ${kind}, which is not supported`,
+        );
+    }
+  };
+  return (frame) => {
+    try {
+      answer(frame);
+    } catch (error) {
+      failed(error as Error);
+    }
+  };
+}
+
+function md5Password(user: string, password: string, salt: Buffer): string {
+  const md5 = (data: string | Buffer) => createHash('md5').update(data).digest('hex');
+  return `md5${md5(Buffer.concat([Buffer.from(md5(password + user)), salt]))}`;
+}
+
+/** One question by simple protocol, on a connection that nobody else uses yet; the first column of the first row. */
+export function askUpstream(upstream: Upstream, sql: string): Promise<string | null> {
+  return new Promise((done, failed) => {
+    const reader = new FrameReader(STARTUP_FRAME);
+    let value: string | null = null;
+    upstream.wire.listen({
+      chunk: (chunk) =>
+        reader.push(chunk, (type, frame) => {
+          if (type === BACKEND.dataRow) {
+            const length = frame.readInt32BE(7);
+            value = length < 0 ? null : frame.toString('utf8', 11, 11 + length);
+          }
+          if (type === BACKEND.error) failed(new UpstreamRefused(decodeErrorFields(frame)));
+          if (type === BACKEND.readyForQuery) done(value);
+          return true;
+        }),
+      closed: () => failed(new UpstreamUnavailable('the upstream server closed the connection')),
+      drained: () => {},
+    });
+    upstream.wire.write(serialize.query(sql));
+  });
+}
+
+/**
+ * Sends a CancelRequest on a connection of its own and resolves at its EOF: from then on it can hit nothing any
+ * more. Rejects after `timeoutMs`.
+ */
+export async function cancelUpstream(
+  address: UpstreamAddress,
+  target: Upstream,
+  timeoutMs: number,
+): Promise<void> {
+  const wire = await connectUpstream(address, timeoutMs);
+  const ended = new Promise<void>((done) =>
+    wire.listen({ chunk: () => {}, closed: () => done(), drained: () => {} }),
+  );
+  const packet = Buffer.alloc(12 + target.cancelKey.length);
+  packet.writeInt32BE(packet.length, 0);
+  packet.writeInt32BE(80877102, 4);
+  packet.writeInt32BE(target.processId, 8);
+  target.cancelKey.copy(packet, 12);
+  wire.write(packet);
+  try {
+    await withTimeout(ended, timeoutMs);
+  } finally {
+    wire.destroy();
+  }
+}
+
+function withTimeout<T>(work: Promise<T>, ms: number): Promise<T> {
+  return new Promise((done, failed) => {
+    const timer = setTimeout(
+      () => failed(new UpstreamUnavailable(`no answer from the upstream server within ${ms} ms`)),
+      ms,
+    );
+    work.then(done, failed).finally(() => clearTimeout(timer));
+  });
+}
+
+/** A Terminate message, for a polite end. */
+export const TERMINATE = encodeFrame(0x58, Buffer.alloc(0));

@@ -1,0 +1,149 @@
+import { writeSync } from 'node:fs';
+import { connect, type NetConnectOpts, type Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+
+/** Who listens to a wire. Chunks are views of a shared buffer: they are gone when the call returns. */
+export type WireListener = {
+  readonly chunk: (chunk: Buffer) => void;
+  /** The other side has ended or the socket broke; called once. */
+  readonly closed: (error: Error | null) => void;
+  /** Everything that was waiting has been written. */
+  readonly drained: () => void;
+};
+
+/** One buffer for every plain socket: what is read is dealt with before the next read (measured: 4 µs less a read). */
+const SHARED = Buffer.allocUnsafeSlow(64 * 1024);
+
+const QUIET: WireListener = { chunk: () => {}, closed: () => {}, drained: () => {} };
+
+/**
+ * A socket as the relay needs it: reads in place, and one synchronous write for what is complete. A write that the
+ * kernel does not take is copied and queued, never from the shared buffer.
+ */
+export class Wire {
+  readonly #socket: Socket;
+  /** The descriptor for synchronous writes; -1 where there is none (TLS). */
+  #descriptor = -1;
+  #listener: WireListener = QUIET;
+  #closed = false;
+  #ended = false;
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.setNoDelay(true);
+    socket.on('error', (error) => this.#close(error));
+    socket.on('close', () => this.#close(null));
+    socket.on('end', () => this.#close(null));
+    socket.on('drain', () => this.#listener.drained());
+  }
+
+  /** A socket that is open already: an accepted one, or TLS on top of one. */
+  static adopt(socket: Socket): Wire {
+    const wire = new Wire(socket);
+    if (!(socket instanceof TLSSocket)) wire.#descriptor = descriptorOf(socket);
+    socket.on('data', (chunk: Buffer) => wire.#listener.chunk(chunk));
+    return wire;
+  }
+
+  /** Connects; resolves when the connection is up, rejects with the socket's error. */
+  static connect(options: NetConnectOpts): Promise<Wire> {
+    return new Promise((done, failed) => {
+      let wire: Wire | null = null;
+      const socket = connect({
+        ...options,
+        onread: {
+          buffer: SHARED,
+          callback: (length, buffer) => {
+            wire?.chunkRead(buffer as Buffer, length);
+            return true;
+          },
+        },
+      });
+      socket.once('error', failed);
+      socket.once('connect', () => {
+        socket.off('error', failed);
+        wire = new Wire(socket);
+        wire.#descriptor = descriptorOf(socket);
+        done(wire);
+      });
+    });
+  }
+
+  chunkRead(buffer: Buffer, length: number): void {
+    this.#listener.chunk(buffer.subarray(0, length));
+  }
+
+  listen(listener: WireListener): void {
+    this.#listener = listener;
+  }
+
+  /** The socket itself, for TLS on top of it; the wire must not be used after that. */
+  release(): Socket {
+    this.#listener = QUIET;
+    this.#socket.removeAllListeners();
+    return this.#socket;
+  }
+
+  get remoteAddress(): string | null {
+    return this.#socket.remoteAddress ?? null;
+  }
+
+  /** Bytes that wait for the other side to read. */
+  get queuedBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  write(bytes: Buffer): void {
+    if (this.#closed || bytes.length === 0) return;
+    let written = 0;
+    if (this.#descriptor !== -1 && this.#socket.writableLength === 0) {
+      try {
+        written = writeSync(this.#descriptor, bytes);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') {
+          this.#socket.destroy();
+          this.#close(error as Error);
+          return;
+        }
+      }
+    }
+    if (written < bytes.length) this.#socket.write(Buffer.from(bytes.subarray(written)));
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Sends what is queued, then ends; the other side has `graceMs` to close too. */
+  end(graceMs = 2_000): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#socket.end();
+    const timer = setTimeout(() => this.#socket.destroy(), graceMs);
+    timer.unref();
+    this.#socket.once('close', () => clearTimeout(timer));
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  #close(error: Error | null): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#descriptor = -1;
+    this.#listener.closed(error);
+  }
+}
+
+type StreamHandle = { readonly fd?: number };
+
+/** Node keeps the descriptor on an inner handle; where it does not (or on Windows), writes go through the socket. */
+function descriptorOf(socket: Socket): number {
+  const fd = (socket as { _handle?: StreamHandle })._handle?.fd;
+  return typeof fd === 'number' && fd > 0 && process.platform !== 'win32' ? fd : -1;
+}

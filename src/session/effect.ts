@@ -1,0 +1,50 @@
+/** What the core asks of the shell: executed strictly in order. */
+import type { Question } from '../approval/port.ts';
+import type { Entry } from '../audit/entry.ts';
+import type { NameScope } from '../statement/analysis.ts';
+import type { Safety } from './run.ts';
+
+/** How a hold ended on its connection. */
+export type HoldEnd = 'released' | 'denied' | 'expired' | 'withdrawn' | 'detached' | 'failed';
+
+export type Effect =
+  /** Send to Postgres. `safety` says how safe the records taken so far must be before a reply reaches the client. */
+  | { readonly kind: 'forward'; readonly frame: Buffer; readonly safety: Safety }
+  | { readonly kind: 'toClient'; readonly frame: Buffer }
+  | { readonly kind: 'record'; readonly entry: Entry }
+  /** Answered by `analysed`. */
+  | {
+      readonly kind: 'analyse';
+      readonly sql: Buffer;
+      readonly scope: NameScope;
+      readonly catalogCertain: boolean;
+    }
+  /** Ask the server, on a side connection, whether it would reject this text; answered by `probed`. */
+  | { readonly kind: 'probe'; readonly sql: Buffer; readonly scope: NameScope }
+  /** Answered by `opened` or `openFailed`. */
+  | { readonly kind: 'open'; readonly question: Question }
+  /** Tell of changes of that request with `answered`. */
+  | { readonly kind: 'watch'; readonly requestId: string }
+  | { readonly kind: 'unwatch' }
+  /** Commit what was recorded, verify and consume the receipt; answered by `released` or `releaseFailed`. */
+  | { readonly kind: 'release'; readonly requestId: string; readonly question: Question }
+  | { readonly kind: 'withdraw'; readonly requestId: string; readonly why: string }
+  | { readonly kind: 'detach'; readonly requestId: string }
+  | {
+      readonly kind: 'end';
+      readonly requestId: string;
+      readonly outcome: 'executed' | 'failed' | 'unknown';
+      readonly tag: string | null;
+      readonly rows: number;
+      readonly bytes: number;
+      readonly sqlstate: string | null;
+    }
+  | { readonly kind: 'startTimers'; readonly holdMs: number; readonly noticeMs: number }
+  /** Of a hold, if there was one. */
+  | { readonly kind: 'stopTimers'; readonly end: HoldEnd }
+  /** Send a CancelRequest upstream on its own connection; answered by `cancelDone`. */
+  | { readonly kind: 'cancelUpstream' }
+  /** Read the catalog again; answered by `refreshed`. */
+  | { readonly kind: 'refreshCatalog' }
+  /** Send `error` (if any), then end both sockets. */
+  | { readonly kind: 'close'; readonly error: Buffer | null; readonly why: string };

@@ -1,0 +1,242 @@
+/** The only places where something goes upstream: as it was judged, or a substitute that the server will reject. */
+
+import { serialize } from 'pg-protocol';
+import type { ErrorFields } from '../protocol/backend.ts';
+import { FRONTEND, nameKey } from '../protocol/frontend.ts';
+import type { Analysis, SymbolUse } from '../statement/analysis.ts';
+import type { EntryKind, LedgerEntry } from './ledger.ts';
+import { recordOutcome } from './record.ts';
+import { type Refusal, substituteInGroup, substituteParse, substituteQuery } from './refusal.ts';
+import { type Run, type Safety, safetyOf } from './run.ts';
+import { type Current, type Portal, type SessionState, scopeKey } from './state.ts';
+
+const NO_RUNS: readonly Run[] = [];
+
+/** Sends a frame and notes in the ledger what must come back. */
+export function forward(
+  state: SessionState,
+  frame: Buffer,
+  entry: Partial<LedgerEntry> & { readonly kind: EntryKind },
+  safety: Safety = 'written',
+): LedgerEntry {
+  const full: LedgerEntry = {
+    group: state.group,
+    refusal: null,
+    name: '',
+    runs: NO_RUNS,
+    completed: 0,
+    copyIn: false,
+    inCopy: false,
+    unparsed: false,
+    ...entry,
+  };
+  state.ledger.push(full);
+  state.effects.push({ kind: 'forward', frame, safety });
+  return full;
+}
+
+/** Sends a frame that has no reply (Flush, CopyData, Terminate). */
+export function forwardSilently(state: SessionState, frame: Buffer): void {
+  state.effects.push({ kind: 'forward', frame, safety: 'written' });
+}
+
+/** Parse messages were kept back so that a hold at Bind does not let `statement_timeout` run. */
+export function forwardWithheld(state: SessionState): void {
+  if (state.withheld.length === 0) return;
+  const withheld = state.withheld;
+  state.withheld = [];
+  for (const { name, frame, prepared } of withheld) {
+    const entry = forward(state, frame, { kind: 'parse', name });
+    state.statements.propose(name, prepared, entry, state.group);
+  }
+}
+
+/** Asks the server to answer what it has; no reply, harmless everywhere. */
+export function injectFlush(state: SessionState): void {
+  forwardSilently(state, serialize.flush());
+}
+
+export function forwardQuery(
+  state: SessionState,
+  frame: Buffer,
+  analysis: Analysis,
+  runs: readonly Run[],
+  sql: Buffer,
+): void {
+  const entry = forward(
+    state,
+    frame,
+    { kind: 'query', runs, copyIn: takesCopyData(analysis), unparsed: analysis.syntaxError !== null },
+    worstSafety(runs),
+  );
+  queryDestroysUnnamed(state, entry);
+  state.openRuns.push(...runs);
+  for (const run of runs) proposeSymbols(state, run, sql);
+  noteSessionChanges(state, analysis);
+  if (entry.copyIn) startCopy(state, entry);
+  state.group += 1;
+}
+
+export function forwardBind(
+  state: SessionState,
+  frame: Buffer,
+  portal: string,
+  analysis: Analysis,
+  runs: readonly Run[],
+  sql: Buffer,
+): void {
+  const entry = forward(state, frame, { kind: 'bind', runs, name: portal }, worstSafety(runs));
+  const value: Portal = { kind: 'protocol', run: runs[0] ?? null, copyIn: takesCopyData(analysis), sql };
+  state.portals.propose(portal, value, entry, state.group);
+  state.openRuns.push(...runs);
+  noteSessionChanges(state, analysis);
+}
+
+/** Execute: the portal's own symbols (a SQL PREPARE sent as Parse, say) become names when it completes. */
+export function forwardExecute(
+  state: SessionState,
+  frame: Buffer,
+  portal: Extract<Portal, { kind: 'protocol' }>,
+): void {
+  const { run, copyIn, sql } = portal;
+  const entry = forward(state, frame, { kind: 'execute', runs: run === null ? NO_RUNS : [run], copyIn });
+  if (run !== null) proposeSymbols(state, run, sql);
+  if (copyIn) startCopy(state, entry);
+}
+
+export type RefusalPosition =
+  | { readonly kind: 'query' }
+  | { readonly kind: 'parse'; readonly name: string }
+  | { readonly kind: 'inGroup' };
+
+/** Sends, instead of the refused message, one that the server will reject in the same place. */
+export function refuse(
+  state: SessionState,
+  position: RefusalPosition,
+  fields: ErrorFields,
+  runs: readonly Run[] = NO_RUNS,
+): void {
+  const refusal: Refusal = { marker: `${state.setup.markerPrefix}:${++state.refusalNo}`, fields };
+  if (position.kind === 'query') {
+    const entry = forward(state, substituteQuery(refusal), { kind: 'query', refusal, runs });
+    queryDestroysUnnamed(state, entry);
+    state.group += 1;
+  } else if (position.kind === 'parse') {
+    forward(state, substituteParse(position.name, refusal), {
+      kind: 'parse',
+      refusal,
+      runs,
+      name: position.name,
+    });
+  } else {
+    // Not named "": a failed Parse of the reserved name destroys nothing of the client's.
+    forward(state, substituteInGroup(refusal), { kind: 'parse', refusal, runs, name: '\u0001' });
+  }
+}
+
+/** A hold that ended without a release: the outcome is recorded, and the server refuses in our place. */
+export function refuseCurrent(state: SessionState, current: Current, position: RefusalPosition): void {
+  const refusal = current.refusal;
+  if (refusal === null) throw new Error('refuseCurrent without a refusal');
+  refuse(state, position, refusal.fields, current.runs);
+  for (const run of current.runs) {
+    run.sqlstate = refusal.fields['C'] ?? null;
+    recordOutcome(state, run, refusal.outcome);
+  }
+}
+
+/** A simple Query destroys the unnamed statement and portal, even when it is empty or fails. */
+function queryDestroysUnnamed(state: SessionState, entry: LedgerEntry): void {
+  state.statements.propose('', null, entry, entry.group);
+  state.portals.propose('', null, entry, entry.group);
+}
+
+function proposeSymbols(state: SessionState, run: Run, sql: Buffer): void {
+  for (const symbol of run.symbols) {
+    if (symbol.kind === 'prepare')
+      state.statements.propose(nameKey(symbol.name), preparedBySql(state, symbol, sql), run, state.group);
+    else if (symbol.kind === 'deallocate' && symbol.name !== null)
+      state.statements.propose(nameKey(symbol.name), null, run, state.group);
+    else if (symbol.kind === 'declare')
+      state.portals.propose(
+        nameKey(symbol.name),
+        { kind: 'sql', body: symbol.body, withHold: symbol.hold, sql: Buffer.from(sql) },
+        run,
+        state.group,
+      );
+    else if (symbol.kind === 'close' && symbol.name !== null)
+      state.portals.propose(nameKey(symbol.name), null, run, state.group);
+  }
+}
+
+function preparedBySql(state: SessionState, symbol: Extract<SymbolUse, { kind: 'prepare' }>, sql: Buffer) {
+  return {
+    sql: Buffer.from(sql),
+    parameterTypes: [],
+    analysis: analysisOf(symbol.body),
+    scopeKey: scopeKey(state),
+    bySql: true,
+  };
+}
+
+/** The analysis of a string that holds just this statement. */
+export function analysisOf(statement: Analysis['statements'][number]): Analysis {
+  return {
+    statements: [statement],
+    class: statement.class,
+    reasons: statement.reasons,
+    changesPinned: statement.changesPinned,
+    syntaxError: null,
+  };
+}
+
+function noteSessionChanges(state: SessionState, analysis: Analysis): void {
+  for (const statement of analysis.statements) {
+    if (statement.changesSearchPath || statement.class === 'opaque' || statement.class === 'privilege')
+      state.searchPathUncertain = true;
+    if (statement.makesTemp || statement.class === 'opaque') state.tempPossible = true;
+    if (statement.changesCatalog) state.catalogUncertain = true;
+    for (const symbol of statement.symbols)
+      if (
+        symbol.kind === 'transaction' &&
+        symbol.op !== 'begin' &&
+        symbol.op !== 'savepoint' &&
+        symbol.op !== 'release'
+      )
+        if (state.pathSetInTransaction)
+          // What SET did in the transaction may come undone.
+          state.searchPathUncertain = true;
+    if (statement.changesSearchPath) state.pathSetInTransaction = true;
+  }
+  if (analysis.syntaxError !== null) {
+    state.searchPathUncertain = true;
+    state.tempPossible = true;
+    state.catalogUncertain = true;
+  }
+}
+
+function startCopy(state: SessionState, entry: LedgerEntry): void {
+  state.copy = { entry, open: false, closed: false, dataSent: false, ambiguous: false, bytes: 0 };
+}
+
+/** May ask for COPY data. COPY from a file or TO does not, and then only what is pipelined behind it waits a moment. */
+export function takesCopyData(analysis: Analysis): boolean {
+  for (const { command } of analysis.statements) if (command.startsWith('COPY')) return true;
+  return false;
+}
+
+function worstSafety(runs: readonly Run[]): Safety {
+  let worst: Safety = 'written';
+  for (const run of runs) {
+    if (run.approvers.length > 0) return 'committed';
+    if (safetyOf(run.class) === 'synced') worst = 'synced';
+  }
+  return worst;
+}
+
+/** The type byte of a message whose position in its group decides how it is refused. */
+export function positionOf(type: number, name: string): RefusalPosition {
+  if (type === FRONTEND.query || type === FRONTEND.functionCall) return { kind: 'query' };
+  if (type === FRONTEND.parse) return { kind: 'parse', name };
+  return { kind: 'inGroup' };
+}

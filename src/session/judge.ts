@@ -1,0 +1,243 @@
+/** From a text to a ruling: forward it, refuse it, drop it, or wait for something and judge again. */
+import type { BoundParameter, Question } from '../approval/port.ts';
+import type { Decision } from '../policy/decision.ts';
+import type { ErrorFields } from '../protocol/backend.ts';
+import { nameKey } from '../protocol/frontend.ts';
+import { SQLSTATE } from '../protocol/sqlstate.ts';
+import type { Analysis, StatementAnalysis } from '../statement/analysis.ts';
+import { resolveNames } from '../statement/resolve-names.ts';
+import { showSql } from '../statement/visible.ts';
+import { analysisOf } from './forward.ts';
+import { recordIntents, recordOutcome, relationNames, releasedRuns } from './record.ts';
+import type { Run } from './run.ts';
+import {
+  type Current,
+  newCurrent,
+  type Phase,
+  type Prepared,
+  type SessionState,
+  scopeKey,
+  scopeOf,
+} from './state.ts';
+import type { Subject } from './subject.ts';
+import { deniedByPolicy, noSuchPortal, noSuchStatement, tooLong } from './wording.ts';
+
+export type Ruling =
+  | { readonly kind: 'forward'; readonly runs: readonly Run[] }
+  | { readonly kind: 'refuse'; readonly fields: ErrorFields; readonly runs: readonly Run[] }
+  /** The hold is over without a release: `current.refusal` says how. */
+  | { readonly kind: 'refuseHeld' }
+  | { readonly kind: 'wait'; readonly phase: Phase }
+  | { readonly kind: 'drop' };
+
+/** Any ruling but to forward. */
+export type Hindrance = Exclude<Ruling, { kind: 'forward' }>;
+
+export type Judged<T> = { readonly kind: 'is'; readonly value: T } | Hindrance;
+
+const NO_RUNS: readonly Run[] = [];
+const WAIT_SETTLE = { kind: 'wait', phase: 'settling' } as const;
+
+/** The analysis of a text as names are now; a wait where a worker or the catalog is needed first. */
+export function analyseText(state: SessionState, sql: Buffer, current: Current | null): Judged<Analysis> {
+  const { statementBytes } = state.setup.limits;
+  if (sql.length > statementBytes)
+    return { kind: 'refuse', fields: tooLong(statementBytes, sql.length), runs: NO_RUNS };
+  if (state.refreshing) return { kind: 'wait', phase: 'refreshing' };
+  if (current?.analysis && current.analysisKey === scopeKey(state))
+    return { kind: 'is', value: current.analysis };
+  const analysis = state.setup.analyse(sql, scopeOf(state), !state.catalogUncertain, null);
+  return analysis === null ? { kind: 'wait', phase: 'analysing' } : { kind: 'is', value: analysis };
+}
+
+/** The analysis of a prepared statement; made again when names may mean something else by now. */
+export function analysePrepared(
+  state: SessionState,
+  prepared: Prepared,
+  current: Current | null,
+): Judged<Analysis> {
+  if (state.refreshing) return { kind: 'wait', phase: 'refreshing' };
+  if (prepared.scopeKey === scopeKey(state)) return { kind: 'is', value: prepared.analysis };
+  const fresh = analyseText(state, prepared.sql, current);
+  if (fresh.kind !== 'is' || !prepared.bySql) return fresh;
+  const body = preparedBody(fresh.value);
+  // The text was a PREPARE when the server took it, so this cannot be missing; if it is, nothing is known.
+  return body === null
+    ? { kind: 'refuse', fields: noSuchStatement(''), runs: NO_RUNS }
+    : { kind: 'is', value: analysisOf(body) };
+}
+
+/**
+ * The same, where values of parameters decide (LIMIT $1): with these values. What a worker had to read stays as it is,
+ * the worst being assumed of its parameters.
+ */
+export function withParameters(
+  state: SessionState,
+  prepared: Prepared,
+  analysis: Analysis,
+  parameters: readonly BoundParameter[],
+): Analysis {
+  if (prepared.bySql || parameters.length === 0) return analysis;
+  if (analysis.statements.every(({ dependsOnParameters }) => dependsOnParameters.length === 0))
+    return analysis;
+  const values = parameters.map(({ format, value }) =>
+    format === 0 && value !== null ? value.toString('utf8') : value,
+  );
+  return state.setup.analyse(prepared.sql, scopeOf(state), !state.catalogUncertain, values) ?? analysis;
+}
+
+function preparedBody(analysis: Analysis): StatementAnalysis | null {
+  for (const { symbols } of analysis.statements)
+    for (const symbol of symbols) if (symbol.kind === 'prepare') return symbol.body;
+  return null;
+}
+
+/** EXECUTE, FETCH and MOVE take the class of what they name; a name that was never seen is refused. */
+export function withNames(state: SessionState, analysis: Analysis): Judged<Analysis> {
+  if (!usesNames(analysis)) return { kind: 'is', value: analysis };
+  let unsettled = false;
+  let absent: ErrorFields | null = null;
+  const resolved = resolveNames(analysis, {
+    statement: (name) => {
+      const found = state.statements.lookup(nameKey(name), state.group);
+      if (found.kind === 'settle') unsettled = true;
+      if (found.kind === 'absent') absent ??= noSuchStatement(nameKey(name));
+      return found.kind === 'found' ? found.value.analysis.statements[0] : undefined;
+    },
+    portal: (name) => {
+      const found = state.portals.lookup(nameKey(name), state.group);
+      if (found.kind === 'settle') unsettled = true;
+      if (found.kind === 'absent') absent ??= noSuchPortal(nameKey(name), 'cursor');
+      return found.kind === 'found' && found.value.kind === 'sql' ? found.value.body : undefined;
+    },
+  });
+  if (unsettled && !state.ledger.empty) return WAIT_SETTLE;
+  if (absent !== null && state.setup.mode === 'enforce')
+    return { kind: 'refuse', fields: absent, runs: NO_RUNS };
+  return { kind: 'is', value: resolved };
+}
+
+function usesNames(analysis: Analysis): boolean {
+  for (const { unresolved } of analysis.statements) if (unresolved !== null) return true;
+  return false;
+}
+
+/** What is done with a judged string, as policy and, where it says so, people decide. */
+export function rule(state: SessionState, subject: Subject, current: Current | null): Ruling {
+  if (current?.refusal) return { kind: 'refuseHeld' };
+  if (current?.release) return { kind: 'forward', runs: releasedRuns(state, current.runs, current.release) };
+  const decision = state.setup.decide(subject.analysis);
+  if (state.setup.mode === 'observe' || decision.decision === 'allow')
+    return { kind: 'forward', runs: recordIntents(state, subject, decision, null) };
+  if (decision.decision === 'deny') return refusedAtOnce(state, subject, decision, deniedByPolicy(decision));
+  return hold(state, subject, decision, current);
+}
+
+function hold(state: SessionState, subject: Subject, decision: Decision, current: Current | null): Ruling {
+  // Everything before must be answered: an error there means that this message is skipped, and nobody is asked.
+  if (!state.ledger.empty) return WAIT_SETTLE;
+  // In a failed transaction the server refuses by itself (25P02); the substitute lets it say so.
+  if (state.transaction === 'E')
+    return {
+      kind: 'refuse',
+      fields: deniedByPolicy(decision),
+      runs: recordIntents(state, subject, decision, null),
+    };
+  if (subject.analysis.statements.length <= 1 && current?.rejection === undefined)
+    return { kind: 'wait', phase: 'probing' };
+  if (current?.rejection) {
+    const mistake: Decision = {
+      ...decision,
+      decision: 'deny',
+      rule: 'mistake',
+      reasons: [`the server rejects it: ${current.rejection['M'] ?? ''}`],
+    };
+    return refusedAtOnce(state, subject, mistake, current.rejection, 'failed');
+  }
+  return { kind: 'wait', phase: 'opening' };
+}
+
+function refusedAtOnce(
+  state: SessionState,
+  subject: Subject,
+  decision: Decision,
+  fields: ErrorFields,
+  outcome: 'denied' | 'failed' = 'denied',
+): Ruling {
+  const runs = recordIntents(state, subject, decision, null);
+  for (const run of runs) {
+    run.sqlstate = fields['C'] ?? null;
+    recordOutcome(state, run, outcome);
+  }
+  return { kind: 'refuse', fields, runs };
+}
+
+/** The question about a held string, for people and for the digest. */
+export function questionOf(state: SessionState, subject: Subject, decision: Decision): Question {
+  const { analysis, sql } = subject;
+  const secrets = analysis.statements.flatMap((statement) => statement.secrets);
+  return {
+    session: state.setup.facts,
+    sqlBytes: Buffer.from(sql),
+    sql: showSql(sql, secrets),
+    // Copies: the socket's buffer is used again.
+    parameters:
+      subject.parameters?.map((one) => ({ ...one, value: one.value && Buffer.from(one.value) })) ?? null,
+    resultFormats: subject.resultFormats,
+    class: decision.class,
+    rule: decision.rule,
+    reasons: decision.reasons,
+    relations: analysis.statements
+      .flatMap((statement) => statement.relations)
+      .map((use) => ({ name: relationNames([use])[0] ?? use.name, oid: use.oid, mode: use.mode })),
+    searchPath: scopeOf(state).searchPath?.join(', ') ?? '(not known)',
+    policyDigest: state.setup.policyDigest,
+    demand: decision.approval ?? { approvers: [], quorum: 1, assurance: 1 },
+    inTransaction: state.transaction !== 'I',
+    command: analysis.statements.map(({ command }) => command).join('; '),
+  };
+}
+
+/** Puts the message aside until an event lets judging start over; says what the shell must do for that event. */
+export function wait(
+  state: SessionState,
+  phase: Phase,
+  type: number,
+  frame: Buffer,
+  subject: { readonly sql: Buffer; readonly judged: Subject | null },
+): void {
+  const current = state.current ?? newCurrent(type, frame);
+  state.current = current;
+  state.phase = phase;
+  if (phase === 'analysing') {
+    current.analysisKey = scopeKey(state);
+    const certain = !state.catalogUncertain;
+    state.effects.push({
+      kind: 'analyse',
+      sql: Buffer.from(subject.sql),
+      scope: scopeOf(state),
+      catalogCertain: certain,
+    });
+  }
+  if (phase === 'probing')
+    state.effects.push({ kind: 'probe', sql: Buffer.from(subject.sql), scope: scopeOf(state) });
+  if (phase === 'opening' && subject.judged !== null) {
+    const decision = state.setup.decide(subject.judged.analysis);
+    current.decision = decision;
+    current.subject = subject.judged;
+    current.question = questionOf(state, subject.judged, decision);
+    state.effects.push({ kind: 'open', question: current.question });
+  }
+}
+
+/** Which of the server's objections on a side connection are the agent's mistake, whatever the session's state. */
+export function isMistake(state: SessionState, rejection: ErrorFields): boolean {
+  const code = rejection['C'] ?? '';
+  if (code === '42601') return true;
+  // A temporary object, or one that this transaction made, could be meant: the side connection would not see it.
+  if (state.tempPossible || state.catalogUncertain || state.searchPathUncertain) return false;
+  return MISTAKES.has(code) && rejection['C'] !== SQLSTATE.insufficientPrivilege;
+}
+
+/** undefined table, column, function, object, schema, parameter; ambiguous column; grouping; datatype mismatch. */
+const MISTAKES = new Set(['42P01', '42703', '42883', '42704', '3F000', '42702', '42803', '42804']);

@@ -1,0 +1,108 @@
+/**
+ * The reply ledger: one entry per frontend message that went upstream, in order, so that each reply is known to
+ * belong to its message (manual, "Message Flow").
+ */
+import type { Refusal } from './refusal.ts';
+import type { Run } from './run.ts';
+
+export type EntryKind =
+  | 'parse'
+  | 'bind'
+  | 'describe'
+  | 'execute'
+  | 'close'
+  | 'query'
+  | 'sync'
+  | 'functionCall'
+  /** CopyDone or CopyFail sent before the server said that it takes COPY data: no reply of its own. */
+  | 'copyEnd';
+
+export type LedgerEntry = {
+  readonly kind: EntryKind;
+  /** The Sync group; a Query is a group of its own. */
+  readonly group: number;
+  /** Sent in place of a refused message: only its marked error may come back. */
+  readonly refusal: Refusal | null;
+  /** Parse: the name, because a failed unnamed Parse destroys the old statement. */
+  readonly name: string;
+  /** Query: one a statement; Execute: the portal's; Bind: the portal's. */
+  readonly runs: readonly Run[];
+  /** Query: how many statements are complete. */
+  completed: number;
+  /** Query or Execute of COPY FROM STDIN. */
+  readonly copyIn: boolean;
+  /** A Sync sent in the middle of COPY data; whether the server eats it depends on what it has read. */
+  readonly inCopy: boolean;
+  /** The text was not understood, so the number of its results is not known. */
+  readonly unparsed: boolean;
+};
+
+export class Ledger {
+  #entries: LedgerEntry[] = [];
+  #head = 0;
+
+  get empty(): boolean {
+    return this.#head === this.#entries.length;
+  }
+
+  get head(): LedgerEntry | undefined {
+    return this.#entries[this.#head];
+  }
+
+  push(entry: LedgerEntry): void {
+    this.#entries.push(entry);
+  }
+
+  pop(): LedgerEntry | undefined {
+    const entry = this.#entries[this.#head];
+    if (entry === undefined) return undefined;
+    this.#head += 1;
+    if (this.#head === this.#entries.length) {
+      this.#entries.length = 0;
+      this.#head = 0;
+    } else if (this.#head > 1024) {
+      this.#entries = this.#entries.slice(this.#head);
+      this.#head = 0;
+    }
+    return entry;
+  }
+
+  /** After an error in a group: everything up to, not including, the next Sync is skipped by the server. */
+  skipToSync(skipped: (entry: LedgerEntry) => void): boolean {
+    for (;;) {
+      const entry = this.head;
+      if (entry === undefined) return false;
+      if (entry.kind === 'sync') return true;
+      this.pop();
+      skipped(entry);
+    }
+  }
+
+  /** Takes out entries behind the head for which `out` says so, up to the first for which `stop` does. */
+  removeBehindHead(
+    out: (entry: LedgerEntry) => boolean,
+    stop: (entry: LedgerEntry) => boolean,
+  ): LedgerEntry[] {
+    const kept: LedgerEntry[] = [];
+    const removed: LedgerEntry[] = [];
+    let stopped = false;
+    for (let i = this.#head; i < this.#entries.length; i++) {
+      const entry = this.#entries[i];
+      if (entry === undefined) continue;
+      if (i > this.#head && !stopped && out(entry)) removed.push(entry);
+      else kept.push(entry);
+      if (i > this.#head && stop(entry)) stopped = true;
+    }
+    this.#entries = kept;
+    this.#head = 0;
+    return removed;
+  }
+
+  some(test: (entry: LedgerEntry) => boolean): boolean {
+    for (let i = this.#head; i < this.#entries.length; i++) {
+      const entry = this.#entries[i];
+      if (entry !== undefined && test(entry)) return true;
+    }
+    return false;
+  }
+}

@@ -1,0 +1,140 @@
+/** Intents and outcomes: what the audit log gets of each statement. */
+import { createHash } from 'node:crypto';
+import type { Release } from '../approval/port.ts';
+import type { Outcome } from '../audit/entry.ts';
+import type { Decision } from '../policy/decision.ts';
+import type { RelationUse, StatementAnalysis } from '../statement/analysis.ts';
+import { redactSql } from '../statement/visible.ts';
+import type { Run } from './run.ts';
+import type { SessionState } from './state.ts';
+import type { Subject } from './subject.ts';
+
+/** Records the intent of each statement of the string; an empty string has none. */
+export function recordIntents(
+  state: SessionState,
+  subject: Subject,
+  decision: Decision,
+  requestId: string | null,
+): readonly Run[] {
+  const { analysis, sql } = subject;
+  const sqlSha256 = createHash('sha256').update(sql).digest();
+  const parameters = subject.parameters?.map(({ shown }) => shown) ?? null;
+  const alone = analysis.statements.length === 1;
+  const controlsTransaction = analysis.statements.some(({ symbols }) =>
+    symbols.some(({ kind }) => kind === 'transaction'),
+  );
+  return analysis.statements.map((statement) => {
+    const no = ++state.statementNo;
+    state.effects.push({
+      kind: 'record',
+      entry: {
+        kind: 'intent',
+        at: BigInt(state.now),
+        session: state.setup.facts,
+        statementNo: no,
+        sql: alone
+          ? redactSql(sql, 0, sql.length, statement.secrets)
+          : redactSql(sql, statement.start, statement.end, statement.secrets),
+        sqlSha256,
+        parameters: statement.secrets.length > 0 ? null : parameters,
+        class: statement.class,
+        decision: decision.decision,
+        rule: decision.rule,
+        reasons: alone ? decision.reasons : statement.reasons,
+        relations: relationNames(statement.relations),
+        requestId,
+        policyDigest: state.setup.policyDigest,
+      },
+    });
+    return newRun(state, statement, no, requestId, !controlsTransaction);
+  });
+}
+
+function newRun(
+  state: SessionState,
+  statement: StatementAnalysis,
+  no: number,
+  requestId: string | null,
+  implicit: boolean,
+): Run {
+  return {
+    no,
+    class: statement.class,
+    requestId,
+    approvers: [],
+    startedAt: state.now,
+    symbols: statement.symbols,
+    changesCatalog: statement.changesCatalog,
+    implicitTransaction: implicit && state.transaction === 'I',
+    rows: 0,
+    bytes: 0,
+    tag: null,
+    state: 'sent',
+    sqlstate: null,
+  };
+}
+
+/** The same runs, started now, by the people of the release. */
+export function releasedRuns(state: SessionState, runs: readonly Run[], release: Release): readonly Run[] {
+  return runs.map((run) => ({ ...run, startedAt: state.now, approvers: release.approvers }));
+}
+
+/** Records one outcome, once. */
+export function recordOutcome(state: SessionState, run: Run, outcome: Outcome): void {
+  if (run.state === 'recorded') return;
+  run.state = 'recorded';
+  state.effects.push({
+    kind: 'record',
+    entry: {
+      kind: 'outcome',
+      at: BigInt(state.now),
+      session: state.setup.facts,
+      statementNo: run.no,
+      requestId: run.requestId,
+      outcome,
+      tag: run.tag,
+      rows: BigInt(run.rows),
+      bytes: BigInt(run.bytes),
+      durationUs: BigInt(Math.max(0, state.now - run.startedAt)),
+      sqlstate: run.sqlstate,
+      approvers: run.approvers,
+    },
+  });
+}
+
+/** A released request ends with its last statement; any failure is the failure of all. */
+export function endRequests(
+  state: SessionState,
+  runs: readonly Run[],
+  outcomeOf: (run: Run) => Outcome,
+): void {
+  const byRequest = new Map<string, Run[]>();
+  for (const run of runs)
+    if (run.requestId !== null && run.approvers.length > 0)
+      byRequest.set(run.requestId, [...(byRequest.get(run.requestId) ?? []), run]);
+  for (const [requestId, ofRequest] of byRequest) {
+    const outcomes = ofRequest.map(outcomeOf);
+    const outcome = outcomes.includes('unknown')
+      ? 'unknown'
+      : outcomes.includes('failed')
+        ? 'failed'
+        : 'executed';
+    const last = ofRequest.at(-1);
+    state.effects.push({
+      kind: 'end',
+      requestId,
+      outcome,
+      tag: last?.tag ?? null,
+      rows: ofRequest.reduce((sum, run) => sum + run.rows, 0),
+      bytes: ofRequest.reduce((sum, run) => sum + run.bytes, 0),
+      sqlstate: ofRequest.find((run) => run.sqlstate !== null)?.sqlstate ?? null,
+    });
+  }
+}
+
+export function relationNames(relations: readonly RelationUse[]): readonly string[] {
+  if (relations.length === 0) return NONE;
+  return relations.map(({ schema, name }) => (schema === null ? name : `${schema}.${name}`));
+}
+
+const NONE: readonly string[] = [];

@@ -1,0 +1,317 @@
+/**
+ * Backend messages: each is matched to the ledger. What the server says goes on unchanged, but for the answers to
+ * substitutes and to messages of our own.
+ */
+import {
+  BACKEND,
+  commandTag,
+  decodeErrorFields,
+  decodeParameterStatus,
+  fatalError,
+  type TransactionStatus,
+} from '../protocol/backend.ts';
+import { SQLSTATE } from '../protocol/sqlstate.ts';
+import type { LedgerEntry } from './ledger.ts';
+import { endRequests, recordOutcome } from './record.ts';
+import { rewriteError } from './refusal.ts';
+import type { Run } from './run.ts';
+import type { SessionState } from './state.ts';
+
+/** What becomes of a frame: it goes on, or another takes its place, or the session is over. */
+export type Relay = 'pass' | 'end' | { readonly replace: Buffer };
+
+/** A whole frame of any type but DataRow and CopyData. */
+export function reply(state: SessionState, type: number, frame: Buffer): Relay {
+  switch (type) {
+    case BACKEND.notice:
+    case BACKEND.notification:
+      return 'pass';
+    case BACKEND.parameterStatus:
+      return parameterStatus(state, frame);
+    case BACKEND.error:
+      return error(state, frame);
+    case BACKEND.readyForQuery:
+      return readyForQuery(state, frame);
+    default:
+      return answer(state, type, frame);
+  }
+}
+
+/** DataRow or CopyData of `bytes` body bytes: counted, never held up here. */
+export function data(state: SessionState, bytes: number): Relay {
+  const head = state.ledger.head;
+  if (head === undefined || head.refusal !== null) return lost(state, 'data without a statement');
+  const run = head.runs[head.completed];
+  if (run !== undefined) {
+    run.rows += 1;
+    run.bytes += bytes;
+  }
+  return 'pass';
+}
+
+function answer(state: SessionState, type: number, frame: Buffer): Relay {
+  const head = state.ledger.head;
+  if (head === undefined) return lost(state, `message ${String.fromCharCode(type)} that nothing asked for`);
+  if (head.refusal !== null) return lost(state, 'the server accepted a substitute');
+  if (!(EXPECTED[type] ?? ANY).has(head.kind))
+    return lost(state, `message ${String.fromCharCode(type)} in answer to ${head.kind}`);
+  switch (type) {
+    case BACKEND.parseComplete:
+      state.statements.confirm(head);
+      break;
+    case BACKEND.bindComplete:
+      state.portals.confirm(head);
+      for (const run of head.runs) if (run.state === 'sent') run.state = 'bound';
+      break;
+    case BACKEND.closeComplete:
+      state.statements.confirm(head);
+      state.portals.confirm(head);
+      break;
+    case BACKEND.commandComplete:
+      return commandComplete(state, head, commandTag(frame));
+    case BACKEND.emptyQuery:
+      if (head.kind === 'query') return 'pass';
+      break;
+    case BACKEND.rowDescription:
+      if (head.kind !== 'describe') return 'pass';
+      break;
+    case BACKEND.copyInResponse:
+      return copyInResponse(state, head);
+    case BACKEND.parameterDescription:
+    case BACKEND.copyOutResponse:
+    case BACKEND.copyDone:
+    case BACKEND.functionCallResponse:
+      return 'pass';
+  }
+  pop(state);
+  return 'pass';
+}
+
+const ANY: ReadonlySet<string> = new Set<string>();
+const STATEMENT = new Set(['query', 'execute']);
+/** Which messages each answer belongs to (manual, "Message Flow"). */
+const EXPECTED: Readonly<Record<number, ReadonlySet<string>>> = {
+  [BACKEND.parseComplete]: new Set(['parse']),
+  [BACKEND.bindComplete]: new Set(['bind']),
+  [BACKEND.closeComplete]: new Set(['close']),
+  [BACKEND.parameterDescription]: new Set(['describe']),
+  [BACKEND.noData]: new Set(['describe']),
+  [BACKEND.rowDescription]: new Set(['describe', 'query', 'execute']),
+  [BACKEND.commandComplete]: STATEMENT,
+  [BACKEND.emptyQuery]: STATEMENT,
+  [BACKEND.portalSuspended]: new Set(['execute']),
+  [BACKEND.copyInResponse]: STATEMENT,
+  [BACKEND.copyOutResponse]: STATEMENT,
+  [BACKEND.copyDone]: STATEMENT,
+  [BACKEND.functionCallResponse]: new Set(['functionCall']),
+};
+
+function commandComplete(state: SessionState, head: LedgerEntry, tag: string): Relay {
+  const run = head.runs[head.completed];
+  if (head.kind === 'query') {
+    if (run === undefined && !head.unparsed) return lost(state, 'more results than statements');
+    if (run !== undefined && head.completed < head.runs.length - 1) head.completed += 1;
+    else if (run !== undefined && !head.unparsed) head.completed += 1;
+  }
+  if (run !== undefined) {
+    run.tag = tag;
+    if (run.state !== 'recorded') run.state = 'complete';
+    if (state.copy?.entry === head) run.bytes += state.copy.bytes;
+    applySymbols(state, run, tag);
+  }
+  if (state.copy?.entry === head) {
+    state.copy = null;
+    state.ledger.removeBehindHead(
+      (entry) => entry.inCopy,
+      () => false,
+    );
+  }
+  if (head.kind === 'execute') pop(state);
+  return 'pass';
+}
+
+/** Names that SQL made or destroyed: at once, for PREPARE survives ROLLBACK and a string that fails later on. */
+function applySymbols(state: SessionState, run: Run, tag: string): void {
+  if (run.symbols.length === 0) return;
+  state.statements.confirm(run);
+  state.portals.confirm(run);
+  for (const symbol of run.symbols) {
+    const all = symbol.kind === 'discard' && symbol.what === 'all';
+    if (all || (symbol.kind === 'deallocate' && symbol.name === null))
+      state.statements.deleteWhere(() => true);
+    if (all || (symbol.kind === 'close' && symbol.name === null)) state.portals.deleteWhere(() => true);
+    if (all) state.tempPossible = false;
+  }
+  void tag;
+}
+
+/** The server takes COPY data: it eats a Sync that was sent before the data's end. */
+function copyInResponse(state: SessionState, head: LedgerEntry): Relay {
+  const { copy } = state;
+  if (copy === null || copy.entry !== head) return lost(state, 'COPY FROM STDIN that no statement asked for');
+  copy.open = true;
+  const isEnd = (entry: LedgerEntry) => entry.kind === 'copyEnd';
+  if (copy.ambiguous) state.ledger.removeBehindHead(isEnd, isEnd);
+  else state.ledger.removeBehindHead((entry) => entry.inCopy || isEnd(entry), isEnd);
+  return 'pass';
+}
+
+function error(state: SessionState, frame: Buffer): Relay {
+  const fields = decodeErrorFields(frame);
+  const severity = fields['V'] ?? fields['S'];
+  const head = state.ledger.head;
+  if (severity === 'FATAL' || severity === 'PANIC') state.fatalSeen = true;
+  if (state.fatalSeen || head === undefined) return 'pass';
+  const relay = head.refusal === null ? null : rewriteError(frame, head.refusal);
+  const sqlstate = relay === null ? (fields['C'] ?? null) : (head.refusal?.fields['C'] ?? null);
+  if (state.copy?.ambiguous)
+    return lost(state, 'a Sync between COPY data that failed', SQLSTATE.protocolViolation);
+  if (state.copy !== null) failCopy(state);
+  state.groupError = sqlstate;
+  fail(state, head, sqlstate);
+  if (head.kind === 'query' || head.kind === 'sync' || head.kind === 'functionCall')
+    return relay === null ? 'pass' : { replace: relay };
+  pop(state);
+  if (!state.ledger.skipToSync((entry) => skipped(state, entry))) {
+    state.skipping = true;
+    // They belong to the failed group: the server would have skipped them.
+    state.withheld = [];
+  }
+  return relay === null ? 'pass' : { replace: relay };
+}
+
+function failCopy(state: SessionState): void {
+  state.copy = null;
+  state.ledger.removeBehindHead(
+    (entry) => entry.kind === 'copyEnd',
+    () => false,
+  );
+}
+
+/** The statement that the error is about; in a Query those after it never ran. */
+function fail(state: SessionState, head: LedgerEntry, sqlstate: string | null): void {
+  state.statements.drop(head);
+  state.portals.drop(head);
+  if (head.kind === 'parse' && head.name === '') state.statements.set('', null);
+  if (head.kind === 'query') {
+    state.statements.set('', null);
+    state.portals.set('', null);
+  }
+  head.runs.forEach((run, i) => {
+    if (head.kind === 'query' && i < head.completed) return;
+    const about = i === head.completed || head.kind !== 'query';
+    failRun(state, run, about ? sqlstate : null);
+  });
+}
+
+function failRun(state: SessionState, run: Run, sqlstate: string | null): void {
+  state.statements.drop(run);
+  state.portals.drop(run);
+  if (run.state === 'recorded') return;
+  run.state = 'failed';
+  run.sqlstate = sqlstate;
+}
+
+function skipped(state: SessionState, entry: LedgerEntry): void {
+  state.statements.drop(entry);
+  state.portals.drop(entry);
+  for (const run of entry.runs) if (run.state === 'sent' || run.state === 'bound') failRun(state, run, null);
+}
+
+function readyForQuery(state: SessionState, frame: Buffer): Relay {
+  const head = state.ledger.head;
+  if (head === undefined || (head.kind !== 'query' && head.kind !== 'sync' && head.kind !== 'functionCall'))
+    return lost(state, `ReadyForQuery in answer to ${head?.kind ?? 'nothing'}`);
+  const status = String.fromCharCode(frame[5] ?? 0);
+  if (status !== 'I' && status !== 'T' && status !== 'E') return lost(state, 'unknown transaction status');
+  state.transaction = status;
+  if (head.kind === 'query') {
+    state.statements.confirm(head);
+    state.portals.confirm(head);
+  }
+  pop(state);
+  settleRuns(state, status);
+  if (status === 'I') transactionEnded(state);
+  state.groupError = null;
+  if (state.ledger.empty && state.setup.reportsSearchPath && state.setup.mode === 'enforce')
+    state.searchPathUncertain = false;
+  return 'pass';
+}
+
+/** Outcomes are certain now: what completed is committed, or part of a transaction that goes on. */
+function settleRuns(state: SessionState, status: TransactionStatus): void {
+  if (state.openRuns.length === 0) return;
+  const done: Run[] = [];
+  const open: Run[] = [];
+  for (const run of state.openRuns) {
+    if (run.state === 'sent' || (run.state === 'bound' && status !== 'I')) open.push(run);
+    else done.push(run);
+  }
+  state.openRuns = open;
+  // An error later in an implicit transaction undid what had completed.
+  for (const run of done)
+    if (run.state === 'complete' && state.groupError !== null && run.implicitTransaction)
+      failRun(state, run, state.groupError);
+  const outcomeOf = (run: Run) => (run.state === 'failed' ? 'failed' : 'executed');
+  const outcomes = new Map(done.map((run) => [run, outcomeOf(run)] as const));
+  for (const run of done) recordOutcome(state, run, outcomes.get(run) ?? 'unknown');
+  endRequests(state, done, (run) => outcomes.get(run) ?? 'unknown');
+}
+
+function transactionEnded(state: SessionState): void {
+  state.portals.deleteWhere((portal) => portal.kind === 'protocol' || !portal.withHold);
+  state.pathSetInTransaction = false;
+  if (state.catalogUncertain && !state.refreshing) {
+    state.refreshing = true;
+    state.effects.push({ kind: 'refreshCatalog' });
+  }
+}
+
+function parameterStatus(state: SessionState, frame: Buffer): Relay {
+  const { name, value } = decodeParameterStatus(frame);
+  if (name === 'search_path') state.searchPath = parseSearchPath(value, state.setup.facts.role);
+  const pinned = PINNED[name];
+  if (pinned !== undefined && value !== pinned && state.setup.mode === 'enforce')
+    return lost(state, `pinned setting ${name} was changed to ${value}`, SQLSTATE.insufficientPrivilege);
+  return 'pass';
+}
+
+/** Under other values the server reads other statements than a parser does. */
+export const PINNED: Readonly<Record<string, string>> = {
+  client_encoding: 'UTF8',
+  standard_conforming_strings: 'on',
+};
+
+/** A search_path as SHOW prints it, `"$user"` resolved; null where it is not a plain list. */
+export function parseSearchPath(text: string, role: string): readonly string[] | null {
+  const names: string[] = [];
+  const item = /\s*(?:"((?:[^"]|"")*)"|([^\s",]+))\s*(,|$)/gy;
+  let at = 0;
+  if (text.trim() === '' || text.trim() === '""') return [];
+  while (at < text.length) {
+    item.lastIndex = at;
+    const match = item.exec(text);
+    if (match === null) return null;
+    const name = match[1]?.replaceAll('""', '"') ?? match[2]?.toLowerCase() ?? '';
+    if (name === '$user') names.push(role);
+    else if (name !== '') names.push(name);
+    at = item.lastIndex;
+  }
+  return names;
+}
+
+/** The session is out of step or unsafe: nothing else is true any more but to end it. */
+function lost(state: SessionState, why: string, code: string = SQLSTATE.protocolViolation): Relay {
+  state.phase = 'ended';
+  state.current = null;
+  state.effects.push(
+    { kind: 'stopTimers', end: 'failed' },
+    { kind: 'close', error: fatalError(code, `countersign: session closed: ${why}`), why },
+  );
+  return 'end';
+}
+
+function pop(state: SessionState): void {
+  state.ledger.pop();
+  while (state.ledger.head?.kind === 'copyEnd') state.ledger.pop();
+}

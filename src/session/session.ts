@@ -1,0 +1,132 @@
+/** The session core: frontend and backend messages and answers of the world come in, effects go out. No I/O. */
+import { BACKEND } from '../protocol/backend.ts';
+import { FRONTEND } from '../protocol/frontend.ts';
+import type { Effect } from './effect.ts';
+import { process } from './messages.ts';
+import { endRequests, recordOutcome } from './record.ts';
+import { data, type Relay, reply } from './replies.ts';
+import { createState, type SessionSetup, type SessionState } from './state.ts';
+import { resume, step, type WaitEvent } from './waits.ts';
+
+/** In these phases a person is involved: the client's leaving must not wait for the answer. */
+const LEAVES_AT_ONCE: ReadonlySet<string> = new Set(['opening', 'held', 'releasing']);
+
+export class Session {
+  readonly #state: SessionState;
+
+  constructor(setup: SessionSetup) {
+    this.#state = createState(setup);
+  }
+
+  /** Effects since the last call, to be carried out in order. */
+  takeEffects(): Effect[] {
+    const { effects } = this.#state;
+    if (effects.length > 0) this.#state.effects = [];
+    return effects;
+  }
+
+  /** Bytes that the client sent ahead; at `limits.pendingBytes` its socket should not be read any more. */
+  get pendingBytes(): number {
+    return this.#state.inboxBytes;
+  }
+
+  get phase(): SessionState['phase'] {
+    return this.#state.phase;
+  }
+
+  /** Nothing that was sent upstream is unanswered. */
+  get idle(): boolean {
+    return this.#state.ledger.empty && this.#state.phase === 'ready' && this.#state.transaction === 'I';
+  }
+
+  /** The client needs no word about the end: it left, or the server has said it. */
+  get endExplained(): boolean {
+    return this.#state.clientGone || this.#state.fatalSeen;
+  }
+
+  /** A whole frontend frame; may be a view of a buffer that is used again. `now`: microseconds since 1970 UTC. */
+  frontend(type: number, frame: Buffer, now: number): void {
+    const state = this.#state;
+    state.now = now;
+    if (state.phase === 'ended' || state.clientGone) return;
+    if (state.phase !== 'ready' || state.cancelInFlight || state.inbox.length > 0) {
+      state.inbox.push({ type, frame: Buffer.from(frame) });
+      state.inboxBytes += frame.length;
+      // Nothing can follow Terminate, so a statement that waits before it will find nobody.
+      if (type === FRONTEND.terminate && LEAVES_AT_ONCE.has(state.phase))
+        this.event({ kind: 'clientGone' }, now);
+      return;
+    }
+    process(state, type, frame, null);
+  }
+
+  /** A whole backend frame of any type but DataRow and CopyData. */
+  backend(type: number, frame: Buffer, now: number): Relay {
+    const state = this.#state;
+    state.now = now;
+    if (state.phase === 'ended') return type === BACKEND.error ? 'pass' : 'end';
+    const relay = reply(state, type, frame);
+    if (state.ledger.empty) this.#settled();
+    return relay;
+  }
+
+  /** DataRow or CopyData with a body of `bytes`. */
+  data(bytes: number): Relay {
+    return data(this.#state, bytes);
+  }
+
+  event(event: WaitEvent, now: number): void {
+    const state = this.#state;
+    state.now = now;
+    step(state, event);
+    this.#takeInbox();
+  }
+
+  /** The cancel's own connection has ended: from here on it can hit nothing. */
+  cancelDone(now: number): void {
+    const state = this.#state;
+    state.now = now;
+    state.cancelInFlight = false;
+    if (state.phase === 'settling' && state.ledger.empty) resume(state);
+    this.#takeInbox();
+  }
+
+  /** Upstream is gone: what has no outcome yet can have either. */
+  upstreamClosed(now: number): void {
+    const state = this.#state;
+    state.now = now;
+    if (state.phase === 'held')
+      state.effects.push({ kind: 'detach', requestId: state.current?.request?.id ?? '' });
+    for (const run of state.current?.runs ?? [])
+      if (state.current?.release == null) recordOutcome(state, run, 'withdrawn');
+    const runs = state.openRuns;
+    state.openRuns = [];
+    const outcomeOf = (failed: boolean) => (failed ? 'failed' : 'unknown');
+    const outcomes = new Map(runs.map((run) => [run, outcomeOf(run.state === 'failed')] as const));
+    for (const run of runs) recordOutcome(state, run, outcomes.get(run) ?? 'unknown');
+    endRequests(state, runs, (run) => outcomes.get(run) ?? 'unknown');
+    state.effects.push({ kind: 'stopTimers', end: 'failed' }, { kind: 'unwatch' });
+    state.phase = 'ended';
+    state.current = null;
+  }
+
+  #settled(): void {
+    const state = this.#state;
+    if (state.phase === 'settling' && !state.cancelInFlight) step(state, { kind: 'settled' });
+    if (state.clientGone && state.phase === 'ready' && state.inbox.length === 0 && state.ledger.empty) {
+      state.phase = 'ended';
+      state.effects.push({ kind: 'close', error: null, why: 'the client closed the connection' });
+    }
+    this.#takeInbox();
+  }
+
+  #takeInbox(): void {
+    const state = this.#state;
+    while (state.phase === 'ready' && !state.cancelInFlight) {
+      const next = state.inbox.shift();
+      if (next === undefined) return;
+      state.inboxBytes -= next.frame.length;
+      process(state, next.type, next.frame, null);
+    }
+  }
+}

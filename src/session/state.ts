@@ -1,0 +1,229 @@
+import type { OpenedRequest, Question, Release } from '../approval/port.ts';
+import type { SessionFacts } from '../audit/entry.ts';
+import type { Limits } from '../config/limits.ts';
+import type { Decision } from '../policy/decision.ts';
+import type { ErrorFields, TransactionStatus } from '../protocol/backend.ts';
+import type { Analysis, NameScope, StatementAnalysis } from '../statement/analysis.ts';
+import type { ParameterValues } from '../statement/context.ts';
+import type { Effect } from './effect.ts';
+import { Ledger, type LedgerEntry } from './ledger.ts';
+import { Names } from './names.ts';
+import type { Run } from './run.ts';
+import type { Subject } from './subject.ts';
+
+/** Where the session stands with the message that it judges. In every phase but `ready`, further messages wait. */
+export const PHASES = [
+  'ready',
+  /** A worker parses the text. */
+  'analysing',
+  /** Everything sent before must be answered first. */
+  'settling',
+  /** The catalog is read again after DDL. */
+  'refreshing',
+  /** The server is asked whether it would reject the text anyway. */
+  'probing',
+  /** The request is being opened. */
+  'opening',
+  /** A person is asked. */
+  'held',
+  /** The receipt is verified and consumed. */
+  'releasing',
+  'ended',
+] as const;
+export type Phase = (typeof PHASES)[number];
+
+export type Prepared = {
+  /** The SQL text's bytes: of Parse, or of the whole SQL PREPARE. */
+  readonly sql: Buffer;
+  readonly parameterTypes: readonly number[];
+  readonly analysis: Analysis;
+  /** What bare names meant when it was analysed; when that has changed it is analysed again. */
+  readonly scopeKey: string;
+  /** Made by SQL PREPARE, so `sql` holds the statement within it. */
+  readonly bySql: boolean;
+};
+
+export type Portal =
+  | {
+      readonly kind: 'protocol';
+      /** Null: an empty statement. */
+      readonly run: Run | null;
+      readonly copyIn: boolean;
+      readonly sql: Buffer;
+    }
+  | {
+      readonly kind: 'sql';
+      readonly body: StatementAnalysis;
+      readonly withHold: boolean;
+      readonly sql: Buffer;
+    };
+
+/** What changes of names are tagged with: the message or, within a Query, the statement. */
+export type Tag = LedgerEntry | Run;
+
+export type WithheldParse = { readonly name: string; readonly frame: Buffer; readonly prepared: Prepared };
+
+/** The message that is being judged, with what was found out about it so far; judging starts over after each wait. */
+export type Current = {
+  readonly type: number;
+  /** A copy: the socket's buffer is used again. */
+  readonly frame: Buffer;
+  analysis: Analysis | null;
+  /** What names meant when `analysis` was asked for; it counts only as long as that is so. */
+  analysisKey: string | null;
+  /** Undefined: not asked yet; null: the server accepts it. */
+  rejection: ErrorFields | null | undefined;
+  decision: Decision | null;
+  /** What is asked about, for the intents that are recorded when the request has its id. */
+  subject: Subject | null;
+  /** Microseconds since 1970 UTC: when the hold on this connection ends. */
+  waitsUntil: number;
+  question: Question | null;
+  request: OpenedRequest | null;
+  runs: readonly Run[];
+  /** The client cancelled, or left, while the request was being opened or released. */
+  leave: 'cancel' | 'gone' | 'drain' | null;
+  release: Release | null;
+  refusal: { readonly fields: ErrorFields; readonly outcome: 'denied' | 'expired' | 'withdrawn' } | null;
+};
+
+export type CopyIn = {
+  readonly entry: LedgerEntry;
+  /** CopyInResponse was seen. */
+  open: boolean;
+  /** CopyDone or CopyFail was sent. */
+  closed: boolean;
+  dataSent: boolean;
+  /** A Sync was sent between COPY data: if the COPY fails, whether the server ate it cannot be known. */
+  ambiguous: boolean;
+  bytes: number;
+};
+
+/** What a session is given. The functions are pure, or a snapshot of what the shell knows. */
+export type SessionSetup = {
+  readonly facts: SessionFacts;
+  readonly mode: 'enforce' | 'observe';
+  readonly limits: Limits;
+  readonly policyDigest: string;
+  /** Begins this session's refusal markers; at most 40 bytes of `[a-z0-9:]`. */
+  readonly markerPrefix: string;
+  /** The server tells of search_path in ParameterStatus (18 and later). */
+  readonly reportsSearchPath: boolean;
+  readonly searchPath: readonly string[] | null;
+  /** Null: too much for this thread; ask with the effect `analyse`. */
+  readonly analyse: (
+    sql: Buffer,
+    scope: NameScope,
+    catalogCertain: boolean,
+    parameters: ParameterValues | null,
+  ) => Analysis | null;
+  readonly decide: (analysis: Analysis) => Decision;
+  /** Changes when the catalog or the policy does. */
+  readonly knowledge: () => string;
+};
+
+export type SessionState = {
+  readonly setup: SessionSetup;
+  phase: Phase;
+  current: Current | null;
+  inbox: { readonly type: number; readonly frame: Buffer }[];
+  inboxBytes: number;
+  withheld: WithheldParse[];
+  readonly ledger: Ledger;
+  readonly statements: Names<Prepared, Tag>;
+  readonly portals: Names<Portal, Tag>;
+  /** Number of the present Sync group. */
+  group: number;
+  transaction: TransactionStatus;
+  /** The server discards everything up to a Sync that was not sent yet. */
+  skipping: boolean;
+  /** SQLSTATE of the error that failed the group whose Z is due. */
+  groupError: string | null;
+  copy: CopyIn | null;
+  cancelInFlight: boolean;
+  clientGone: boolean;
+  /** The server itself said why it ends the session. */
+  fatalSeen: boolean;
+  /** Runs whose outcome is not recorded yet. */
+  openRuns: Run[];
+  statementNo: number;
+  refusalNo: number;
+  searchPath: readonly string[] | null;
+  /** search_path was set since the transaction began: its end may undo that. */
+  pathSetInTransaction: boolean;
+  /** A statement that may change search_path is under way, or has run where the server does not tell. */
+  searchPathUncertain: boolean;
+  tempPossible: boolean;
+  /** DDL ran in this transaction, or the catalog was not read again since. */
+  catalogUncertain: boolean;
+  refreshing: boolean;
+  effects: Effect[];
+  /** Microseconds since 1970 UTC, set by the shell before each call. */
+  now: number;
+};
+
+export function createState(setup: SessionSetup): SessionState {
+  return {
+    setup,
+    phase: 'ready',
+    current: null,
+    inbox: [],
+    inboxBytes: 0,
+    withheld: [],
+    ledger: new Ledger(),
+    statements: new Names(),
+    portals: new Names(),
+    group: 1,
+    transaction: 'I',
+    skipping: false,
+    groupError: null,
+    copy: null,
+    cancelInFlight: false,
+    clientGone: false,
+    fatalSeen: false,
+    openRuns: [],
+    statementNo: 0,
+    refusalNo: 0,
+    searchPath: setup.searchPath,
+    searchPathUncertain: false,
+    pathSetInTransaction: false,
+    tempPossible: false,
+    catalogUncertain: false,
+    refreshing: false,
+    effects: [],
+    now: 0,
+  };
+}
+
+/** How bare names are resolved at this moment. */
+export function scopeOf(state: SessionState): NameScope {
+  return {
+    searchPath: state.searchPathUncertain ? null : state.searchPath,
+    tempPossible: state.tempPossible,
+  };
+}
+
+/** Equal keys: the same text means the same. */
+export function scopeKey(state: SessionState): string {
+  const path = state.searchPathUncertain ? '?' : (state.searchPath?.join('\u0000') ?? '?');
+  return `${state.setup.knowledge()}\u0001${state.tempPossible}\u0001${state.catalogUncertain}\u0001${path}`;
+}
+
+export function newCurrent(type: number, frame: Buffer): Current {
+  return {
+    type,
+    frame: Buffer.from(frame),
+    analysis: null,
+    analysisKey: null,
+    rejection: undefined,
+    decision: null,
+    subject: null,
+    waitsUntil: 0,
+    question: null,
+    request: null,
+    runs: [],
+    leave: null,
+    release: null,
+    refusal: null,
+  };
+}

@@ -1,0 +1,391 @@
+/**
+ * The one place where the session changes between its phases: a table of every phase against every event, complete
+ * by type. Judging starts over (`resume`) after each answer that it waited for.
+ */
+import type { Ended, OpenedRequest, Release, RequestState } from '../approval/port.ts';
+import { type ErrorFields, encodeNotice } from '../protocol/backend.ts';
+import type { Analysis } from '../statement/analysis.ts';
+import type { HoldEnd } from './effect.ts';
+import { isMistake } from './judge.ts';
+import { process } from './messages.ts';
+import { recordIntents, recordOutcome } from './record.ts';
+import type { Current, Phase, SessionState } from './state.ts';
+import {
+  cannotAsk,
+  deniedByPeople,
+  draining,
+  expired,
+  heldNotice,
+  holdTimedOut,
+  releaseRefused,
+  withdrawn,
+} from './wording.ts';
+
+export type WaitEvent =
+  | { readonly kind: 'analysed'; readonly analysis: Analysis }
+  /** Everything that was sent has been answered. */
+  | { readonly kind: 'settled' }
+  | { readonly kind: 'refreshed' }
+  /** Null: the server accepts it, or could not be asked. */
+  | { readonly kind: 'probed'; readonly rejection: ErrorFields | null }
+  | { readonly kind: 'opened'; readonly request: OpenedRequest }
+  | { readonly kind: 'openFailed'; readonly why: string; readonly limit: boolean }
+  | { readonly kind: 'answered'; readonly state: RequestState; readonly ended: Ended | null }
+  | { readonly kind: 'released'; readonly release: Release }
+  | { readonly kind: 'releaseFailed'; readonly why: string }
+  | { readonly kind: 'holdTimeout' }
+  | { readonly kind: 'noticeDue' }
+  /** The client's CancelRequest. */
+  | { readonly kind: 'cancel' }
+  | { readonly kind: 'clientGone' }
+  | { readonly kind: 'drain' };
+export type WaitEventKind = WaitEvent['kind'];
+
+type Handler<K extends WaitEventKind> = (state: SessionState, event: Extract<WaitEvent, { kind: K }>) => void;
+/** `ignore`: it can come late and changes nothing. `impossible`: only a fault of ours could bring it. */
+type Cell<K extends WaitEventKind> = Handler<K> | 'ignore' | 'impossible';
+export type Table = { readonly [P in Phase]: { readonly [K in WaitEventKind]: Cell<K> } };
+
+export const TABLE: Table = {
+  // Answers for a message that was given up when the client left.
+  ready: row({
+    analysed: 'ignore',
+    probed: 'ignore',
+    settled: 'ignore',
+    refreshed: catalogRead,
+    cancel: cancelRunning,
+    clientGone: leave,
+    drain: 'ignore',
+  }),
+  analysing: row({ analysed, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
+  settling: row({ settled: resume, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
+  refreshing: row({ refreshed: catalogReadResume, cancel: cancelRunning, clientGone: leave }),
+  probing: row({ probed, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
+  opening: row({
+    opened,
+    openFailed,
+    refreshed: catalogRead,
+    cancel: leaveLater('cancel'),
+    clientGone: leaveLater('gone'),
+    drain: leaveLater('drain'),
+  }),
+  held: row({
+    answered,
+    holdTimeout,
+    noticeDue,
+    refreshed: catalogRead,
+    cancel: cancelHold,
+    clientGone: abandonHold,
+    drain: drainHold,
+  }),
+  releasing: row({
+    released,
+    releaseFailed,
+    refreshed: catalogRead,
+    cancel: 'ignore',
+    clientGone: leaveLater('gone'),
+  }),
+  ended: row({
+    analysed: 'ignore',
+    probed: 'ignore',
+    opened: openedTooLate,
+    openFailed: 'ignore',
+    released: releasedTooLate,
+    releaseFailed: 'ignore',
+    refreshed: 'ignore',
+    cancel: 'ignore',
+    clientGone: 'ignore',
+  }),
+};
+
+/** What may always come late (a timer that had fired, a notification that was on its way) is ignored by default. */
+function row(cells: Partial<Table[Phase]>): Table[Phase] {
+  return {
+    analysed: 'impossible',
+    settled: 'ignore',
+    refreshed: 'impossible',
+    probed: 'impossible',
+    opened: 'impossible',
+    openFailed: 'impossible',
+    answered: 'ignore',
+    released: 'impossible',
+    releaseFailed: 'impossible',
+    holdTimeout: 'ignore',
+    noticeDue: 'ignore',
+    cancel: 'impossible',
+    clientGone: 'impossible',
+    drain: 'ignore',
+    ...cells,
+  };
+}
+
+/** Throws where the table says that this cannot happen. */
+export function step<K extends WaitEventKind>(
+  state: SessionState,
+  event: Extract<WaitEvent, { kind: K }>,
+): void {
+  const cell: Cell<K> = TABLE[state.phase][event.kind as K];
+  if (cell === 'ignore') return;
+  if (cell === 'impossible') throw new Error(`event ${event.kind} in phase ${state.phase}`);
+  cell(state, event);
+}
+
+/** Judges the waiting message again, from the start, with what is known now. */
+export function resume(state: SessionState): void {
+  const { current } = state;
+  if (current === null) throw new Error(`nothing waits in phase ${state.phase}`);
+  // Nothing goes upstream while a cancel is on its way: it could hit the wrong statement.
+  if (state.cancelInFlight) {
+    state.phase = 'settling';
+    return;
+  }
+  state.phase = 'ready';
+  process(state, current.type, current.frame, current);
+}
+
+function analysed(state: SessionState, event: { readonly analysis: Analysis }): void {
+  if (state.current !== null) state.current.analysis = event.analysis;
+  resume(state);
+}
+
+function catalogRead(state: SessionState): void {
+  state.refreshing = false;
+  // Inside a new transaction that has changed the catalog again it stays uncertain.
+  if (state.transaction === 'I') state.catalogUncertain = false;
+}
+
+function catalogReadResume(state: SessionState): void {
+  catalogRead(state);
+  resume(state);
+}
+
+function probed(state: SessionState, event: { readonly rejection: ErrorFields | null }): void {
+  const { rejection } = event;
+  if (state.current !== null)
+    state.current.rejection =
+      rejection !== null && isMistake(state, rejection) ? clientFields(rejection) : null;
+  resume(state);
+}
+
+/** The server's own error, without what names its source code. */
+function clientFields(rejection: ErrorFields): ErrorFields {
+  const kept: Record<string, string> = {};
+  for (const code of ['C', 'M', 'D', 'H', 'P'])
+    if (rejection[code] !== undefined) kept[code] = rejection[code];
+  return kept;
+}
+
+function opened(state: SessionState, { request }: { readonly request: OpenedRequest }): void {
+  const current = waiting(state);
+  current.request = request;
+  recordHeldIntents(state, current, request.id);
+  if (current.leave !== null) return leaveHold(state, current, request);
+  state.phase = 'held';
+  if (request.state !== 'open') return settleAnswer(state, current, request.state, request.ended);
+  state.effects.push({ kind: 'watch', requestId: request.id });
+  const { limits } = state.setup;
+  const holdMs = state.transaction === 'I' ? limits.holdTimeoutMs : limits.holdTimeoutInTransactionMs;
+  current.waitsUntil = state.now + holdMs * 1000;
+  state.effects.push({ kind: 'startTimers', holdMs, noticeMs: limits.noticeIntervalMs });
+  noticeDue(state);
+}
+
+function recordHeldIntents(state: SessionState, current: Current, requestId: string): void {
+  if (current.subject !== null && current.decision !== null)
+    current.runs = recordIntents(state, current.subject, current.decision, requestId);
+}
+
+function openFailed(state: SessionState, event: { readonly why: string; readonly limit: boolean }): void {
+  const current = waiting(state);
+  const rule = current.decision?.rule ?? '';
+  if (current.subject !== null && current.decision !== null)
+    current.runs = recordIntents(state, current.subject, current.decision, null);
+  current.refusal = { fields: cannotAsk(rule, event.why, event.limit), outcome: 'denied' };
+  if (current.leave === 'gone') return abandon(state, current);
+  resume(state);
+}
+
+function noticeDue(state: SessionState): void {
+  const { current } = state;
+  if (current?.request == null || current.decision === null) return;
+  const until = new Date(current.waitsUntil / 1000).toISOString();
+  state.effects.push({
+    kind: 'toClient',
+    frame: encodeNotice(heldNotice(current.request, current.decision, until)),
+  });
+}
+
+function answered(
+  state: SessionState,
+  event: { readonly state: RequestState; readonly ended: Ended | null },
+): void {
+  if (event.state !== 'open') settleAnswer(state, waiting(state), event.state, event.ended);
+}
+
+function settleAnswer(
+  state: SessionState,
+  current: Current,
+  answer: RequestState,
+  ended: Ended | null,
+): void {
+  const id = current.request?.id ?? '';
+  const rule = current.decision?.rule ?? '';
+  if (answer === 'approved' && current.question !== null) {
+    state.phase = 'releasing';
+    state.effects.push({ kind: 'stopTimers', end: 'released' }, { kind: 'unwatch' });
+    state.effects.push({ kind: 'release', requestId: id, question: current.question });
+    return;
+  }
+  const refusal =
+    answer === 'denied'
+      ? ({ fields: deniedByPeople(rule, id, ended), outcome: 'denied' } as const)
+      : answer === 'expired'
+        ? ({ fields: expired(rule, id), outcome: 'expired' } as const)
+        : answer === 'withdrawn'
+          ? ({ fields: withdrawn(rule, id), outcome: 'withdrawn' } as const)
+          : ({ fields: releaseRefused(rule, id, `the request is ${answer}`), outcome: 'denied' } as const);
+  refuseHold(state, current, refusal, refusal.outcome);
+}
+
+function refuseHold(
+  state: SessionState,
+  current: Current,
+  refusal: NonNullable<Current['refusal']>,
+  end: HoldEnd,
+): void {
+  current.refusal = refusal;
+  state.effects.push({ kind: 'stopTimers', end }, { kind: 'unwatch' });
+  resume(state);
+}
+
+function released(state: SessionState, { release }: { readonly release: Release }): void {
+  const current = waiting(state);
+  if (current.leave === 'gone') {
+    // Consumed, but nobody is there to take the result: it does not run.
+    endUnused(state, release.requestId);
+    return abandon(state, current);
+  }
+  current.release = release;
+  resume(state);
+}
+
+function releaseFailed(state: SessionState, event: { readonly why: string }): void {
+  const current = waiting(state);
+  if (current.leave === 'gone') return abandon(state, current);
+  const fields = releaseRefused(current.decision?.rule ?? '', current.request?.id ?? '', event.why);
+  current.refusal = { fields, outcome: 'denied' };
+  resume(state);
+}
+
+function holdTimeout(state: SessionState): void {
+  const current = waiting(state);
+  const id = current.request?.id ?? '';
+  state.effects.push({ kind: 'detach', requestId: id });
+  refuseHold(
+    state,
+    current,
+    { fields: holdTimedOut(current.decision?.rule ?? '', id), outcome: 'expired' },
+    'detached',
+  );
+}
+
+function drainHold(state: SessionState): void {
+  const current = waiting(state);
+  const id = current.request?.id ?? '';
+  state.effects.push({ kind: 'detach', requestId: id });
+  refuseHold(
+    state,
+    current,
+    { fields: draining(current.decision?.rule ?? '', id), outcome: 'expired' },
+    'detached',
+  );
+}
+
+function cancelHold(state: SessionState): void {
+  const current = waiting(state);
+  const id = current.request?.id ?? '';
+  state.effects.push({ kind: 'withdraw', requestId: id, why: 'the client cancelled the statement' });
+  refuseHold(
+    state,
+    current,
+    { fields: withdrawn(current.decision?.rule ?? '', id), outcome: 'withdrawn' },
+    'withdrawn',
+  );
+}
+
+function abandonHold(state: SessionState): void {
+  const current = waiting(state);
+  state.effects.push({ kind: 'stopTimers', end: 'detached' }, { kind: 'unwatch' });
+  state.effects.push({ kind: 'detach', requestId: current.request?.id ?? '' });
+  abandon(state, current);
+}
+
+/** The client is gone: its statement did not run, and what it sent behind it will not. */
+function abandon(state: SessionState, current: Current): void {
+  for (const run of current.runs) recordOutcome(state, run, 'withdrawn');
+  state.current = null;
+  state.phase = 'ready';
+  leave(state);
+}
+
+function leaveLater(how: 'cancel' | 'gone' | 'drain'): (state: SessionState) => void {
+  return (state) => {
+    const current = waiting(state);
+    if (current.leave !== 'gone') current.leave = how;
+  };
+}
+
+function leaveHold(state: SessionState, current: Current, request: OpenedRequest): void {
+  state.phase = 'held';
+  if (current.leave === 'cancel') cancelHold(state);
+  else if (current.leave === 'drain') drainHold(state);
+  else abandonHold(state);
+  void request;
+}
+
+/** A cancel while something runs goes upstream, on its own connection; while nothing does it means nothing. */
+function cancelRunning(state: SessionState): void {
+  if (state.ledger.empty || state.cancelInFlight) return;
+  state.cancelInFlight = true;
+  state.effects.push({ kind: 'cancelUpstream' });
+}
+
+/** The client's socket ended: what was sent still runs, its outcome is recorded, nothing more is taken. */
+function leave(state: SessionState): void {
+  state.clientGone = true;
+  state.inbox = [];
+  state.withheld = [];
+  if (state.phase !== 'ready') {
+    state.current = null;
+    state.phase = 'ready';
+  }
+  if (state.ledger.empty || state.copy !== null) {
+    state.phase = 'ended';
+    state.effects.push({ kind: 'close', error: null, why: 'the client closed the connection' });
+  }
+}
+
+function openedTooLate(state: SessionState, { request }: { readonly request: OpenedRequest }): void {
+  state.effects.push({ kind: 'detach', requestId: request.id });
+}
+
+function releasedTooLate(state: SessionState, { release }: { readonly release: Release }): void {
+  endUnused(state, release.requestId);
+}
+
+function endUnused(state: SessionState, requestId: string): void {
+  state.effects.push({
+    kind: 'end',
+    requestId,
+    outcome: 'failed',
+    tag: null,
+    rows: 0,
+    bytes: 0,
+    sqlstate: null,
+  });
+}
+
+function waiting(state: SessionState): Current {
+  if (state.current === null) throw new Error(`nothing waits in phase ${state.phase}`);
+  return state.current;
+}

@@ -1,0 +1,150 @@
+/** What clients are told. HINTs are written for a language model: what to do next, what not to do. */
+import type { Ended, OpenedRequest } from '../approval/port.ts';
+import type { Decision } from '../policy/decision.ts';
+import type { ErrorFields } from '../protocol/backend.ts';
+import { SQLSTATE } from '../protocol/sqlstate.ts';
+
+const RETRY_SAME =
+  'Send exactly the same statement again later: it attaches to the same request and runs once it is approved. Do not rewrite it and do not split it up.';
+
+export function deniedByPolicy(decision: Decision): ErrorFields {
+  return {
+    C: SQLSTATE.insufficientPrivilege,
+    M: `countersign: denied by policy (${decision.class})`,
+    D: `Rule ${decision.rule}: ${decision.reasons.join('; ')}.`,
+    H: 'This statement will never be allowed for you. Do not retry it or look for another way to do the same; tell your operator what you wanted to achieve.',
+  };
+}
+
+export function deniedByPeople(rule: string, requestId: string, ended: Ended | null): ErrorFields {
+  const who = ended === null || ended.people.length === 0 ? 'an approver' : ended.people.join(', ');
+  const why = ended?.reason ? `: ${ended.reason}` : '';
+  return {
+    C: SQLSTATE.insufficientPrivilege,
+    M: `countersign: denied by ${who}${why}`,
+    D: `Rule ${rule}, request ${requestId}.`,
+    H: 'A person decided against this statement. Do not send it again and do not try to reach the same effect in another way; report the reason to the user.',
+  };
+}
+
+export function expired(rule: string, requestId: string): ErrorFields {
+  return {
+    C: SQLSTATE.queryCanceled,
+    M: 'countersign: expired, nobody answered in time',
+    D: `Rule ${rule}, request ${requestId}.`,
+    H: 'Send the statement again to open a new request, if it is still needed.',
+  };
+}
+
+export function holdTimedOut(rule: string, requestId: string): ErrorFields {
+  return {
+    C: SQLSTATE.queryCanceled,
+    M: 'countersign: no answer yet, the request is still open: send the same statement again',
+    D: `Rule ${rule}, request ${requestId}.`,
+    H: RETRY_SAME,
+  };
+}
+
+export function draining(rule: string, requestId: string): ErrorFields {
+  return {
+    C: SQLSTATE.queryCanceled,
+    M: 'countersign: this proxy is shutting down, the request is still open: reconnect and send the same statement again',
+    D: `Rule ${rule}, request ${requestId}.`,
+    H: RETRY_SAME,
+  };
+}
+
+export function withdrawn(rule: string, requestId: string): ErrorFields {
+  return {
+    C: SQLSTATE.queryCanceled,
+    M: 'countersign: withdrawn, canceling statement due to user request',
+    D: `Rule ${rule}, request ${requestId}.`,
+    H: 'The request for approval was taken back. Send the statement again to open a new one.',
+  };
+}
+
+export function releaseRefused(rule: string, requestId: string, why: string): ErrorFields {
+  return {
+    C: SQLSTATE.insufficientPrivilege,
+    M: 'countersign: the approval could not be used, so the statement was not run',
+    D: `Rule ${rule}, request ${requestId}: ${why}.`,
+    H: 'Nothing was executed. Send the statement again to open a new request.',
+  };
+}
+
+export function cannotAsk(rule: string, why: string, limit: boolean): ErrorFields {
+  return limit
+    ? {
+        C: SQLSTATE.programLimitExceeded,
+        M: 'countersign: too many open requests',
+        D: `Rule ${rule}: ${why}.`,
+        H: 'Wait until your open requests are answered before you send more statements that need approval.',
+      }
+    : {
+        C: SQLSTATE.cannotConnectNow,
+        M: 'countersign: approval cannot be asked for at the moment, so the statement was not run',
+        D: `Rule ${rule}: ${why}.`,
+        H: 'Nothing was executed. Statements that need no approval still run; try this one again in a minute.',
+      };
+}
+
+export function tooLong(limit: number, size: number): ErrorFields {
+  return {
+    C: SQLSTATE.programLimitExceeded,
+    M: `countersign: statement of ${size} bytes is longer than the limit of ${limit} bytes`,
+    D: 'Limit statementBytes.',
+    H: 'Send less in one statement, for example fewer rows per INSERT, or use COPY FROM STDIN.',
+  };
+}
+
+export function tooManyPrepared(limit: number): ErrorFields {
+  return {
+    C: SQLSTATE.programLimitExceeded,
+    M: `countersign: more than ${limit} prepared statements in one session`,
+    D: 'Limit preparedStatements.',
+    H: 'Close prepared statements that are not used any more.',
+  };
+}
+
+export function malformed(message: string): ErrorFields {
+  return { C: SQLSTATE.protocolViolation, M: message };
+}
+
+export function noSuchStatement(name: string): ErrorFields {
+  return {
+    C: SQLSTATE.invalidSqlStatementName,
+    M:
+      name === ''
+        ? 'unnamed prepared statement does not exist'
+        : `prepared statement "${latin1ToUtf8(name)}" does not exist`,
+  };
+}
+
+export function noSuchPortal(name: string, word: 'portal' | 'cursor'): ErrorFields {
+  return { C: SQLSTATE.invalidCursorName, M: `${word} "${latin1ToUtf8(name)}" does not exist` };
+}
+
+export function functionCallRefused(): ErrorFields {
+  return {
+    C: SQLSTATE.insufficientPrivilege,
+    M: 'countersign: the function call protocol is not allowed',
+    D: 'Rule floor:function_call: it calls functions without any SQL text that could be judged.',
+    H: 'Use SELECT function(...) instead.',
+  };
+}
+
+/** The NOTICE while held (CONTRACT, "On the wire"). */
+export function heldNotice(request: OpenedRequest, decision: Decision, until: string): ErrorFields {
+  return {
+    S: 'NOTICE',
+    V: 'NOTICE',
+    C: '00000',
+    M: `countersign: held, request ${request.id}`,
+    D: `Why: ${decision.class}: ${decision.reasons.join('; ')} (rule ${decision.rule}).`,
+    H: `A person must approve it: ${request.url} or "countersign requests approve ${request.id}". This connection waits until ${until}; the request is open until ${request.expiresAt.toISOString()}.`,
+  };
+}
+
+function latin1ToUtf8(name: string): string {
+  return Buffer.from(name, 'latin1').toString('utf8');
+}

@@ -1,0 +1,152 @@
+import type { Analysis, NameScope, StatementAnalysis, StatementClass } from './analysis.ts';
+import { checkCasts } from './casts.ts';
+import type { Catalog } from './catalog.ts';
+import { TAGS } from './commands.ts';
+import type { AnalysisLimits, Context, ParameterValues, QuerySize } from './context.ts';
+import { Facts, isHigher } from './facts.ts';
+import { installHandlers } from './handlers.ts';
+import { stringLiterals } from './literals.ts';
+import type { ParseResult } from './parse-result.ts';
+import { sessionCommand } from './session-commands.ts';
+import { child, typeOf } from './tree.ts';
+import { installUtilityHandlers, utilityCommand } from './utility.ts';
+import { visit } from './walk.ts';
+
+installHandlers();
+installUtilityHandlers();
+
+/**
+ * From a parse to facts and a class. Pure; never throws because of the text. `catalog` null: by grammar alone, where
+ * names that are not built in are taken for plain tables of unknown size. `parameters`: values of a Bind, for
+ * statements whose `dependsOnParameters` is not empty.
+ */
+export function analyse(
+  parse: ParseResult,
+  catalog: Catalog | null,
+  scope: NameScope,
+  limits: AnalysisLimits,
+  parameters: ParameterValues | null = null,
+): Analysis {
+  if (parse.kind === 'error') return unreadable(parse);
+  const context: Context = {
+    catalog,
+    limits,
+    sql: parse.sql,
+    parameters,
+    path: scope.searchPath,
+    pathChanged: false,
+    tempPossible: scope.tempPossible,
+    facts: new Facts(),
+    level: null,
+    ctes: null,
+    definition: false,
+    root: null,
+    rootSize: null,
+    sizes: null,
+    depth: 0,
+    tableRows: 0,
+    casts: [],
+    prepared: new Map(),
+    portals: new Map(),
+  };
+  const statements: StatementAnalysis[] = [];
+  for (const { node, start, end } of parse.statements) {
+    const statement = analyseStatement(context, node, start, end);
+    statements.push(statement);
+    // What ran before in this string is in force for the rest of it.
+    if (statement.makesTemp) context.tempPossible = true;
+    if (statement.changesSearchPath && !context.pathChanged) {
+      context.path = null;
+      context.pathChanged = true;
+    }
+  }
+  return summary(statements);
+}
+
+function analyseStatement(context: Context, node: unknown, start: number, end: number): StatementAnalysis {
+  const { facts: outer, level, ctes, tableRows } = context;
+  const facts = new Facts();
+  context.facts = facts;
+  context.level = null;
+  context.ctes = null;
+  context.tableRows = 0;
+  const type = typeOf(node);
+  const body = child(node, type);
+  facts.command = TAGS[type] ?? type.replace('Stmt', '').toUpperCase();
+  if (body === null) facts.raise('unparsed', 'a statement has an unknown form');
+  else if (
+    !sessionCommand(context, type, body, (inner, wrapped) => analyseStatement(inner, wrapped, start, end))
+  ) {
+    if (!utilityCommand(context, type, body, { start, end })) query(context, type, node);
+  }
+  if (context.casts.length > 0) checkCasts(context, node);
+  for (const effect of context.catalog?.ambientEffects ?? [])
+    if (isHigher(facts.class, 'session')) facts.raise('opaque', effect);
+  context.facts = outer;
+  context.level = level;
+  context.ctes = ctes;
+  context.tableRows = tableRows;
+  return facts.finish(start, end);
+}
+
+const QUERIES = new Set(['SelectStmt', 'InsertStmt', 'UpdateStmt', 'DeleteStmt', 'MergeStmt']);
+
+/** SELECT, VALUES, TABLE, INSERT, UPDATE, DELETE, MERGE: what they return may be too much. */
+function query(context: Context, type: string, node: unknown): void {
+  const { facts, limits } = context;
+  if (!QUERIES.has(type)) return facts.raise('unparsed', `the statement (${type}) is not known`);
+  const { root, rootSize } = context;
+  context.root = child(node, type);
+  context.rootSize = null;
+  visit(context, node);
+  const size = context.rootSize as QuerySize | null;
+  context.root = root;
+  context.rootSize = rootSize;
+  if (size === null) return;
+  facts.rowBound = Number.isFinite(size.rows) ? size.rows : null;
+  if (context.catalog === null || !size.data || size.total <= limits.exportRows) return;
+  const most = Number.isFinite(size.total) ? `up to ${Math.ceil(size.total)} rows` : 'rows without a bound';
+  const names = facts.relations.filter(({ schema }) => schema !== 'pg_catalog').map(({ name }) => name);
+  facts.raise(
+    'export',
+    `may return ${most} of ${names.slice(0, 5).join(', ')}; the limit is ${limits.exportRows}`,
+  );
+}
+
+function summary(statements: readonly StatementAnalysis[]): Analysis {
+  const [only] = statements;
+  if (only !== undefined && statements.length === 1) {
+    const { class: class_, reasons, changesPinned } = only;
+    return { statements, class: class_, reasons, changesPinned, syntaxError: null };
+  }
+  let highest: StatementClass = 'session';
+  for (const statement of statements) if (isHigher(statement.class, highest)) highest = statement.class;
+  const reasons = statements.filter((s) => s.class === highest).flatMap((s) => s.reasons);
+  return {
+    statements,
+    class: highest,
+    reasons: reasons.length > 0 ? [...new Set(reasons)] : ['an empty statement'],
+    changesPinned: statements.some((statement) => statement.changesPinned),
+    syntaxError: null,
+  };
+}
+
+/** Words after which a text that cannot be parsed may hold a secret. */
+const SECRET_WORDS = /\b(?:password|connection|options|dblink\w*|conninfo)\b/i;
+
+function unreadable(parse: Extract<ParseResult, { kind: 'error' }>): Analysis {
+  const { sql, cause, message, position } = parse;
+  const reason = cause === 'syntax' ? `the grammar does not read it: ${message}` : message;
+  const suspect = sql.length <= 1024 * 1024 && SECRET_WORDS.test(sql.toString('latin1'));
+  const facts = new Facts();
+  facts.raise('unparsed', reason);
+  if (suspect) facts.secrets.push(...stringLiterals(sql, 0, sql.length));
+  const statement = facts.finish(0, sql.length);
+  return {
+    statements: [statement],
+    class: 'unparsed',
+    reasons: statement.reasons,
+    changesPinned: false,
+    syntaxError: { message, position, cause },
+  };
+}

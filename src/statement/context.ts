@@ -1,0 +1,87 @@
+import type { StatementAnalysis } from './analysis.ts';
+import type { Catalog, Relation } from './catalog.ts';
+import type { Facts } from './facts.ts';
+import type { Level } from './level.ts';
+import type { Tree } from './tree.ts';
+
+/** The limits that analysis needs, all in rows. */
+export type AnalysisLimits = {
+  readonly exportRows: number;
+  readonly bulkWriteRows: number;
+  readonly catalogRows: number;
+};
+
+/** Values of bind parameters, where they are known: text, raw bytes of the binary format, or null. */
+export type ParameterValues = readonly (string | Buffer | null)[];
+
+/**
+ * What the analysis of one string carries along. One for the whole string (names that earlier statements prepared, the
+ * search_path that they set), with `facts` and `level` exchanged as the walk goes down.
+ */
+export type Context = {
+  readonly catalog: Catalog | null;
+  readonly limits: AnalysisLimits;
+  readonly sql: Buffer;
+  readonly parameters: ParameterValues | null;
+  /** Schemas for bare names, without the implicit ones; null: unknown. */
+  path: readonly string[] | null;
+  /** This string has set search_path. */
+  pathChanged: boolean;
+  tempPossible: boolean;
+  facts: Facts;
+  /** The query whose expressions are being walked; null outside of any. */
+  level: Level | null;
+  /** Common table expressions in scope, innermost first. */
+  ctes: CteScope | null;
+  /** Inside a definition (a view, a default, a function's body): names are only written down, nothing runs. */
+  definition: boolean;
+  /** The body of the statement itself: nobody asks for the columns of its output. */
+  root: Tree | null;
+  rootSize: QuerySize | null;
+  /** Sizes of the queries within, by their bodies. */
+  sizes: Map<object, QuerySize> | null;
+  depth: number;
+  /** Rows of all users' tables that were named so far (for what recursion can reach). */
+  tableRows: number;
+  /** Relations whose values can set off user-defined casts; looked at when the statement has been walked. */
+  readonly casts: Relation[];
+  readonly prepared: Map<string, StatementAnalysis>;
+  readonly portals: Map<string, StatementAnalysis>;
+};
+
+/** How large the output of a query can be. `Infinity`: nothing bounds it. */
+export type QuerySize = {
+  readonly rows: number;
+  /** Rows of tables that one row of the output can carry (more than one: folded into it). */
+  readonly perRow: number;
+  /** Rows of tables that the whole output can carry. */
+  readonly total: number;
+  /** It reads users' tables, not only constants and system catalogs. */
+  readonly data: boolean;
+  /** It reads from at least one relation, system ones included. */
+  readonly tables: boolean;
+  /** A condition selects by equality (judged by shape, where sizes are unknown). */
+  readonly filtered: boolean;
+  /** Names of the output columns; null: unknown. */
+  readonly columns: ReadonlySet<string> | null;
+};
+
+export type CteScope = {
+  readonly name: string;
+  /** Null while the expression itself is being analysed (recursion). */
+  size: QuerySize | null;
+  usedByItself: boolean;
+  readonly outer: CteScope | null;
+};
+
+/** Nesting deeper than this is not followed: the statement is `unparsed`. Keeps the walk well within the stack. */
+export const DEEPEST_WALK = 700;
+
+export function unparsed(context: Context, what: string): void {
+  context.facts.raise('unparsed', what);
+}
+
+/** Raises the class for something that runs; inside a definition nothing does. */
+export function raiseIfRun(context: Context, to: Parameters<Facts['raise']>[0], reason: string): void {
+  if (!context.definition) context.facts.raise(to, reason);
+}

@@ -1,0 +1,85 @@
+import type { Level } from './level.ts';
+import { ownColumn } from './sizes.ts';
+import { bodyOf, constantOf, list, type Tree, text, typeOf } from './tree.ts';
+
+/** The most groups that GROUP BY makes of `input` rows: by the server's statistics where it names plain columns. */
+export function groupRows(
+  level: Level,
+  clause: readonly unknown[],
+  input: number,
+  targets: readonly unknown[],
+): number {
+  let rows = 1;
+  for (const item of clause) {
+    const set = bodyOf(item, 'GroupingSet');
+    rows *= set === null ? valuesOf(level, item, targets) : setRows(level, set, input, targets);
+  }
+  return Math.min(
+    rows,
+    clause.some((item) => typeOf(item) === 'GroupingSet') ? Number.POSITIVE_INFINITY : input,
+  );
+}
+
+/** The most rows that DISTINCT leaves. The clause is `[{}]` without ON. */
+export function distinctRows(
+  level: Level,
+  clause: readonly unknown[],
+  rows: number,
+  targets: readonly unknown[],
+): number {
+  const plain = clause.every((item) => typeOf(item) === '');
+  const items = plain ? targets.map((target) => bodyOf(target, 'ResTarget')?.['val']) : clause;
+  let different = 1;
+  for (const item of items) different *= valuesOf(level, item, targets);
+  return Math.min(rows, different);
+}
+
+function setRows(level: Level, set: Tree, input: number, targets: readonly unknown[]): number {
+  const content = list(set, 'content');
+  const each = content.map((item) => {
+    const inner = bodyOf(item, 'GroupingSet');
+    if (inner !== null) return setRows(level, inner, input, targets);
+    return Math.min(input, valuesOf(level, item, targets));
+  });
+  switch (text(set, 'kind')) {
+    case 'GROUPING_SET_EMPTY':
+      return 1;
+    case 'GROUPING_SET_SIMPLE':
+      return Math.min(
+        input,
+        each.reduce((a, b) => a * b, 1),
+      );
+    case 'GROUPING_SET_SETS':
+      return each.reduce((a, b) => a + b, 0);
+    case 'GROUPING_SET_ROLLUP':
+      // One set for each prefix; every column also as "all of them".
+      return Math.min(
+        each.reduce((a, b) => a * (b + 1), 1),
+        (each.length + 1) * input,
+      );
+    default:
+      return Math.min(
+        each.reduce((a, b) => a * (b + 1), 1),
+        2 ** each.length * input,
+      );
+  }
+}
+
+/** How many different values an expression can have: a column's, by statistics; an ordinal or alias is looked up. */
+function valuesOf(level: Level, item: unknown, targets: readonly unknown[]): number {
+  const constant = constantOf(item);
+  if (constant !== null) {
+    if (constant.kind !== 'number') return 1;
+    const target = bodyOf(targets[constant.value - 1], 'ResTarget')?.['val'];
+    return target === undefined || constantOf(target) !== null ? 1 : valuesOf(level, target, []);
+  }
+  const row = bodyOf(item, 'RowExpr');
+  if (row !== null) return list(row, 'args').reduce<number>((n, arg) => n * valuesOf(level, arg, targets), 1);
+  const column = ownColumn(level, item);
+  if (column === null) return Number.POSITIVE_INFINITY;
+  const relation = column.source.relation;
+  const known = relation?.columns.find(({ name }) => name === column.column);
+  const different = known?.distinctValues ?? null;
+  // One more: the null.
+  return different === null ? Math.max(1, column.source.rows) : different + 1;
+}

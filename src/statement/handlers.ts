@@ -1,0 +1,143 @@
+import { noteFold, visitCall } from './calls.ts';
+import { type Context, unparsed } from './context.ts';
+import { checkField, checkOperator, checkType } from './names.ts';
+import { analyseSelect, checkFold } from './query.ts';
+import { cteNamed, relationSource } from './sources.ts';
+import { bodyOf, child, list, nameParts, type Tree, text } from './tree.ts';
+import { HANDLERS, visit, visitAll, visitChildren } from './walk.ts';
+import { analyseDelete, analyseInsert, analyseMerge, analyseUpdate } from './write.ts';
+
+/** Called once, before the first statement: says what is done at each node that means more than its children. */
+export function installHandlers(): void {
+  HANDLERS.set('FuncCall', visitCall);
+  HANDLERS.set('SelectStmt', (context, node) => void analyseSelect(context, node, context.level));
+  HANDLERS.set('InsertStmt', analyseInsert);
+  HANDLERS.set('UpdateStmt', analyseUpdate);
+  HANDLERS.set('DeleteStmt', analyseDelete);
+  HANDLERS.set('MergeStmt', analyseMerge);
+  HANDLERS.set('RangeVar', rangeVar);
+  HANDLERS.set('A_Expr', operator);
+  HANDLERS.set('TypeName', typeName);
+  HANDLERS.set('ColumnRef', columnRef);
+  HANDLERS.set('A_Indirection', indirection);
+  HANDLERS.set('SubLink', subLink);
+  HANDLERS.set('SortBy', sortBy);
+  HANDLERS.set('CaseExpr', caseExpr);
+  HANDLERS.set('JsonObjectAgg', jsonAggregate);
+  HANDLERS.set('JsonArrayAgg', jsonAggregate);
+  HANDLERS.set('JsonArrayQueryConstructor', jsonQuery);
+  HANDLERS.set('String', string);
+  HANDLERS.set('IntoClause', intoClause);
+}
+
+/** A relation that stands neither in FROM nor as a target: in a definition, or as what a command is about. */
+function rangeVar(context: Context, node: Tree): void {
+  visitChildren(context, 'RangeVar', node);
+  if (text(node, 'relpersistence') === 't' || text(node, 'schemaname').startsWith('pg_temp'))
+    context.facts.makesTemp = true;
+  if (cteNamed(context, node) === null) relationSource(context, node, context.definition ? 'update' : 'read');
+}
+
+function operator(context: Context, node: Tree): void {
+  visitChildren(context, 'A_Expr', node);
+  const parts = nameParts(list(node, 'name'));
+  switch (text(node, 'kind')) {
+    case 'AEXPR_BETWEEN':
+    case 'AEXPR_NOT_BETWEEN':
+    case 'AEXPR_BETWEEN_SYM':
+    case 'AEXPR_NOT_BETWEEN_SYM':
+      for (const name of ['>=', '<=', '<', '>']) checkOperator(context, [name]);
+      return;
+    default:
+      checkOperator(context, parts);
+  }
+}
+
+function typeName(context: Context, node: Tree): void {
+  checkType(context, node);
+  // The names are the type's own; modifiers and bounds may hold expressions.
+  visitAll(context, list(node, 'typmods'));
+  visitChildren(context, 'TypeName', { ...node, names: [] });
+}
+
+function columnRef(context: Context, node: Tree): void {
+  const fields = list(node, 'fields');
+  if (fields.length > 1) checkField(context, nameParts(fields).at(-1) ?? '');
+  if (context.catalog === null || fields.length === 1) return;
+  visitChildren(context, 'ColumnRef', node);
+}
+
+function indirection(context: Context, node: Tree): void {
+  visitChildren(context, 'A_Indirection', node);
+  for (const step of list(node, 'indirection')) {
+    const name = bodyOf(step, 'String');
+    if (name !== null) checkField(context, text(name, 'sval'));
+  }
+}
+
+/** A sub-query in an expression: as a value it puts rows into the output; ARRAY(…) folds all of them. */
+function subLink(context: Context, node: Tree): void {
+  const { level } = context;
+  visit(context, node['testexpr']);
+  const operName = nameParts(list(node, 'operName'));
+  const kind = text(node, 'subLinkType');
+  if (kind === 'ANY_SUBLINK' || kind === 'ALL_SUBLINK')
+    checkOperator(context, operName.length === 0 ? ['='] : operName);
+  visitChildren(context, 'SubLink', { ...node, testexpr: undefined, operName: [], subselect: undefined });
+  const select = bodyOf(node['subselect'], 'SelectStmt');
+  if (select === null) return unparsed(context, 'a sub-query is not a SELECT');
+  const size = analyseSelect(context, select, level);
+  if (kind === 'ARRAY_SUBLINK') {
+    if (size.data) checkFold(context, size.total, size.filtered);
+    if (level !== null) level.carried += size.total;
+  } else if (kind === 'EXPR_SUBLINK' && level !== null) {
+    level.carried += size.perRow > 1 ? Math.min(size.perRow, size.total) : 0;
+  }
+  if (level !== null && (kind === 'ARRAY_SUBLINK' || kind === 'EXPR_SUBLINK') && size.data)
+    level.carriesData = true;
+}
+
+function sortBy(context: Context, node: Tree): void {
+  visitChildren(context, 'SortBy', node);
+  const using = nameParts(list(node, 'useOp'));
+  if (using.length > 0) checkOperator(context, using);
+}
+
+function caseExpr(context: Context, node: Tree): void {
+  visitChildren(context, 'CaseExpr', node);
+  if (child(node, 'arg') !== null) checkOperator(context, ['=']);
+}
+
+function jsonAggregate(context: Context, node: Tree, type: string): void {
+  visitChildren(context, type, node);
+  const { level } = context;
+  if (level === null) return;
+  if (child(child(node, 'constructor'), 'over') === null) level.aggregates = true;
+  noteFold(level, node);
+}
+
+/** JSON_ARRAY(SELECT …) */
+function jsonQuery(context: Context, node: Tree): void {
+  const { level } = context;
+  const select = bodyOf(node['query'], 'SelectStmt');
+  visitChildren(context, 'JsonArrayQueryConstructor', { ...node, query: undefined });
+  if (select === null) return unparsed(context, 'JSON_ARRAY of something that is not a SELECT');
+  const size = analyseSelect(context, select, level);
+  if (size.data) checkFold(context, size.total, size.filtered);
+  if (level === null) return;
+  level.carried += size.total;
+  if (size.data) level.carriesData = true;
+}
+
+function string(context: Context, node: Tree): void {
+  visitChildren(context, 'String', node);
+  if (context.definition && text(node, 'sval').startsWith('pg_temp')) context.facts.makesTemp = true;
+}
+
+/** What CREATE TABLE AS and SELECT INTO make: a new name, not a relation that is used. */
+function intoClause(context: Context, node: Tree): void {
+  const { definition } = context;
+  context.definition = true;
+  visitChildren(context, 'IntoClause', node);
+  context.definition = definition;
+}

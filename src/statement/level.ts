@@ -1,0 +1,53 @@
+import type { Relation } from './catalog.ts';
+
+/** One item of a FROM list (or the target of a write), as far as sizes need it. */
+export type Source = {
+  readonly alias: string;
+  /** Null: unknown, so any bare column could be one of it. */
+  readonly columns: ReadonlySet<string> | null;
+  readonly relation: Relation | null;
+  /** The most rows it can have. */
+  readonly rows: number;
+  readonly perRow: number;
+  readonly data: boolean;
+  readonly tables: boolean;
+  readonly filtered: boolean;
+  /** Its values are few and known (constants, a bounded query), so that a key can be looked up by them. */
+  readonly determines: boolean;
+};
+
+/** A condition, and which sources it restricts (null: all; outer joins restrict only one side). */
+export type Condition = { readonly expression: unknown; readonly restricts: ReadonlySet<Source> | null };
+
+/** One query level: what its expressions were seen to do, for the size of its output. */
+export class Level {
+  readonly parent: Level | null;
+  readonly sources: Source[] = [];
+  readonly conditions: Condition[] = [];
+  aggregates = false;
+  /** A folding aggregate, or a window function that folds. */
+  folds = false;
+  /** Rows that sub-queries in the select list put into each row. */
+  carried = 0;
+  /** Sub-queries in the select list read users' tables. */
+  carriesData = false;
+  /** What set-returning functions in the select list multiply by. */
+  multiplied = 1;
+  /** Columns that USING merged, with the source whose value they have. */
+  merged: Map<string, Source> | null = null;
+  /** `WHERE name = '…'` over pg_settings: the setting that `set_config(name, …)` is about. */
+  fixedSetting: string | null = null;
+
+  constructor(parent: Level | null) {
+    this.parent = parent;
+  }
+
+  merge(column: string, source: Source): void {
+    this.merged ??= new Map();
+    this.merged.set(column, source);
+  }
+
+  get data(): boolean {
+    return this.sources.some((source) => source.data);
+  }
+}

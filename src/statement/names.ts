@@ -1,0 +1,115 @@
+import { BUILTIN_OPERATOR_NAMES, isBuiltinType } from './builtins.ts';
+import type { Relation } from './catalog.ts';
+import { type Context, raiseIfRun } from './context.ts';
+import { isSystemRelationName, isSystemSchema } from './system-relations.ts';
+import { list, nameParts, type Tree, text } from './tree.ts';
+
+/** What a relation's name can mean. More than one candidate where the search_path is not known: the worst counts. */
+export type ResolvedRelation =
+  | { readonly kind: 'system'; readonly schema: string; readonly relation: Relation | null }
+  | { readonly kind: 'user'; readonly candidates: readonly Relation[] }
+  /** No catalog: taken for a plain table of unknown size. */
+  | { readonly kind: 'plain' }
+  | { readonly kind: 'unknown'; readonly reason: string };
+
+/** True where a bare name can mean an object of that schema. */
+export function isReachable(context: Context, schema: string): boolean {
+  return context.path === null || context.path.includes(schema);
+}
+
+/** Resolves a RangeVar that is no common table expression. */
+export function resolveRelation(context: Context, rangeVar: Tree): ResolvedRelation {
+  const schema = text(rangeVar, 'schemaname');
+  const name = text(rangeVar, 'relname');
+  if (schema !== '') return resolveQualified(context, schema, name);
+  const { catalog } = context;
+  if (context.tempPossible)
+    return { kind: 'unknown', reason: `${name} may mean a temporary table of this session` };
+  if (catalog === null) {
+    return isSystemRelationName(name)
+      ? { kind: 'system', schema: 'pg_catalog', relation: null }
+      : { kind: 'plain' };
+  }
+  if (context.path === null) return resolveAnywhere(context, name);
+  const path = context.path.includes('pg_catalog') ? context.path : ['pg_catalog', ...context.path];
+  for (const at of path) {
+    const relation = catalog.relation(at, name);
+    if (relation === undefined) continue;
+    return isSystemSchema(at)
+      ? { kind: 'system', schema: at, relation }
+      : { kind: 'user', candidates: [relation] };
+  }
+  return { kind: 'unknown', reason: `there is no relation ${name}` };
+}
+
+function resolveQualified(context: Context, schema: string, name: string): ResolvedRelation {
+  if (schema === 'pg_temp' || schema.startsWith('pg_temp_'))
+    return { kind: 'unknown', reason: `${schema}.${name} is a temporary table` };
+  if (context.catalog === null)
+    return isSystemSchema(schema) ? { kind: 'system', schema, relation: null } : { kind: 'plain' };
+  const relation = context.catalog.relation(schema, name);
+  if (relation === undefined) return { kind: 'unknown', reason: `there is no relation ${schema}.${name}` };
+  return isSystemSchema(schema)
+    ? { kind: 'system', schema, relation }
+    : { kind: 'user', candidates: [relation] };
+}
+
+function resolveAnywhere(context: Context, name: string): ResolvedRelation {
+  const candidates = context.catalog?.relationsNamed(name) ?? [];
+  const first = candidates[0];
+  if (first === undefined) return { kind: 'unknown', reason: `there is no relation ${name}` };
+  if (candidates.length === 1 && isSystemSchema(first.schema))
+    return { kind: 'system', schema: first.schema, relation: first };
+  return { kind: 'user', candidates };
+}
+
+/** Looks at an operator: one that users made, and that could be meant, calls code that nobody knows. */
+export function checkOperator(context: Context, parts: readonly string[]): void {
+  const name = parts.at(-1) ?? '';
+  if (parts.length > 1) {
+    const schema = parts[0] ?? '';
+    if (schema === 'pg_catalog' && BUILTIN_OPERATOR_NAMES.has(name)) return;
+    return raiseIfRun(context, 'opaque', `the operator ${schema}.${name} is user-defined`);
+  }
+  const schemas = context.catalog?.operatorSchemas(name);
+  const user = schemas?.find((schema) => isReachable(context, schema));
+  if (user !== undefined)
+    raiseIfRun(context, 'opaque', `the operator ${name} may mean ${user}.${name}, which is user-defined`);
+  else if (!BUILTIN_OPERATOR_NAMES.has(name))
+    raiseIfRun(context, 'opaque', `the operator ${name} is not built in`);
+}
+
+/** Looks at a type: reading a value of a user's type may call code (a domain's check, a cast). */
+export function checkType(context: Context, typeName: Tree): void {
+  const parts = nameParts(list(typeName, 'names'));
+  const name = parts.at(-1) ?? '';
+  const schema = parts.length > 1 ? (parts.at(-2) ?? '') : null;
+  if (schema === 'pg_catalog') {
+    if (!isBuiltinType(name)) raiseIfRun(context, 'opaque', `there is no built-in type ${name}`);
+    return;
+  }
+  if (schema === null && context.tempPossible)
+    return raiseIfRun(context, 'opaque', `the type ${name} may mean a temporary one of this session`);
+  const { catalog } = context;
+  if (catalog === null) return;
+  const bare = name.startsWith('_') && !isBuiltinType(name) ? name.slice(1) : name;
+  const found = catalog
+    .typesNamed(bare)
+    .filter((type) => (schema === null ? isReachable(context, type.schema) : type.schema === schema));
+  for (const type of found) {
+    const [effect] = type.effects;
+    if (effect !== undefined) raiseIfRun(context, 'opaque', `the type ${type.schema}.${bare}: ${effect}`);
+  }
+  if (found.length === 0 && (schema !== null ? !isSystemSchema(schema) : !isBuiltinType(name)))
+    raiseIfRun(context, 'opaque', `there is no type ${parts.join('.')}`);
+}
+
+/** Looks at `x.name`: where no column has that name, it calls a function of the row. */
+export function checkField(context: Context, name: string): void {
+  const { catalog } = context;
+  if (catalog === null || name === '*' || name === '') return;
+  for (const candidate of catalog.functionsNamed(name)) {
+    if (candidate.takesRow && isReachable(context, candidate.schema))
+      raiseIfRun(context, 'opaque', `.${name} may call the function ${candidate.schema}.${name}`);
+  }
+}

@@ -1,0 +1,172 @@
+import type { Relation } from './catalog.ts';
+import type { Context, CteScope } from './context.ts';
+import type { Level, Source } from './level.ts';
+import { type ResolvedRelation, resolveRelation } from './names.ts';
+import { conjuncts } from './sizes.ts';
+import { isSystemSchema, sensitiveSystemRelation } from './system-relations.ts';
+import { bodyOf, child, constantString, list, nameParts, type Tree, text } from './tree.ts';
+
+/** What is done to a relation. */
+export type Access = 'read' | 'insert' | 'update' | 'delete';
+
+/** The common table expression that a bare name means, innermost first; null: none. */
+export function cteNamed(context: Context, rangeVar: Tree): CteScope | null {
+  if (text(rangeVar, 'schemaname') !== '') return null;
+  const name = text(rangeVar, 'relname');
+  for (let scope = context.ctes; scope !== null; scope = scope.outer) if (scope.name === name) return scope;
+  return null;
+}
+
+/** Alias and column names that a FROM item is known by. */
+export function aliasOf(node: Tree, fallback: string): { alias: string; columns: readonly string[] } {
+  const alias = child(node, 'alias');
+  return { alias: text(alias, 'aliasname') || fallback, columns: nameParts(list(alias, 'colnames')) };
+}
+
+/** A FROM item over a common table expression. Inside of itself it is what the last round gave. */
+export function cteSource(rangeVar: Tree, scope: CteScope): Source {
+  const { alias, columns } = aliasOf(rangeVar, text(rangeVar, 'relname'));
+  const size = scope.size;
+  if (size === null) {
+    scope.usedByItself = true;
+    return {
+      alias,
+      columns: null,
+      relation: null,
+      rows: 1,
+      perRow: 1,
+      data: false,
+      tables: false,
+      filtered: true,
+      determines: false,
+    };
+  }
+  return {
+    alias,
+    columns: renamed(size.columns, columns),
+    relation: null,
+    rows: size.rows,
+    perRow: size.perRow,
+    data: size.data,
+    tables: size.tables,
+    filtered: size.filtered,
+    determines: true,
+  };
+}
+
+/** Column aliases replace the first names; with an unknown list, all is unknown. */
+export function renamed(
+  columns: ReadonlySet<string> | null,
+  aliases: readonly string[],
+): ReadonlySet<string> | null {
+  if (aliases.length === 0) return columns;
+  if (columns === null) return null;
+  return new Set([...aliases, ...[...columns].slice(aliases.length)]);
+}
+
+/** Notes that a relation is used, and what that means beyond the use; gives it as a source of rows. */
+export function relationSource(context: Context, rangeVar: Tree, access: Access): Source {
+  const resolved = resolveRelation(context, rangeVar);
+  noteUse(context, rangeVar, resolved, access);
+  const { alias, columns } = aliasOf(rangeVar, text(rangeVar, 'relname'));
+  const user = resolved.kind === 'user' ? resolved.candidates : NO_RELATIONS;
+  const only = user.length === 1 ? (user[0] ?? null) : null;
+  const relation = resolved.kind === 'system' ? resolved.relation : only;
+  const data = resolved.kind !== 'system';
+  const rows = data ? largest(user) : (relation?.rows ?? Number.POSITIVE_INFINITY);
+  if (data) context.tableRows += rows;
+  return {
+    alias,
+    // With aliases for the columns, keys are known by other names.
+    columns:
+      relation === null || columns.length > 0
+        ? renamed(columnNames(relation), columns)
+        : columnNames(relation),
+    relation: columns.length > 0 ? null : relation,
+    rows,
+    perRow: 1,
+    data,
+    tables: true,
+    filtered: false,
+    determines: true,
+  };
+}
+
+const NO_RELATIONS: readonly Relation[] = [];
+const NAMES = new WeakMap<Relation, ReadonlySet<string>>();
+
+function columnNames(relation: Relation | null): ReadonlySet<string> | null {
+  if (relation === null) return null;
+  let names = NAMES.get(relation);
+  if (names === undefined) {
+    names = new Set(relation.columns.map(({ name }) => name));
+    NAMES.set(relation, names);
+  }
+  return names;
+}
+
+function largest(candidates: readonly Relation[]): number {
+  if (candidates.length === 0) return Number.POSITIVE_INFINITY;
+  let rows = 0;
+  for (const candidate of candidates) rows = Math.max(rows, candidate.rows ?? Number.POSITIVE_INFINITY);
+  return rows;
+}
+
+function noteUse(context: Context, rangeVar: Tree, resolved: ResolvedRelation, access: Access): void {
+  const { facts, definition } = context;
+  const name = text(rangeVar, 'relname');
+  const mode = access === 'read' ? 'read' : 'write';
+  if (resolved.kind === 'user') {
+    for (const candidate of resolved.candidates) {
+      facts.use({ schema: candidate.schema, name, oid: candidate.oid, mode });
+      if (!definition) noteEffects(context, candidate, access);
+    }
+    return;
+  }
+  const schema = resolved.kind === 'system' ? resolved.schema : text(rangeVar, 'schemaname') || null;
+  facts.use({
+    schema,
+    name,
+    oid: resolved.kind === 'system' ? (resolved.relation?.oid ?? null) : null,
+    mode,
+  });
+  if (definition) return;
+  if (resolved.kind === 'unknown') facts.raise('opaque', resolved.reason);
+  if (resolved.kind !== 'system') return;
+  if (mode === 'write') facts.raise('admin', `writes to the system catalog ${resolved.schema}.${name}`);
+  const sensitive = sensitiveSystemRelation(resolved.schema, name);
+  if (sensitive !== null) facts.raise(sensitive.class, `${resolved.schema}.${name} ${sensitive.reason}`);
+}
+
+function noteEffects(context: Context, relation: Relation, access: Access): void {
+  const { facts } = context;
+  const full = `${relation.schema}.${relation.name}`;
+  if (isSystemSchema(relation.schema)) {
+    // Only where the search_path is unknown can a bare name be either.
+    const sensitive = sensitiveSystemRelation(relation.schema, relation.name);
+    if (sensitive !== null) facts.raise(sensitive.class, `${full} ${sensitive.reason}`);
+    if (access !== 'read') facts.raise('admin', `may write to the system catalog ${full}`);
+    return;
+  }
+  if (relation.kind === 'foreign') facts.raise('opaque', `${full} is on another server`);
+  for (const effect of relation.effects.read) facts.raise('opaque', `reading ${full}: ${effect}`);
+  if (access !== 'read')
+    for (const effect of relation.effects[access]) facts.raise('opaque', `${access} of ${full}: ${effect}`);
+  if (relation.castEffects.length > 0) context.casts.push(relation);
+}
+
+/** Notes which setting a condition on pg_settings names. */
+export function conjunctsFix(level: Level): void {
+  const [source] = level.sources;
+  if (source === undefined || source.data || source.alias !== 'pg_settings' || level.sources.length !== 1)
+    return;
+  for (const condition of level.conditions) {
+    for (const part of conjuncts(condition.expression)) {
+      const body = bodyOf(part, 'A_Expr');
+      if (text(body, 'kind') !== 'AEXPR_OP' || nameParts(list(body, 'name')).at(-1) !== '=') continue;
+      const column = nameParts(list(bodyOf(body?.['lexpr'], 'ColumnRef'), 'fields')).at(-1);
+      const value = constantString(body?.['rexpr']);
+      if (column === 'name' && value !== null) level.fixedSetting = value;
+    }
+  }
+}

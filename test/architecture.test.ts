@@ -1,0 +1,158 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import {
+  type Arrows,
+  cyclicImports,
+  cyclicParts,
+  type Files,
+  forbiddenImports,
+  importersOutside,
+  importsOf,
+  impurities,
+  type Parts,
+  usesOutside,
+} from './architecture/checker.ts';
+
+/** Folders, and within three of them the files that are pure or that others are written against. */
+const PARTS: Parts = {
+  protocol: ['protocol/'],
+  statement: ['statement/'],
+  policy: ['policy/'],
+  'config types': ['config/config.ts', 'config/limits.ts'],
+  'audit port': ['audit/entry.ts', 'audit/port.ts'],
+  'approval port': ['approval/port.ts', 'approval/guard.ts'],
+  'approval core': [
+    'approval/machine.ts',
+    'approval/eligibility.ts',
+    'approval/digest.ts',
+    'approval/canonical-json.ts',
+  ],
+  session: ['session/'],
+  analyser: ['analyser/'],
+  catalog: ['catalog/'],
+  config: ['config/'],
+  signing: ['signing/'],
+  audit: ['audit/'],
+  approval: ['approval/'],
+  channels: ['channels/'],
+  telemetry: ['telemetry/'],
+  proxy: ['proxy/'],
+  embedded: ['embedded/'],
+  cli: ['cli/'],
+  main: ['main.ts'],
+};
+
+/** DESIGN.md, section 4: arrows go one way. What is not here is forbidden. */
+const ARROWS: Arrows = {
+  protocol: [],
+  statement: [],
+  policy: ['statement'],
+  'config types': ['policy'],
+  'audit port': [],
+  'approval port': ['policy', 'audit port'],
+  'approval core': ['policy', 'config types', 'audit port', 'approval port'],
+  session: ['protocol', 'statement', 'policy', 'config types', 'audit port', 'approval port'],
+  analyser: ['statement', 'config types'],
+  catalog: ['statement', 'analyser', 'config types'],
+  config: ['config types', 'statement', 'policy', 'approval core'],
+  telemetry: ['statement'],
+  signing: ['config types', 'audit port', 'approval port', 'approval core'],
+  audit: ['config types', 'audit port', 'approval core'],
+  approval: ['policy', 'config types', 'audit port', 'approval port', 'approval core', 'signing'],
+  channels: ['config types', 'approval port', 'approval core', 'approval', 'telemetry'],
+  proxy: [
+    'protocol',
+    'statement',
+    'policy',
+    'session',
+    'analyser',
+    'catalog',
+    'config types',
+    'config',
+    'audit port',
+    'approval port',
+    'telemetry',
+  ],
+  embedded: ['config types', 'config'],
+  // The composition root.
+  cli: Object.keys(PARTS).filter((part) => part !== 'cli' && part !== 'main'),
+  main: ['cli'],
+};
+
+/** Functional core: no sockets, files, timers, clock, randomness, waiting. */
+const PURE = [
+  'protocol/',
+  'statement/',
+  'policy/',
+  'session/',
+  'approval/machine.ts',
+  'approval/eligibility.ts',
+  'approval/digest.ts',
+  'approval/canonical-json.ts',
+  'audit/canonical.ts',
+  'audit/chain.ts',
+  'audit/verify.ts',
+];
+
+const isPure = (path: string) =>
+  PURE.some((one) => path === one || (one.endsWith('/') && path.startsWith(one)));
+const under =
+  (...folders: string[]) =>
+  (path: string) =>
+    folders.some((folder) => path.startsWith(folder));
+
+/** Making, reading and using keys. Hashes and HMACs are not among them, nor verifying with a key that was given. */
+const KEY_FUNCTIONS =
+  /\b(?:createPrivateKey|createPublicKey|createSecretKey|generateKeyPair(?:Sync)?|generateKey(?:Sync)?|createSign|createVerify|importJWK|importPKCS8|importSPKI|exportJWK|SignJWT|CompactSign|FlattenedSign|GeneralSign)\b/;
+
+const ROOT = new URL('../src/', import.meta.url);
+const files: Files = new Map(
+  readdirSync(ROOT, { recursive: true, encoding: 'utf8' })
+    .map((path) => path.replaceAll('\\', '/'))
+    .filter((path) => path.endsWith('.ts'))
+    .map((path) => [path, readFileSync(new URL(path, ROOT), 'utf8')]),
+);
+
+describe('the source', () => {
+  it('is there', () => {
+    expect(files.size).toBeGreaterThan(50);
+    expect([...files].flatMap(([path, source]) => importsOf(path, source)).length).toBeGreaterThan(150);
+  });
+
+  it('has arrows that go one way', () => {
+    expect(cyclicParts(ARROWS)).toEqual([]);
+    expect(forbiddenImports(files, PARTS, ARROWS)).toEqual([]);
+  });
+
+  it('has no cycles', () => {
+    expect(cyclicImports(files)).toEqual([]);
+  });
+
+  it('has a core without input, output, time or randomness', () => {
+    expect(impurities(files, isPure)).toEqual([]);
+  });
+
+  it('loads the parser in one place', () => {
+    expect(importersOutside(files, 'libpg-query', under('analyser/'))).toEqual([]);
+  });
+
+  it('uses keys in one place, and in the audit log, whose streams have their own', () => {
+    expect(usesOutside(files, KEY_FUNCTIONS, under('signing/', 'audit/'))).toEqual([]);
+    expect(importersOutside(files, 'jose', under('signing/'))).toEqual([]);
+  });
+
+  it('reads the environment in the command line alone', () => {
+    expect(usesOutside(files, /\bprocess\.env\b/, under('cli/', 'embedded/launcher.ts'))).toEqual([]);
+  });
+
+  it('has no any', () => {
+    expect(usesOutside(files, /(?:[:<|]|\bas|=>)\s*any\b/, () => false)).toEqual([]);
+  });
+
+  it('has files that can be read at one sitting', () => {
+    const long = [...files].filter(
+      ([path, source]) => !path.endsWith('.generated.ts') && source.split('\n').length > 400,
+    );
+    expect(long.map(([path]) => path)).toEqual([]);
+  });
+});

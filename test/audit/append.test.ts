@@ -1,0 +1,105 @@
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { appendCall, type Head, type SignedBatch, signBatch } from '../../src/audit/batch.ts';
+import { GENESIS_HASH } from '../../src/audit/chain.ts';
+import type { Entry } from '../../src/audit/entry.ts';
+import { entryRow } from '../../src/audit/row.ts';
+import { createStreamKey, keyEntry, streamStart } from '../../src/audit/stream-key.ts';
+import {
+  type AuditDatabase,
+  createAuditDatabase,
+  event,
+  intent,
+  makeSigner,
+  now,
+  outcome,
+} from './support.ts';
+
+let database: AuditDatabase;
+let writer: pg.Client;
+const signer = makeSigner();
+
+beforeAll(async () => {
+  database = await createAuditDatabase();
+  writer = new pg.Client(database.writerUrl);
+  await writer.connect();
+});
+afterAll(async () => {
+  await writer.end();
+  await database.dropAll();
+});
+
+/** A stream as a writer of its own would make it. */
+function newStream() {
+  const stream = `str_${randomBytes(6).toString('hex')}`;
+  const key = createStreamKey();
+  let head: Head = { seq: 0n, hash: GENESIS_HASH };
+  const batch = (entries: readonly Entry[]): SignedBatch => {
+    const rows = entries.map((entry, i) =>
+      entryRow(entry, stream, head.seq + BigInt(i) + 1n, randomBytes(16)),
+    );
+    const signed = signBatch(head, stream, rows, key);
+    head = { seq: signed.facts.toSeq, hash: signed.facts.hash };
+    return signed;
+  };
+  const start = () =>
+    batch([
+      streamStart(stream, key, signer, now(), { pid: '1' }),
+      keyEntry(signer.kid, signer.publicJwk, 'audit', now()),
+    ]);
+  return { stream, batch, start };
+}
+
+async function send(batch: SignedBatch): Promise<{ head_seq: string; head_hash: Buffer } | undefined> {
+  const { text, values } = appendCall('audit', batch);
+  return (await writer.query({ text, values })).rows[0];
+}
+
+const code = (wanted: string) => expect.objectContaining({ code: wanted });
+
+test('a batch continues the head; sent again it changes nothing', async () => {
+  const { stream, start, batch } = newStream();
+  await send(start());
+  const second = batch([
+    intent(1, {
+      sql: `SELECT 'ü "quoted" \\ back', 'a,b{c}'\n\0`,
+      parameters: ['x"y\\', null, '', 'ü'],
+      reasons: [],
+      relations: ['a.b', 'c."d'],
+    }),
+    outcome(1),
+    event('login_refused', { detail: { user: 'x', why: 'ü ,{}"' } }),
+  ]);
+  expect(await send(second)).toEqual({ head_seq: '5', head_hash: second.facts.hash });
+  expect(await send(second)).toEqual({ head_seq: '5', head_hash: second.facts.hash });
+  const { rows } = await database.query(
+    'SELECT sql, parameters, reasons, relations FROM audit.statements WHERE stream = $1',
+    [stream],
+  );
+  expect(rows).toEqual([
+    {
+      sql: `SELECT 'ü "quoted" \\ back', 'a,b{c}'\n\u2400`,
+      parameters: ['x"y\\', null, '', 'ü'],
+      reasons: [],
+      relations: ['a.b', 'c."d'],
+    },
+  ]);
+  expect((await database.query('SELECT * FROM audit.verify() WHERE NOT ok')).rows).toEqual([]);
+});
+
+test('gaps, forks, other histories and wrong hashes are refused', async () => {
+  const { start, batch } = newStream();
+  const first = start();
+  await send(first);
+  const second = batch([intent(1)]);
+  const third = batch([outcome(1)]);
+  await expect(send(third)).rejects.toEqual(code('CSA01'));
+  await expect(send({ ...second, facts: { ...second.facts, prevHash: randomBytes(32) } })).rejects.toEqual(
+    code('CSA02'),
+  );
+  await expect(send({ ...second, hashes: [randomBytes(32)] })).rejects.toEqual(code('CSA04'));
+  await send(second);
+  await expect(send({ ...second, hashes: [randomBytes(32)] })).rejects.toEqual(code('CSA02'));
+  await expect(send(newStream().batch([intent(1)]))).rejects.toEqual(code('CSA01'));
+});

@@ -1,0 +1,118 @@
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type HttpServer, listenHttp } from '../../../src/channels/api/server.ts';
+import { type ApprovalWorld, approvalWorld, question, until } from '../../approval/support.ts';
+import { type HttpWorld, httpWorld } from '../api/support.ts';
+
+const CHROMIUM = [
+  process.env['COUNTERSIGN_TEST_CHROMIUM'] ?? '',
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+].find((path) => path !== '' && existsSync(path));
+if (CHROMIUM === undefined) {
+  console.info(
+    'no Chromium found: the console is not tried in a browser (set COUNTERSIGN_TEST_CHROMIUM to one)',
+  );
+}
+/** Set to a directory to keep pictures of the pages. */
+const PICTURES = process.env['COUNTERSIGN_TEST_PICTURES'];
+
+describe.runIf(CHROMIUM !== undefined)('the console in a browser', () => {
+  let world: ApprovalWorld;
+  let http: HttpWorld;
+  let server: HttpServer;
+  let browser: Browser;
+  let url: string;
+  const errors: string[] = [];
+
+  beforeAll(async () => {
+    world = await approvalWorld('apweb');
+    // The port is known only when it is bound, and the links need it: the application is put behind it then.
+    let app: HttpWorld['app'] | null = null;
+    server = await listenHttp(
+      { fetch: (...call) => app?.fetch(...call) ?? new Response(null, { status: 503 }) },
+      { host: '127.0.0.1', port: 0 },
+    );
+    url = `http://127.0.0.1:${server.port}`;
+    http = await httpWorld(world, url);
+    app = http.app;
+    browser = await chromium.launch({
+      executablePath: CHROMIUM ?? '',
+      args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
+    });
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await server?.close();
+    await world?.close();
+  });
+
+  async function signedIn(
+    options: { javaScriptEnabled?: boolean; colorScheme?: 'light' | 'dark' } = {},
+  ): Promise<Page> {
+    const page = await (await browser.newContext(options)).newPage();
+    page.on('console', (message) => void (message.type() === 'error' && errors.push(message.text())));
+    page.on('pageerror', (error) => errors.push(error.message));
+    await page.goto(`${url}/sign-in?token=${await http.sessions.issueLink('dan')}`);
+    await page.waitForURL(`${url}/`);
+    return page;
+  }
+  async function picture(page: Page, name: string): Promise<void> {
+    if (PICTURES === undefined) return;
+    mkdirSync(PICTURES, { recursive: true });
+    await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
+  }
+
+  it('shows a new request by itself, takes a denial with its reason, and shows the end', async () => {
+    const page = await signedIn();
+    await page.getByRole('heading', { name: 'Nothing waits for an answer' }).waitFor();
+    await picture(page, 'empty');
+    const { id } = await http.approvals.open(question({ text: 'DROP TABLE browser_1' }));
+    const card = page.getByRole('article').filter({ hasText: 'browser_1' });
+    await card.waitFor();
+    await card.getByLabel('Reason').fill('not now');
+    await picture(page, 'list');
+    // What is being written is not swept away by the refresh.
+    await http.approvals.open(question({ text: 'DROP TABLE browser_2' }));
+    await page.waitForTimeout(3_500);
+    expect(await card.getByLabel('Reason').inputValue()).toBe('not now');
+    await card.getByRole('button', { name: 'Deny' }).click();
+    await page.waitForURL(`${url}/requests/${id}`);
+    await page.getByText('denied', { exact: true }).first().waitFor();
+    expect(await http.approvals.get(id)).toMatchObject({ state: 'denied', endReason: 'not now' });
+    expect(errors).toEqual([]);
+  });
+
+  it('works without JavaScript, in the dark, and shows the whole of a request', async () => {
+    const asked = question({
+      text: 'UPDATE customers SET email = $1\nWHERE id = $2 -- \u202esdrawkcab',
+      command: 'UPDATE',
+      class: 'bulk_write',
+      reasons: ['may change more than 1,000 rows', 'public.customers has a trigger that calls user code'],
+      parameters: [
+        { typeOid: 25, format: 0, value: Buffer.from('a@b.example'), shown: 'a@b.example' },
+        { typeOid: 23, format: 0, value: null, shown: null },
+      ],
+      inTransaction: true,
+      demand: { approvers: ['dba'], quorum: 2, assurance: 1 },
+    });
+    const { id } = await http.approvals.open(asked);
+    const page = await signedIn({ javaScriptEnabled: false, colorScheme: 'dark' });
+    await page.getByRole('link', { name: 'See the parameters, and answer' }).click();
+    await picture(page, 'request-dark');
+    expect(await page.locator('pre').first().innerText()).toContain('‹U+202E›sdrawkcab');
+    await page.getByLabel('Reason').fill('checked');
+    await page.getByRole('button', { name: 'Approve' }).click();
+    await until(async () => ((await http.approvals.get(id))?.verdicts.length ?? 0) === 1);
+    await page
+      .getByText('already')
+      .or(page.getByRole('cell', { name: 'checked' }))
+      .first()
+      .waitFor();
+    await picture(page, 'request-answered-dark');
+  });
+});

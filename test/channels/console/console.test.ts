@@ -1,0 +1,195 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type ApprovalWorld, approvalWorld, question } from '../../approval/support.ts';
+import { type HttpWorld, httpWorld } from '../api/support.ts';
+import { type Browser, signIn } from './support.ts';
+
+let world: ApprovalWorld;
+let http: HttpWorld;
+let tab: Browser;
+let id: string;
+let n = 0;
+beforeAll(async () => {
+  world = await approvalWorld('apcon');
+  http = await httpWorld(world);
+  tab = await signIn(http, 'dan');
+});
+afterAll(() => world?.close());
+beforeEach(async () => {
+  n += 1;
+  id = (await http.approvals.open(question({ text: `DROP TABLE console_${n}` }))).id;
+});
+const form = (changes: Record<string, string> = {}) => ({
+  csrf: tab.csrf,
+  verdict: 'approve',
+  reason: 'read it',
+  ...changes,
+});
+
+describe('signing in', () => {
+  it('takes a link once, and answers with a cookie that scripts and other sites do not get', async () => {
+    const token = await http.sessions.issueLink('dan');
+    const first = await http.app.request(`/sign-in?token=${token}`);
+    expect(first.status).toBe(200);
+    expect(first.headers.get('set-cookie')).toMatch(
+      /^countersign_session=[\w-]{43}; Path=\/; HttpOnly; SameSite=Strict$/,
+    );
+    expect(first.headers.get('set-cookie')).not.toContain(token);
+    const second = await http.app.request(`/sign-in?token=${token}`);
+    expect([second.status, second.headers.get('set-cookie')]).toEqual([403, null]);
+  });
+
+  it('takes of ten uses at once exactly one', async () => {
+    const token = await http.sessions.issueLink('dan');
+    const all = await Promise.all(
+      Array.from({ length: 10 }, () => http.app.request(`/sign-in?token=${token}`)),
+    );
+    expect(all.filter(({ status }) => status === 200)).toHaveLength(1);
+  });
+
+  it('is not used up by a look ahead or a HEAD, and no session token is a link', async () => {
+    const token = await http.sessions.issueLink('dan');
+    await http.app.request(`/sign-in?token=${token}`, { headers: { 'sec-purpose': 'prefetch' } });
+    await http.app.request(`/sign-in?token=${token}`, { method: 'HEAD' });
+    expect((await http.app.request(`/sign-in?token=${token}`)).status).toBe(200);
+    const session = tab.cookie.split('=')[1];
+    expect((await http.app.request(`/sign-in?token=${session}`)).status).toBe(403);
+    expect((await tab.get('/')).status).toBe(200);
+  });
+
+  it('sets a Secure cookie behind https', async () => {
+    const https = await httpWorld(world, 'https://approve.example');
+    const token = await https.sessions.issueLink('dan');
+    expect((await https.app.request(`/sign-in?token=${token}`)).headers.get('set-cookie')).toContain(
+      'Secure',
+    );
+  });
+
+  it('is needed everywhere, and ends with the sign-out or its time', async () => {
+    for (const path of ['/', `/requests/${id}`]) {
+      expect((await http.app.request(path)).status).toBe(401);
+      expect((await http.app.request(path, { headers: { cookie: 'countersign_session=x' } })).status).toBe(
+        401,
+      );
+    }
+    const brief = await signIn(http, 'eve');
+    await brief.post('/sign-out', { csrf: brief.csrf });
+    expect((await brief.get('/')).status).toBe(401);
+    const old = await signIn(http, 'eve');
+    await world.database.query(
+      "UPDATE countersign.console_session SET expires_at = now() WHERE person = 'eve'",
+    );
+    expect((await old.get('/')).status).toBe(401);
+  });
+
+  it('stores no token', async () => {
+    const { rows } = await world.database.query('SELECT * FROM countersign.console_session');
+    expect(rows.length).toBeGreaterThan(0);
+    expect(JSON.stringify(rows)).not.toContain(tab.cookie.split('=')[1]);
+  });
+});
+
+describe('answering', () => {
+  it('approves from the list, and the page of the request says so', async () => {
+    const page = await (await tab.get('/')).text();
+    expect(page).toContain(`action="/requests/${id}/verdict"`);
+    const response = await tab.post(`/requests/${id}/verdict`, form());
+    expect([response.status, response.headers.get('location')]).toEqual([303, `/requests/${id}`]);
+    const after = await (await tab.get(`/requests/${id}`)).text();
+    expect(after).toContain('<span class="badge approved">approved</span>');
+    expect(await http.approvals.get(id)).toMatchObject({
+      state: 'approved',
+      verdicts: [{ person: 'dan', channel: 'console', reason: 'read it' }],
+    });
+  });
+
+  it('denies with a reason', async () => {
+    await tab.post(`/requests/${id}/verdict`, form({ verdict: 'deny', reason: 'use the view' }));
+    expect(await http.approvals.get(id)).toMatchObject({ state: 'denied', endReason: 'use the view' });
+    expect(await (await tab.get('/')).text()).toContain('Recently ended');
+  });
+
+  it.each<[string, Record<string, string>, Record<string, string | null>]>([
+    ['no form token', { csrf: '' }, {}],
+    ["another session's form token", { csrf: '0'.repeat(64) }, {}],
+    ['another origin', {}, { origin: 'https://evil.example' }],
+    ['no origin', {}, { origin: null }],
+    ['a null origin', {}, { origin: 'null' }],
+    ['another site, as the browser says', {}, { 'sec-fetch-site': 'cross-site' }],
+    ['the same site but not this origin', {}, { 'sec-fetch-site': 'same-site' }],
+  ])('is refused with %s', async (_what, changes, headers) => {
+    const response = await tab.post(`/requests/${id}/verdict`, form(changes), headers);
+    expect(response.status).toBe(403);
+    expect((await http.approvals.get(id))?.state).toBe('open');
+  });
+
+  it('tells what is wrong with an answer, with its status', async () => {
+    const unclear = await tab.post(`/requests/${id}/verdict`, form({ verdict: 'perhaps' }));
+    expect(unclear.status).toBe(422);
+    await http.approvals.withdraw(id, 'cancelled');
+    const late = await tab.post(`/requests/${id}/verdict`, form());
+    expect(late.status).toBe(409);
+    expect(await late.text()).toContain('takes no answer any more');
+    expect((await tab.post('/requests/req_none/verdict', form())).status).toBe(404);
+  });
+
+  it('shows no button to those who cannot use it, and says why', async () => {
+    const owner = await signIn(http, 'olga');
+    const page = await (await owner.get(`/requests/${id}`)).text();
+    expect(page).not.toContain('value="approve"');
+    expect(page).toContain('somebody else must answer it');
+  });
+});
+
+describe('what is shown', () => {
+  it('is text, whatever an agent wrote', async () => {
+    const evil = '<script>alert(1)</script>"\'><img src=x onerror=alert(1)>\u202e\u200b';
+    const asked = question({
+      text: evil,
+      command: evil,
+      reasons: [evil],
+      parameters: [{ typeOid: 25, format: 0, value: Buffer.from(evil), shown: evil }],
+      relations: [{ name: evil, oid: null, mode: 'read' }],
+      searchPath: evil,
+      session: {
+        ...question().session,
+        agent: evil,
+        run: evil,
+        applicationName: evil,
+        database: evil,
+        role: evil,
+      },
+    });
+    const { id: evilId } = await http.approvals.open(asked);
+    for (const path of ['/', `/requests/${evilId}`]) {
+      const page = await (await tab.get(path)).text();
+      expect(page).toContain('&lt;script&gt;alert(1)');
+      expect(page).toContain('‹U+202E›‹U+200B›');
+      expect(page).not.toMatch(/<script>alert|<img|[\u202e\u200b]/);
+    }
+  });
+
+  it('is all of a long statement on its own page, and without buttons in the list', async () => {
+    const long = `SELECT 1 -- ${'harmless '.repeat(2_000)}\n; DROP TABLE customers`;
+    const { id: longId } = await http.approvals.open(question({ text: long }));
+    const list = await (await tab.get('/')).text();
+    expect(list).not.toContain(`action="/requests/${longId}/verdict"`);
+    expect(list).toContain(`Read all ${long.length} bytes`);
+    const page = await (await tab.get(`/requests/${longId}`)).text();
+    expect(page).toContain('; DROP TABLE customers');
+    expect(page).toContain(`action="/requests/${longId}/verdict"`);
+  });
+
+  it('needs no inline script or style, which the policy forbids', async () => {
+    const response = await tab.get(`/requests/${id}`);
+    expect(response.headers.get('content-security-policy')).toMatch(/default-src 'none'.*script-src 'self'/);
+    expect(response.headers.get('content-security-policy')).not.toContain('unsafe');
+    expect(response.headers.get('cache-control')).toBe('no-store');
+    expect(await response.text()).not.toMatch(/<script(?! src)|<style| style=| on[a-z]+=/);
+    for (const [path, type] of [
+      ['/assets/console.css', 'text/css'],
+      ['/assets/refresh.js', 'text/javascript'],
+    ]) {
+      expect((await http.app.request(path ?? '')).headers.get('content-type')).toContain(type);
+    }
+  });
+});

@@ -1,0 +1,252 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Block, buttonsOf } from '../../support/slack-stand-in.ts';
+import { request } from './fake-desk.ts';
+import { type Harness, type Mode, startHarness, textOf, until } from './harness.ts';
+
+const APPROVE = 'countersign_approve';
+const DENY = 'countersign_deny';
+
+describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => {
+  let on: Harness;
+  beforeEach(async () => {
+    on = await startHarness(mode);
+  });
+  afterEach(() => on.close());
+
+  it('posts a card that says who wants what, and why it is held', async () => {
+    const asked = on.desk.put(request());
+    const text = textOf(await on.card(asked.id));
+    for (const part of [
+      'Approval needed: reporting-bot: ddl',
+      'owner owen, who cannot approve',
+      'mia@example.com',
+      'nightly-7 (claimed by the agent)',
+      'langchain (claimed by the agent)',
+      'shop as shop_agent',
+      'default:ddl',
+      'DROP TABLE changes the schema',
+      'public.payments (write)',
+      'DROP TABLE payments',
+      '19 bytes, 1 line',
+      asked.digest,
+      asked.expiresAt.toISOString(),
+    ]) {
+      expect(text).toContain(part);
+    }
+    expect(on.slack.callsOf('chat.postMessage').every(({ token }) => token === on.slack.botToken)).toBe(true);
+  });
+
+  it('hands an approval to the guard with the verified ids, and updates the card in place', async () => {
+    const asked = on.desk.put(request());
+    const card = await on.card(asked.id);
+    const click = on.slack.clickPayload(card, APPROVE, 'U0DANA');
+    expect((await on.slack.deliver(click)).status).toBe(200);
+    const after = await on.card(asked.id, 'Approved by ');
+    expect(on.desk.answers).toHaveLength(1);
+    expect(on.desk.answers[0]).toMatchObject({
+      requestId: asked.id,
+      channel: 'slack',
+      verdict: 'approve',
+      person: [{ kind: 'slack', value: 'T0TEST/U0DANA' }],
+      attestation: { assurance: 1, facts: { team: 'T0TEST', user: 'U0DANA' } },
+    });
+    expect(after.ts).toBe(card.ts);
+    expect(textOf(after)).toContain('Approved by dana');
+    expect(buttonsOf(after).map(({ action_id: id }) => id)).toEqual(['countersign_details']);
+    expect(on.slack.messages).toHaveLength(1);
+    expect(on.slack.ephemerals).toHaveLength(0);
+  });
+
+  it('asks for a reason, refuses an empty one, and hands the denial on', async () => {
+    const asked = on.desk.put(request());
+    const card = await on.card(asked.id);
+    await on.slack.deliver(on.slack.clickPayload(card, DENY, 'U0DANA'));
+    await until(() => on.slack.views.length === 1);
+    expect(on.desk.answers).toHaveLength(0);
+    for (const empty of [null, '', ' \n ']) {
+      const refused = await on.slack.deliver(on.slack.submitPayload(empty, 'U0DANA'));
+      expect(refused.body).toMatchObject({
+        response_action: 'errors',
+        errors: { reason: expect.any(String) },
+      });
+    }
+    expect(on.desk.recorded).toHaveLength(0);
+    const sent = await on.slack.deliver(on.slack.submitPayload('Not on a Friday', 'U0DANA'));
+    expect(sent.status).toBe(200);
+    expect(JSON.stringify(sent.body)).not.toContain('errors');
+    expect(on.desk.recorded).toEqual([
+      { id: asked.id, person: 'dana', verdict: 'deny', reason: 'Not on a Friday' },
+    ]);
+    expect(textOf(await on.card(asked.id, 'Denied by '))).toContain('Denied by dana: Not on a Friday');
+  });
+
+  it('tells somebody unknown why it does not count', async () => {
+    const asked = on.desk.put(request());
+    const card = await on.card(asked.id);
+    await on.slack.deliver(on.slack.clickPayload(card, APPROVE, 'U0NOBODY'));
+    await until(() => on.slack.ephemerals.length === 1);
+    expect(on.slack.ephemerals[0]).toMatchObject({ user: 'U0NOBODY', channel: on.slack.channel });
+    expect(on.slack.ephemerals[0]?.text).toContain('Nobody in the configuration');
+    expect(on.desk.recorded).toHaveLength(0);
+    expect(on.desk.requests.get(asked.id)?.state).toBe('open');
+  });
+
+  it("refuses the owner's click and the owner's form", async () => {
+    const asked = on.desk.put(request());
+    const card = await on.card(asked.id);
+    await on.slack.deliver(on.slack.clickPayload(card, APPROVE, 'U0OWEN'));
+    await until(() => on.slack.ephemerals.length === 1);
+    expect(on.slack.ephemerals[0]?.text).toContain('You answer for this agent');
+    await on.slack.deliver(on.slack.clickPayload(card, DENY, 'U0OWEN'));
+    await until(() => on.slack.views.length === 1);
+    const form = await on.slack.deliver(on.slack.submitPayload('mine', 'U0OWEN'));
+    expect(form.body).toMatchObject({
+      errors: { reason: expect.stringContaining('You answer for this agent') },
+    });
+    expect(on.desk.recorded).toHaveLength(0);
+  });
+
+  it('takes one click once, however often it comes', async () => {
+    const asked = on.desk.put(request());
+    const click = on.slack.clickPayload(await on.card(asked.id), APPROVE, 'U0DANA');
+    const delivered = await Promise.all(Array.from({ length: 50 }, () => on.slack.deliver(click)));
+    expect(delivered.every(({ status }) => status === 200)).toBe(true);
+    await on.card(asked.id, 'Approved by ');
+    expect(on.desk.answers).toHaveLength(1);
+    expect(on.desk.recorded).toHaveLength(1);
+    const refused = on.slack.clickPayload(await on.card(on.desk.put(request()).id), APPROVE, 'U0NOBODY');
+    await Promise.all(Array.from({ length: 50 }, () => on.slack.deliver(refused)));
+    await until(() => on.slack.ephemerals.length > 0);
+    expect(on.slack.ephemerals).toHaveLength(1);
+  });
+
+  it('refuses payloads of other workspaces and users of other workspaces', async () => {
+    const asked = on.desk.put(request());
+    const card = await on.card(asked.id);
+    const foreign = [
+      { team: { id: 'T0OTHER', domain: 'other' } },
+      { team: null },
+      { user: { id: 'U0DANA', username: 'dana', team_id: 'T0OTHER' } },
+    ];
+    for (const changes of foreign) {
+      await on.slack.deliver(on.slack.clickPayload(card, APPROVE, 'U0DANA', changes));
+    }
+    await until(() => on.slack.ephemerals.length === foreign.length);
+    expect(on.slack.ephemerals.every(({ text }) => text.includes('Only members of the workspace'))).toBe(
+      true,
+    );
+    expect(on.desk.answers).toHaveLength(0);
+  });
+
+  it('refuses deactivated accounts, bots and accounts that Slack does not know', async () => {
+    on.slack.users.set('U0DANA', { id: 'U0DANA', team_id: on.slack.teamId, deleted: true });
+    on.slack.users.set('U0OWEN', { id: 'U0OWEN', team_id: on.slack.teamId, is_bot: true });
+    const card = await on.card(on.desk.put(request({ session: { ...request().session, owner: null } })).id);
+    for (const user of ['U0DANA', 'U0OWEN', 'U0GONE']) {
+      await on.slack.deliver(on.slack.clickPayload(card, APPROVE, user));
+    }
+    await until(() => on.slack.ephemerals.length === 3);
+    const told = on.slack.ephemerals.map(({ text }) => text).join();
+    expect(told).toContain('deactivated');
+    expect(told).toContain('a bot');
+    expect(told).toContain('Nothing has changed');
+    expect(on.desk.answers).toHaveLength(0);
+  });
+
+  it('refuses a click whose time cannot be right', async () => {
+    const card = await on.card(on.desk.put(request()).id);
+    const payload = on.slack.clickPayload(card, APPROVE, 'U0DANA') as { actions: { action_ts: string }[] };
+    for (const seconds of [-3_600, 3_600]) {
+      const actions = payload.actions.map((action) => ({
+        ...action,
+        action_ts: `${Math.floor(Date.now() / 1000) + seconds}.000100`,
+      }));
+      await on.slack.deliver({ ...payload, actions });
+    }
+    await until(() => on.slack.ephemerals.length === 2);
+    expect(on.desk.answers).toHaveLength(0);
+  });
+
+  it('refuses a button of one card for what the request holds now', async () => {
+    const asked = on.desk.put(request());
+    const click = on.slack.clickPayload(await on.card(asked.id), APPROVE, 'U0DANA');
+    on.desk.change(asked.id, { digest: 'f'.repeat(64), sql: 'DROP TABLE customers' });
+    await on.slack.deliver(click);
+    await until(() => on.slack.ephemerals.length === 1);
+    expect(on.slack.ephemerals[0]?.text).toContain('another question');
+    expect(on.desk.answers).toHaveLength(0);
+  });
+
+  it('does not take an approval for what it did not show whole, even if the button is forged', async () => {
+    const long = `SELECT 1;${' '.repeat(10_000)}DROP TABLE payments`;
+    const asked = on.desk.put(request({ sql: long, sqlLength: long.length }));
+    const card = await on.card(asked.id);
+    expect(buttonsOf(card).map(({ action_id: id }) => id)).toEqual([DENY, 'countersign_details']);
+    expect(textOf(card)).toContain('NOT SHOWN WHOLE');
+    expect(textOf(card)).toContain('DROP TABLE payments');
+    await until(() => on.slack.files.length === 1);
+    expect(on.slack.files[0]).toMatchObject({ content: long, threadTs: card.ts });
+    const forged = on.slack.clickPayload(card, DENY, 'U0DANA') as { actions: object[] };
+    const actions = forged.actions.map((action) => ({ ...action, action_id: APPROVE }));
+    await on.slack.deliver({ ...forged, actions });
+    await until(() => on.slack.ephemerals.length === 1);
+    expect(on.slack.ephemerals[0]?.text).toContain(asked.url);
+    expect(on.desk.answers).toHaveLength(0);
+  });
+
+  it('says that nothing changed when the store is away, and takes the same click later', async () => {
+    const asked = on.desk.put(request());
+    const click = on.slack.clickPayload(await on.card(asked.id), APPROVE, 'U0DANA');
+    on.desk.away = true;
+    await on.slack.deliver(click);
+    await until(() => on.slack.ephemerals.length === 1);
+    expect(on.slack.ephemerals[0]?.text).toContain('the approval was not recorded');
+    on.desk.away = false;
+    await on.slack.deliver(click);
+    await on.card(asked.id, 'Approved by ');
+    expect(on.desk.recorded).toHaveLength(1);
+  });
+
+  it('shows expiry, withdrawal and outcome in place', async () => {
+    const expired = on.desk.put(request());
+    const withdrawn = on.desk.put(request());
+    const executed = on.desk.put(request());
+    for (const { id } of [expired, withdrawn, executed]) await on.card(id);
+    on.desk.change(expired.id, { state: 'expired', endedAt: new Date() });
+    on.desk.change(withdrawn.id, {
+      state: 'withdrawn',
+      endedAt: new Date(),
+      endReason: 'cancelled by the client',
+    });
+    on.desk.change(executed.id, {
+      state: 'executed',
+      endedAt: new Date(),
+      outcome: { tag: 'COPY 52000', rows: 52_000n, bytes: 3_145_728n, sqlstate: null },
+    });
+    expect(textOf(await on.card(expired.id, 'Expired'))).toContain('nothing ran');
+    expect(textOf(await on.card(withdrawn.id, 'Withdrawn'))).toContain('cancelled by the client');
+    expect(textOf(await on.card(executed.id, 'Outcome'))).toContain(
+      'COPY 52000, 52,000 rows, 3,145,728 bytes',
+    );
+    expect(on.slack.messages).toHaveLength(3);
+    for (const message of on.slack.messages) expect(buttonsOf(message)).toHaveLength(1);
+  });
+
+  it('answers rubbish without a verdict', async () => {
+    const card = await on.card(on.desk.put(request()).id);
+    const good = on.slack.clickPayload(card, APPROVE, 'U0DANA') as { actions: Block[] };
+    const rubbish = [
+      { actions: good.actions.map((action) => ({ ...action, value: 'req_1' })) },
+      {
+        actions: good.actions.map((action) => ({ ...action, value: '{"r":"req_../../etc/passwd","d":"x"}' })),
+      },
+      { actions: [...good.actions, ...good.actions] },
+      { container: {} },
+    ];
+    for (const changes of rubbish) {
+      expect((await on.slack.deliver({ ...good, ...changes })).status).toBe(200);
+    }
+    expect(on.desk.answers).toHaveLength(0);
+    expect(on.logged.join('\n')).toContain('no card of ours');
+  });
+});

@@ -1,0 +1,73 @@
+import { describe, expect, it } from 'vitest';
+import { PHASES } from '../../src/session/state.ts';
+import { TABLE } from '../../src/session/waits.ts';
+import { F, OPEN, RELEASE, TestSession } from './harness.ts';
+
+/** Brings a session into each phase with a statement that is to be held. */
+const INTO: Record<(typeof PHASES)[number], () => TestSession> = {
+  ready: () => new TestSession(),
+  analysing: () => new TestSession().f(F.query('late')),
+  settling: () => new TestSession().f(F.query('read 1'), F.query('ddl t')),
+  refreshing: () => {
+    const s = new TestSession().f(F.query('ddl t')).opened().approve();
+    return s.b(complete, ready).f(F.query('read 1'));
+  },
+  probing: () => new TestSession().f(F.query('ddl t')),
+  opening: () => new TestSession().f(F.query('ddl t')).on({ kind: 'probed', rejection: null }),
+  held: () => new TestSession().f(F.query('ddl t')).opened(),
+  releasing: () =>
+    new TestSession().f(F.query('ddl t')).opened().on({ kind: 'answered', state: 'approved', ended: null }),
+  ended: () => new TestSession().on({ kind: 'clientGone' }),
+};
+
+import { B, fakeAnalysis } from './harness.ts';
+
+const complete = B.complete('DROP TABLE');
+const ready = B.ready();
+
+const EVENTS = {
+  analysed: { kind: 'analysed', analysis: fakeAnalysis('read 1') },
+  settled: { kind: 'settled' },
+  refreshed: { kind: 'refreshed' },
+  probed: { kind: 'probed', rejection: null },
+  opened: { kind: 'opened', request: OPEN },
+  openFailed: { kind: 'openFailed', why: 'away', limit: false },
+  answered: { kind: 'answered', state: 'denied', ended: null },
+  released: { kind: 'released', release: RELEASE },
+  releaseFailed: { kind: 'releaseFailed', why: 'altered' },
+  holdTimeout: { kind: 'holdTimeout' },
+  noticeDue: { kind: 'noticeDue' },
+  cancel: { kind: 'cancel' },
+  clientGone: { kind: 'clientGone' },
+  drain: { kind: 'drain' },
+} as const;
+
+describe('the table of phases and events', () => {
+  const cells = PHASES.flatMap((phase) =>
+    Object.values(EVENTS).map((event) => [phase, event.kind, event] as const),
+  );
+
+  it.each(cells)('%s × %s does what its cell says, and forwards nothing unapproved', (phase, kind, event) => {
+    const s = INTO[phase]();
+    expect(s.session.phase).toBe(phase);
+    s.sent();
+    const cell = TABLE[phase][kind];
+    if (cell === 'impossible') {
+      expect(() => s.on(event)).toThrow(`event ${kind} in phase ${phase}`);
+      return;
+    }
+    s.on(event);
+    if (cell === 'ignore') expect(s.session.phase).toBe(phase);
+    // Whatever came, the held statement went upstream only where it was released.
+    const forwarded = s.sent().filter((one) => one.includes('ddl t'));
+    expect(forwarded.length > 0).toBe(phase === 'releasing' && kind === 'released');
+  });
+
+  it.each(PHASES)('%s: after the client has gone nothing is sent upstream for it', (phase) => {
+    const s = INTO[phase]();
+    s.sent();
+    s.on({ kind: 'clientGone' });
+    s.f(F.query('read 2'));
+    expect(s.sent()).toEqual([]);
+  });
+});
