@@ -6,7 +6,7 @@ import { countPeople, forbiddenPeople } from './eligibility.ts';
 import type { ShownOutcome } from './guard.ts';
 import { statesBefore } from './machine.ts';
 import { type Question, type Release, ReleaseRefused } from './port.ts';
-import { outcomeText, parseShown, REQUEST_COLUMNS, type RequestRow } from './rows.ts';
+import { outcomeText, parseBinding, parseShown, REQUEST_COLUMNS, type RequestRow } from './rows.ts';
 
 /**
  * `Approvals.release`. The argument, top to bottom: the row says approved; its receipt is signed by a key of ours; it is
@@ -65,8 +65,10 @@ async function verifiedClaims(
   question: Question,
   nowMs: number,
 ): Promise<ReceiptClaims> {
-  // Nonce and expiry are the row's; a row with others gives another digest than the one that was signed.
-  const binding = bindingOf(question, row.nonce, row.expires_at.getTime());
+  // What a statement that is sent again may differ in (attachKey) is the row's: run, shown text, nonce and expiry. A row
+  // with others gives another digest than the one that was signed.
+  const { run, shownSha256 } = parseBinding(row);
+  const binding = { ...bindingOf(question, row.nonce, row.expires_at.getTime()), run, shownSha256 };
   try {
     const claims = await verifyReceipt(row.receipt, keys, Math.floor(nowMs / 1000));
     requireSameFacts(claims, {

@@ -3,14 +3,14 @@ import {
   expression,
   expressionSteps,
   functionSteps,
-  JSON_KIN,
   type Judges,
   operatorSteps,
 } from './code-steps.ts';
 import { hasConstantCall } from './node-tree.ts';
-import { type ColumnRow, FIRST_USER_OID, type RelationRow } from './rows.ts';
+import { type ColumnRow, FIRST_USER_OID, label, type RelationRow } from './rows.ts';
 import type { Snapshot } from './snapshot.ts';
 import { typeSteps } from './type-steps.ts';
+import { viewSteps } from './view-steps.ts';
 
 /**
  * What an access sets off, what that sets off, and so on, until nothing new comes. The answer is a list of sentences,
@@ -109,7 +109,11 @@ export class Closure {
       case 'scan':
         return this.#scan(relation);
       case 'read':
-        return [...this.#scan(relation), ...this.#policies(relation), ...this.#viewBody(relation)];
+        return [
+          ...this.#scan(relation),
+          ...this.#policies(relation),
+          ...viewSteps(this.#snapshot, relation, (r) => this.columns(r)),
+        ];
       default:
         return [...this.#relation(oid, 'read'), ...this.#write(relation, access)];
     }
@@ -167,24 +171,6 @@ export class Closure {
     return (this.#snapshot.policies.get(relation.oid) ?? []).map((row) =>
       expression('pg_policy', row, `policy ${row.name} of ${label(relation)}`),
     );
-  }
-
-  #viewBody(relation: RelationRow): readonly Step[] {
-    if (relation.kind !== 'v' || relation.oid < FIRST_USER_OID) return [];
-    const via = `view ${label(relation)}`;
-    const steps: Step[] = [];
-    if (!this.#snapshot.viewDefinitions.has(relation.oid))
-      steps.push({ kind: 'effect', text: `${via} could not be read while it is being changed` });
-    for (const rule of this.#snapshot.rules.get(relation.oid) ?? []) {
-      if (rule.event !== '1') continue;
-      steps.push({ kind: 'expression', catalog: 'pg_rewrite', oid: rule.oid, tree: '', via });
-      for (const oid of rule.builtins) if (oid < FIRST_USER_OID) steps.push({ kind: 'function', oid, via });
-      const json = rule.builtins.some((oid) => JSON_KIN.test(this.#snapshot.builtins.get(oid)?.name ?? ''));
-      if (json)
-        for (const use of this.#snapshot.uses.get(`pg_rewrite:${rule.oid}`) ?? [])
-          if (use.catalog === 'pg_class') steps.push({ kind: 'relation', oid: use.oid, access: 'casts' });
-    }
-    return steps;
   }
 
   #write(relation: RelationRow, access: 'insert' | 'update' | 'delete'): readonly Step[] {
@@ -299,11 +285,6 @@ export class Closure {
 export function cascade(action: string, access: 'update' | 'delete'): 'update' | 'delete' | null {
   if (action === 'c') return access;
   return action === 'n' || action === 'd' ? 'update' : null;
-}
-
-/** A relation's name for people; parts are written by users. */
-export function label(relation: { readonly schema: string; readonly name: string }): string {
-  return `${relation.schema}.${relation.name}`;
 }
 
 /** Two steps with one key lead to the same. `via` is never built on, so that there are finitely many. */

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import type pg from 'pg';
 import type { Catalog, CatalogFunction, Relation } from '../statement/catalog.ts';
-import { Closure, label } from './closure.ts';
+import { Closure } from './closure.ts';
 import { estimateRows } from './estimate.ts';
 import { type CatalogJudgement, DEFAULT_JUDGEMENT } from './judgement.ts';
 import { readCatalog } from './read.ts';
 import { decodeRelation } from './relation.ts';
-import { FIRST_USER_OID, type FunctionRow, type RelationRow } from './rows.ts';
+import { FIRST_USER_OID, type FunctionRow, label, type RelationRow } from './rows.ts';
 import { decodeSnapshot, type Snapshot } from './snapshot.ts';
 
 /**

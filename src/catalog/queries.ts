@@ -133,14 +133,20 @@ SELECT t.oid, t.tgrelid, t.tgname, t.tgfoid, t.tgtype, t.tgenabled, t.tgqual::te
  WHERE t.tgenabled <> 'D' AND (t.tgfoid >= 16384 OR NOT t.tgisinternal OR t.tgqual IS NOT NULL)
  ORDER BY t.oid`;
 
-/** `nothing`: every query of the action is CMD_NOTHING (nodes.h: 6 before MERGE was added in 15, then 7). */
+/**
+ * Built-in functions and relations are read out of the tree, because pg_depend does not know them; subLinkType 6 is
+ * ARRAY_SUBLINK. `nothing`: every query of the action is CMD_NOTHING (nodes.h: 6 before MERGE was added in 15, then 7).
+ */
 export const RULES = `
 SELECT r.oid, r.ev_class, r.rulename, r.ev_type,
        r.ev_type <> '1' AND r.ev_action::text !~ CASE WHEN pg_catalog.current_setting('server_version_num')::integer
          >= 150000 THEN ':commandType [0-6]' ELSE ':commandType [0-5]' END, r.ev_enabled,
        ARRAY(SELECT DISTINCT m[1] FROM pg_catalog.regexp_matches(
              pg_catalog.concat(r.ev_action::text, r.ev_qual::text),
-             ':(?:funcid|aggfnoid|winfnoid) ([0-9]+)', 'g') m ORDER BY 1)::text
+             ':(?:funcid|aggfnoid|winfnoid) ([0-9]+)', 'g') m ORDER BY 1)::text,
+       ARRAY(SELECT DISTINCT m[1] FROM pg_catalog.regexp_matches(r.ev_action::text, ':relid ([0-9]+)', 'g') m
+              WHERE m[1]::bigint BETWEEN 1 AND 16383 ORDER BY 1)::text,
+       pg_catalog.strpos(r.ev_action::text, ':subLinkType 6 ') > 0
   FROM pg_catalog.pg_rewrite r
  WHERE r.oid >= 16384 OR r.ev_type <> '1'
  ORDER BY r.oid`;

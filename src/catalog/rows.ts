@@ -5,6 +5,11 @@ import type { UserFunction, Volatility } from './judgement.ts';
 /** FirstNormalObjectId: what users make has this OID or a higher one. */
 export const FIRST_USER_OID = 16_384;
 
+/** A relation's name for people; both parts are written by users. */
+export function label(relation: { readonly schema: string; readonly name: string }): string {
+  return `${relation.schema}.${relation.name}`;
+}
+
 /** [name, type, typmod, not null, length, collation, generated, number] */
 export type ColumnRow = readonly [string, number, number, boolean, number, number, string, number];
 
@@ -104,7 +109,11 @@ export type RuleRow = {
   readonly event: string;
   readonly nothing: boolean;
   readonly enabled: string;
+  /** Built-in functions called and relations read. */
   readonly builtins: readonly number[];
+  readonly systemRelations: readonly number[];
+  /** ARRAY(SELECT …) stands in it. */
+  readonly arraySubquery: boolean;
 };
 export type PolicyRow = { readonly oid: number; readonly name: string; readonly tree: string };
 export type ConstraintRow = {

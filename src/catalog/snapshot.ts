@@ -286,6 +286,8 @@ function ruleRow(r: RawRow): RuleRow {
     nothing: r[4] === 't',
     enabled: str(r[5]),
     builtins: (str(r[6]).match(/\d+/g) ?? []).map(Number),
+    systemRelations: (str(r[7]).match(/\d+/g) ?? []).map(Number),
+    arraySubquery: r[8] === 't',
   };
 }
 

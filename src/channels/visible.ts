@@ -9,7 +9,8 @@ export function visible(text: string): string {
   });
 }
 
-// Cc but \t and \n; Cf (bidi, zero width, soft hyphen, tags), Zl, Zp; lone surrogates, private use; letters and marks that
-// show nothing (fillers, joiners, variation selectors); spaces that are no U+0020.
-const INVISIBLE =
-  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]|\p{Cf}|\p{Zl}|\p{Zp}|\p{Cs}|\p{Co}|\u034f|[\u115f\u1160]|[\u17b4\u17b5]|[\u180b-\u180f]|[\u3164\uffa0\u2800]|[\ufe00-\ufe0f]|[\u{e0100}-\u{e01ef}]|(?! )\p{Zs}/gu;
+/**
+ * Control, format, private, unassigned, separators other than the plain space, whatever Unicode calls ignorable
+ * (zero-width, variation selectors, fillers, tags), and the blank Braille cell.
+ */
+const INVISIBLE = /(?![\t\n ])[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/gu;

@@ -15,7 +15,7 @@ import { credentialCheck } from '../channels/api/credentials.ts';
 import { listenHttp } from '../channels/api/server.ts';
 import { createConsole } from '../channels/console/app.ts';
 import { type ConsoleSessions, consoleSessions } from '../channels/console/sessions.ts';
-import { SLACK_PATH } from '../channels/slack/endpoint.ts';
+import { withSlack } from '../channels/slack/mount.ts';
 import { type SlackChannel, startSlack } from '../channels/slack/slack.ts';
 import type { Config } from '../config/config.ts';
 import { nowMicros } from '../proxy/clock.ts';
@@ -232,11 +232,7 @@ async function serveHttp(
     log,
   });
   const slackListener = parts.slack?.requestListener ?? null;
-  const server = await listenHttp(
-    app,
-    config.http,
-    slackListener && { path: SLACK_PATH, listener: slackListener },
-  );
+  const server = await listenHttp(slackListener === null ? app : withSlack(app, slackListener), config.http);
   opened.push(() => server.close());
   return server;
 }

@@ -44,7 +44,8 @@ function make(directory: string): string {
     if (code !== 'EEXIST') throw new DataDirectoryError(`${directory} cannot be made (${code})`);
   }
   const stat = lstatSync(directory);
-  if (stat.isSymbolicLink() || !stat.isDirectory())
+  // Not a symbolic link either: lstat tells it from what it leads to.
+  if (!stat.isDirectory())
     throw new DataDirectoryError(`${directory} is not a directory`);
   if (process.getuid !== undefined && stat.uid !== process.getuid())
     throw new DataDirectoryError(`${directory} belongs to another account; name another one with --data-dir`);

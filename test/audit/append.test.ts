@@ -1,20 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { appendCall, type Head, type SignedBatch, signBatch } from '../../src/audit/batch.ts';
-import { GENESIS_HASH } from '../../src/audit/chain.ts';
-import type { Entry } from '../../src/audit/entry.ts';
-import { entryRow } from '../../src/audit/row.ts';
-import { createStreamKey, keyEntry, streamStart } from '../../src/audit/stream-key.ts';
-import {
-  type AuditDatabase,
-  createAuditDatabase,
-  event,
-  intent,
-  makeSigner,
-  now,
-  outcome,
-} from './support.ts';
+import { appendCall, type SignedBatch } from '../../src/audit/batch.ts';
+import { makeStream } from './stream-maker.ts';
+import { type AuditDatabase, createAuditDatabase, event, intent, makeSigner, outcome } from './support.ts';
 
 let database: AuditDatabase;
 let writer: pg.Client;
@@ -30,26 +19,7 @@ afterAll(async () => {
   await database.dropAll();
 });
 
-/** A stream as a writer of its own would make it. */
-function newStream() {
-  const stream = `str_${randomBytes(6).toString('hex')}`;
-  const key = createStreamKey();
-  let head: Head = { seq: 0n, hash: GENESIS_HASH };
-  const batch = (entries: readonly Entry[]): SignedBatch => {
-    const rows = entries.map((entry, i) =>
-      entryRow(entry, stream, head.seq + BigInt(i) + 1n, randomBytes(16)),
-    );
-    const signed = signBatch(head, stream, rows, key);
-    head = { seq: signed.facts.toSeq, hash: signed.facts.hash };
-    return signed;
-  };
-  const start = () =>
-    batch([
-      streamStart(stream, key, signer, now(), { pid: '1' }),
-      keyEntry(signer.kid, signer.publicJwk, 'audit', now()),
-    ]);
-  return { stream, batch, start };
-}
+const newStream = () => makeStream(signer);
 
 async function send(batch: SignedBatch): Promise<{ head_seq: string; head_hash: Buffer } | undefined> {
   const { text, values } = appendCall('audit', batch);

@@ -12,7 +12,6 @@ import {
   outcome,
   QUIET,
   temporaryDirectory,
-  until,
 } from './support.ts';
 
 let database: AuditDatabase;

@@ -68,6 +68,9 @@ CREATE VIEW pages AS SELECT pg_read_file('PG_VERSION') AS v;
 CREATE VIEW sleepy AS SELECT count(*) FROM plain WHERE pg_sleep(0) IS NULL;
 CREATE VIEW fresh AS SELECT now() AS at, gen_random_uuid() AS id, lower(t) AS t FROM plain;
 CREATE VIEW as_xml AS SELECT query_to_xml('DELETE FROM plain', true, true, '') AS x;
+CREATE VIEW hashes AS SELECT usename, passwd FROM pg_shadow;
+CREATE VIEW over_hashes AS SELECT usename FROM hashes;
+CREATE VIEW role_names AS SELECT rolname FROM pg_roles;
 CREATE TABLE dangerous_default (id integer, f text DEFAULT pg_read_file('PG_VERSION'));
 
 CREATE TYPE colour AS ENUM ('red');
@@ -110,6 +113,11 @@ CREATE TABLE grown (id bigint NOT NULL);
 INSERT INTO grown SELECT i FROM generate_series(1, 2000) i;
 ANALYZE grown;
 INSERT INTO grown SELECT i FROM generate_series(1, 20000) i;
+CREATE VIEW grown_in_one AS SELECT array_agg(id) AS ids FROM grown;
+CREATE VIEW grown_in_array AS SELECT ARRAY(SELECT id FROM grown) AS ids;
+CREATE VIEW over_grown AS SELECT ids FROM grown_in_one;
+CREATE VIEW grown_counted AS SELECT count(*) AS n FROM grown;
+CREATE VIEW plain_in_one AS SELECT string_agg(t, ',') AS ts FROM plain;
 ALTER TABLE unanalysed SET (autovacuum_enabled = false);
 ALTER TABLE grown SET (autovacuum_enabled = false);
 `;
@@ -217,6 +225,24 @@ describe('views', () => {
     expect(effects('dangerous_default').insert).toEqual([
       'the default of column f of public.dangerous_default: pg_read_file reads or writes files of the server',
     ]);
+  });
+
+  test('secrets of the system below them', () => {
+    expect(effects('hashes').read).toEqual([
+      expect.stringMatching(/^view public\.hashes: pg_catalog\.pg_shadow /),
+    ]);
+    expect(effects('over_hashes').read).toEqual(effects('hashes').read);
+    expect(effects('role_names').read).toEqual([]);
+  });
+
+  test('many rows in one value', () => {
+    expect(effects('grown_in_one').read).toEqual(['view public.grown_in_one puts many rows into one value']);
+    expect(effects('grown_in_array').read).toEqual([
+      'view public.grown_in_array puts many rows into one value',
+    ]);
+    expect(effects('over_grown').read).toEqual(effects('grown_in_one').read);
+    expect(effects('grown_counted').read).toEqual([]);
+    expect(effects('plain_in_one').read).toEqual([]);
   });
 
   test('JSON made of a type with a cast to json', () => {

@@ -112,8 +112,8 @@ describe('what must wait', () => {
 
   it('that is denied says who, why, which rule, and what to do', async () => {
     const client = await connect();
-    const running = client.query('DROP TABLE payments').catch((error: pg.DatabaseError) => error);
-    const request = await stack.api.waitFor('DROP TABLE payments');
+    const running = client.query('DROP TABLE payments CASCADE').catch((error: pg.DatabaseError) => error);
+    const request = await stack.api.waitFor('DROP TABLE payments CASCADE');
     await stack.api.verdict(request.id, 'deny', 'payments are needed');
     expect(await running).toMatchObject({
       code: '42501',
@@ -173,11 +173,12 @@ describe.runIf(hasPsql())('psql', () => {
     running.interrupt();
     const { stderr } = await running.done;
     expect(stderr).toContain('withdrawn');
-    const seen = (await (
-      await fetch(`${stack.httpUrl}/api/requests/${request.id}`, {
+    const state = async () => {
+      const answer = await fetch(`${stack.httpUrl}/api/requests/${request.id}`, {
         headers: { authorization: `Bearer ${stack.approverToken}` },
-      })
-    ).json()) as { state: string };
-    expect(seen.state).toBe('withdrawn');
+      });
+      return ((await answer.json()) as { state: string }).state;
+    };
+    await expect.poll(state).toBe('withdrawn');
   });
 });

@@ -93,7 +93,7 @@ BEGIN
         FROM (SELECT e.stream, jsonb_object(e.detail) ->> 'previous_stream' AS named,
                      (jsonb_object(e.detail) ->> 'previous_seq')::bigint AS named_seq,
                      decode(jsonb_object(e.detail) ->> 'previous_hash', 'hex') AS named_hash
-                FROM @schema@.entry e WHERE e.kind = 'log_start' AND e.at >= since AND e.at <= until) n
+                FROM @schema@.entry e WHERE e.kind IN ('log_start', 'log_recovered') AND e.at >= since AND e.at <= until) n
         LEFT JOIN @schema@.entry p ON p.stream = n.named AND p.seq = n.named_seq
        WHERE n.named IS NOT NULL AND p.hash IS DISTINCT FROM n.named_hash) h
      WHERE h.problem IS NOT NULL;

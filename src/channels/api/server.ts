@@ -1,5 +1,5 @@
-import { createServer, type RequestListener, type Server } from 'node:http';
-import { getRequestListener } from '@hono/node-server';
+import type { Server } from 'node:http';
+import { serve } from '@hono/node-server';
 import type { Hono } from 'hono';
 
 export type HttpServer = {
@@ -14,32 +14,25 @@ const HEADERS_MS = 10_000;
 const REQUEST_MS = 30_000;
 const DRAIN_MS = 3_000;
 
-/**
- * Serves `app`, and `before` what a channel answers by itself (Slack's signed requests, which it reads raw): it says
- * whether the path is its own. Rejects with the socket's error when the address cannot be bound.
- */
+/** Serves `app`. Rejects with the socket's error when the address cannot be bound. */
 export function listenHttp(
   app: Pick<Hono, 'fetch'>,
   address: { readonly host: string; readonly port: number },
-  before: { readonly path: string; readonly listener: RequestListener } | null = null,
 ): Promise<HttpServer> {
-  const pages = getRequestListener(app.fetch);
-  const server = createServer(
-    { headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS },
-    (request, response) => {
-      const own = before !== null && (request.url ?? '').split('?')[0] === before.path;
-      if (own) before.listener(request, response);
-      else void pages(request, response);
-    },
-  );
   return new Promise((resolve, reject) => {
+    const server = serve(
+      {
+        fetch: app.fetch,
+        hostname: address.host,
+        port: address.port,
+        serverOptions: { headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS },
+      },
+      ({ port }) => {
+        server.off('error', reject);
+        resolve({ port, close: () => closeServer(server) });
+      },
+    ) as Server;
     server.once('error', reject);
-    server.listen(address.port, address.host, () => {
-      server.off('error', reject);
-      const bound = server.address();
-      const port = bound !== null && typeof bound === 'object' ? bound.port : address.port;
-      resolve({ port, close: () => closeServer(server) });
-    });
   });
 }
 

@@ -1,6 +1,7 @@
 import type { types } from '@slack/bolt';
 import type { RequestView } from '../../approval/guard.ts';
-import { bytesOf, escapeMrkdwn, head, oneLine, plural, tail, visible } from './text.ts';
+import { visible } from '../visible.ts';
+import { bytesOf, escapeMrkdwn, head, oneLine, plural, tail } from './text.ts';
 import { ACTION, type Subject, subjectValue } from './values.ts';
 
 /** A whole message for chat.postMessage or chat.update. `text` is the notification, and mrkdwn; blocks are not. */

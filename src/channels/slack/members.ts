@@ -38,7 +38,7 @@ export function slackMembers(client: SlackClient, teamId: string, now: () => num
 function objectionTo(user: z.infer<typeof userShape>['user'], userId: string, teamId: string): string | null {
   if (user.id !== userId) return 'Slack answered for another user.';
   if (user.deleted === true) return 'This Slack account is deactivated.';
-  if ( user.is_workflow_bot === true || userId === 'USLACKBOT') {
+  if (user.is_bot === true || user.is_workflow_bot === true || userId === 'USLACKBOT') {
     return 'This Slack account is a bot; only people can answer.';
   }
   if (user.is_stranger === true || (user.team_id !== undefined && user.team_id !== teamId)) {

@@ -1,24 +1,11 @@
 import { Buffer } from 'node:buffer';
+import { visible } from '../visible.ts';
 
 /**
  * Text for people who decide by it. Everything here is attacker-controlled: an agent chooses its SQL, its
  * application_name, its run. In rich_text and plain_text Slack shows text literally, so only what cannot be seen
  * (control, bidirectional, zero-width, unusual white space) needs work; mrkdwn is used for the notification alone.
  */
-
-/**
- * Control, format, private, unassigned, separators other than the plain space, whatever Unicode calls ignorable
- * (zero-width, variation selectors, fillers, tags), and the blank Braille cell.
- */
-const INVISIBLE = /(?![\t\n ])[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/gu;
-
-/** The text with every character that a screen would hide or reorder written as `‹U+202E›`. Tabs and newlines stay. */
-export function visible(text: string): string {
-  return text.replace(INVISIBLE, (character) => {
-    const code = character.codePointAt(0) ?? 0;
-    return `‹U+${code.toString(16).toUpperCase().padStart(4, '0')}›`;
-  });
-}
 
 /** A value for one line of a card: visible, without line breaks, at most `limit` UTF-16 units. */
 export function oneLine(text: string, limit: number): string {

@@ -9,8 +9,9 @@ import {
   wholeText,
 } from '../../../src/channels/slack/card.ts';
 import { mentionsFor } from '../../../src/channels/slack/mentions.ts';
-import { escapeMrkdwn, head, oneLine, tail, visible } from '../../../src/channels/slack/text.ts';
+import { escapeMrkdwn, head, oneLine, tail } from '../../../src/channels/slack/text.ts';
 import { readSubject, subjectValue } from '../../../src/channels/slack/values.ts';
+import { visible } from '../../../src/channels/visible.ts';
 import { request } from './fake-desk.ts';
 import { textOf } from './harness.ts';
 

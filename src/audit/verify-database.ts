@@ -1,0 +1,258 @@
+import { createPublicKey, type JsonWebKey, type KeyObject, verify } from 'node:crypto';
+import pg from 'pg';
+import { type Column, type Content, columnsOf, type Row, SCHEMA_VERSION } from './canonical.ts';
+import { quoteName } from './store.ts';
+import { jwkThumbprint } from './stream-key.ts';
+import {
+  type CheckSignature,
+  checkEndorsement,
+  type Finding,
+  type NamedEnd,
+  type StoredBatch,
+  type StoredRow,
+  type StoredStream,
+  StreamVerifier,
+} from './verify.ts';
+
+export type Jwks = { readonly keys: readonly Readonly<Record<string, unknown>>[] };
+
+export type VerifyOptions = {
+  /** The audit database, as a role that may read the views (the auditor's). */
+  readonly url: string;
+  readonly schema: string;
+  /** The installation's public keys. Left out: those in the log, which whoever owns the database may have put there. */
+  readonly keys?: Jwks | undefined;
+};
+
+export type VerifyResult = {
+  /** What was found, and a summary for each stream. */
+  readonly findings: readonly Finding[];
+  /** Every check was made and nothing was found. */
+  readonly whole: boolean;
+  /** Something was altered. */
+  readonly altered: boolean;
+  readonly keysFromLog: boolean;
+  readonly rows: number;
+  readonly streams: number;
+};
+
+/**
+ * Recomputes every hash and checks every signature, with public keys only, over one snapshot of the database. Memory
+ * stays flat: rows are read a page at a time. Rejects when the database cannot be read.
+ */
+export async function verifyLog(options: VerifyOptions): Promise<VerifyResult> {
+  const client = new pg.Client({ connectionString: options.url, application_name: 'countersign verify' });
+  await client.connect();
+  try {
+    await client.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY');
+    return await verifySnapshot(client, options.schema, options.keys);
+  } finally {
+    await client.end();
+  }
+}
+
+/** The same in the transaction that the caller has open, whose search_path it pins. */
+export async function verifySnapshot(
+  client: pg.ClientBase,
+  schemaName: string,
+  given: Jwks | undefined,
+): Promise<VerifyResult> {
+  await client.query(`SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL bytea_output = 'hex'`);
+  const schema = quoteName(schemaName);
+  const findings: Finding[] = [];
+  const streams = await readStreams(client, schema);
+  const trusted = checker(given?.keys ?? (await keysInLog(client, schema)));
+  const endorsed = new Set<string>();
+  for (const { stored } of streams) {
+    const finding = checkEndorsement(stored, { trusted });
+    if (finding === null) endorsed.add(stored.kid);
+    else findings.push(finding);
+  }
+  const ofStreams = checker(streams.map(({ jwk }) => jwk));
+  const keys = { trusted, ofStreams, endorsed: (kid: string) => endorsed.has(kid) };
+  const named: NamedEnd[] = [];
+  let rows = 0;
+  for (const { stored } of streams) {
+    const verifier = new StreamVerifier(stored, keys);
+    rows += await feed(client, schema, stored.stream, verifier);
+    verifier.end();
+    findings.push(...verifier.findings);
+    named.push(...verifier.namedEnds);
+  }
+  findings.push(...(await checkNamedEnds(client, schema, named)), ...(await strays(client, schema)));
+  return {
+    findings,
+    whole: findings.every(({ ok }) => ok === true),
+    altered: findings.some(({ ok }) => ok === false),
+    keysFromLog: given === undefined,
+    rows,
+    streams: streams.length,
+  };
+}
+
+/** Hands a stream's batches and rows to the verifier; returns the number of rows. */
+async function feed(
+  client: pg.ClientBase,
+  schema: string,
+  stream: string,
+  verifier: StreamVerifier,
+): Promise<number> {
+  let after = '0';
+  let batchesAfter = '0';
+  let count = 0;
+  for (;;) {
+    const page = await client.query<unknown[]>({
+      name: 'rows',
+      rowMode: 'array',
+      text: `SELECT ${ROW_SQL} FROM ${schema}.entries WHERE stream = $1 AND seq > $2 ORDER BY seq LIMIT ${PAGE_ROWS}`,
+      values: [stream, after],
+    });
+    const rows = page.rows.map(rowFrom);
+    const last = rows.at(-1)?.row.seq;
+    const { rows: batches } = await client.query<BatchRow>({
+      name: 'batches',
+      text: `SELECT stream, from_seq, to_seq, prev_hash, hash, kid, signature FROM ${schema}.batches
+              WHERE stream = $1 AND from_seq > $2 AND from_seq <= $3 ORDER BY from_seq`,
+      values: [stream, batchesAfter, String(last ?? MAX_BIGINT)],
+    });
+    for (const batch of batches) verifier.batch(batchFrom(batch));
+    batchesAfter = batches.at(-1)?.from_seq ?? batchesAfter;
+    for (const row of rows) verifier.row(row);
+    count += rows.length;
+    if (last === undefined) return count;
+    after = String(last);
+  }
+}
+
+/** The ends that streams name for the streams before them. */
+async function checkNamedEnds(
+  client: pg.ClientBase,
+  schema: string,
+  named: readonly NamedEnd[],
+): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for (const { by, stream, seq, hash } of named) {
+    const { rows } = await client.query<{ hash: Buffer }>(
+      `SELECT hash FROM ${schema}.entries WHERE stream = $1 AND seq = $2`,
+      [stream, String(seq)],
+    );
+    const found = rows[0]?.hash.toString('hex');
+    if (found === hash) continue;
+    const detail =
+      found === undefined
+        ? `the row is missing: stream ${by} names it as the end of the one before`
+        : `not the row that stream ${by} names as the end of the one before`;
+    findings.push({ stream, seq, check: 'head', ok: false, detail });
+  }
+  return findings;
+}
+
+async function strays(client: pg.ClientBase, schema: string): Promise<Finding[]> {
+  const { rows } = await client.query<{ stream: string; seq: string }>(
+    `SELECT e.stream, min(e.seq) AS seq FROM ${schema}.entries e
+      WHERE NOT EXISTS (SELECT FROM ${schema}.streams s WHERE s.stream = e.stream) GROUP BY e.stream`,
+  );
+  const detail = 'rows of a stream that is not registered';
+  return rows.map(({ stream, seq }) => ({ stream, seq: BigInt(seq), check: 'head', ok: false, detail }));
+}
+
+type Jwk = Readonly<Record<string, unknown>>;
+
+async function readStreams(
+  client: pg.ClientBase,
+  schema: string,
+): Promise<{ stored: StoredStream; jwk: Jwk }[]> {
+  const { rows } = await client.query<{
+    stream: string;
+    kid: string;
+    public_jwk: Jwk;
+    endorsed_by: string;
+    endorsement: Buffer;
+    head_seq: string;
+    head_hash: Buffer;
+  }>(
+    `SELECT stream, kid, public_jwk, endorsed_by, endorsement, head_seq, head_hash FROM ${schema}.streams ORDER BY stream`,
+  );
+  return rows.map((row) => ({
+    jwk: row.public_jwk,
+    stored: {
+      stream: row.stream,
+      kid: row.kid,
+      endorsedBy: row.endorsed_by,
+      endorsement: row.endorsement,
+      headSeq: BigInt(row.head_seq),
+      headHash: row.head_hash,
+    },
+  }));
+}
+
+async function keysInLog(client: pg.ClientBase, schema: string): Promise<Jwk[]> {
+  const { rows } = await client.query<{ public_jwk: Jwk }>(`SELECT public_jwk FROM ${schema}.signing_keys`);
+  return rows.map((row) => row.public_jwk);
+}
+
+/** A key counts under its own thumbprint only, whatever name it was given. Keys that are not Ed25519 are left out. */
+function checker(jwks: readonly Jwk[]): CheckSignature {
+  const keys = new Map<string, KeyObject>();
+  for (const jwk of jwks) {
+    if (jwk['kty'] !== 'OKP' || jwk['crv'] !== 'Ed25519' || typeof jwk['x'] !== 'string') continue;
+    const { kty, crv, x } = jwk as { kty: string; crv: string; x: string };
+    try {
+      const publicJwk: JsonWebKey = { kty, crv, x };
+      keys.set(jwkThumbprint({ kty, crv, x }), createPublicKey({ key: publicJwk, format: 'jwk' }));
+    } catch {
+      // Not a point: no signature can be checked with it, which the checks will say.
+    }
+  }
+  return (kid, bytes, signature) => {
+    const key = keys.get(kid);
+    return key === undefined ? null : verify(null, bytes, key, signature);
+  };
+}
+
+type BatchRow = {
+  readonly stream: string;
+  readonly from_seq: string;
+  readonly to_seq: string;
+  readonly prev_hash: Buffer;
+  readonly hash: Buffer;
+  readonly kid: string;
+  readonly signature: Buffer;
+};
+
+function batchFrom(row: BatchRow): StoredBatch {
+  return {
+    stream: row.stream,
+    fromSeq: BigInt(row.from_seq),
+    toSeq: BigInt(row.to_seq),
+    prevHash: row.prev_hash,
+    hash: row.hash,
+    kid: row.kid,
+    signature: row.signature,
+  };
+}
+
+const COLUMNS: readonly Column[] = columnsOf(SCHEMA_VERSION) ?? [];
+const ROW_SQL = [
+  ...COLUMNS.map(({ name, type }) =>
+    type === 'time' ? `(extract(epoch FROM ${name}) * 1000000)::bigint` : name,
+  ),
+  ...['salt', 'sql', 'sql_sha256', 'parameters', 'prev_hash', 'hash'],
+].join(', ');
+
+/** A row as the driver hands it over: bigint as text, bytea as Buffer, lists as arrays. */
+function rowFrom(values: readonly unknown[]): StoredRow {
+  const row: Record<string, unknown> = {};
+  COLUMNS.forEach(({ name, type }, i) => {
+    const value = values[i];
+    const number = (type === 'integer' || type === 'time') && value !== null;
+    row[name] = number ? BigInt(value as string | number) : value;
+  });
+  const [salt, sql, sql_sha256, parameters, prevHash, hash] = values.slice(COLUMNS.length);
+  const none = salt === null && sql === null && sql_sha256 === null && parameters === null;
+  const content = none ? null : ({ salt: salt ?? Buffer.alloc(0), sql, sql_sha256, parameters } as Content);
+  return { row: row as Row, content, prevHash: prevHash as Buffer, hash: hash as Buffer };
+}
+
+const PAGE_ROWS = 5_000;
+const MAX_BIGINT = 2n ** 63n - 1n;

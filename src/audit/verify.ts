@@ -1,0 +1,236 @@
+import { type Content, columnsOf, type Row } from './canonical.ts';
+import {
+  type BatchFacts,
+  batchBytes,
+  contentHash,
+  endorsementBytes,
+  GENESIS_HASH,
+  rowHash,
+} from './chain.ts';
+
+/** The checks that a verifier makes; SQL's `verify` uses the same names. */
+export type Check =
+  | 'row_hash'
+  | 'content'
+  | 'link'
+  | 'gap'
+  | 'head'
+  | 'batch'
+  | 'batch_signature'
+  | 'endorsement';
+
+/** What a check found at a row, or (without one) of the whole. `ok` is null where it could not be made. */
+export type Finding = {
+  readonly stream: string | null;
+  readonly seq: bigint | null;
+  readonly check: Check;
+  readonly ok: boolean | null;
+  readonly detail: string;
+};
+
+export type StoredRow = {
+  readonly row: Row;
+  readonly content: Content | null;
+  readonly prevHash: Buffer;
+  readonly hash: Buffer;
+};
+export type StoredBatch = BatchFacts & { readonly kid: string; readonly signature: Buffer };
+export type StoredStream = {
+  readonly stream: string;
+  readonly kid: string;
+  readonly endorsedBy: string;
+  readonly endorsement: Buffer;
+  readonly headSeq: bigint;
+  readonly headHash: Buffer;
+};
+
+/** Checks an Ed25519 signature with a key that is known by its thumbprint; null: that key is not known. */
+export type CheckSignature = (kid: string, bytes: Uint8Array, signature: Buffer) => boolean | null;
+
+export type Keys = {
+  /** Keys of the installation, which the verifier trusts. */
+  readonly trusted: CheckSignature;
+  /** Keys of streams: from the log itself, good only if endorsed by a trusted one. */
+  readonly ofStreams: CheckSignature;
+  /** Whether that key belongs to a stream whose endorsement was checked. */
+  readonly endorsed: (kid: string) => boolean;
+};
+
+/** The end of a stream that another stream's entry names. */
+export type NamedEnd = {
+  readonly by: string;
+  readonly stream: string;
+  readonly seq: bigint;
+  readonly hash: string;
+};
+
+/** Whether the installation's key says that this is the stream's key. */
+export function checkEndorsement(stream: StoredStream, keys: Pick<Keys, 'trusted'>): Finding | null {
+  const bytes = endorsementBytes(stream.stream, stream.kid);
+  const ok = keys.trusted(stream.endorsedBy, bytes, stream.endorsement);
+  if (ok === true) return null;
+  const detail =
+    ok === null
+      ? `the stream's key is endorsed by ${stream.endorsedBy}, which is not among the trusted keys`
+      : "the endorsement of the stream's key is not the installation's signature";
+  return { stream: stream.stream, seq: 1n, check: 'endorsement', ok: false, detail };
+}
+
+/**
+ * Checks one stream. Rows and batches are handed over in order, a batch before the rows that it covers; then `end`.
+ * Everything that is handed over is attacker-controlled: whoever can change the database can change all of it.
+ */
+export class StreamVerifier {
+  readonly findings: Finding[] = [];
+  readonly namedEnds: NamedEnd[] = [];
+  readonly #stream: StoredStream;
+  readonly #keys: Keys;
+  #seq = 0n;
+  #hash: Buffer = GENESIS_HASH;
+  #batches: StoredBatch[] = [];
+  #batchedTo = 0n;
+  /** Keys of other streams that signed batches here, with the first row that each did. */
+  readonly #foreign = new Map<string, bigint>();
+  readonly #recoverers = new Set<string>();
+
+  constructor(stream: StoredStream, keys: Keys) {
+    this.#stream = stream;
+    this.#keys = keys;
+  }
+
+  batch(batch: StoredBatch): void {
+    if (batch.fromSeq !== this.#batchedTo + 1n) {
+      this.#found(batch.fromSeq, 'batch', 'a batch before this one is missing');
+    }
+    this.#batchedTo = batch.toSeq;
+    this.#batches.push(batch);
+    if (batch.kid !== this.#stream.kid && !this.#foreign.has(batch.kid))
+      this.#foreign.set(batch.kid, batch.fromSeq);
+    const ok = this.#keys.ofStreams(batch.kid, batchBytes(batch), batch.signature);
+    if (ok === true) return;
+    const why =
+      ok === null
+        ? `signed with a key that nothing here names: ${batch.kid}`
+        : 'the signature is not over these rows';
+    this.#found(batch.fromSeq, 'batch_signature', `rows ${batch.fromSeq} to ${batch.toSeq}: ${why}`);
+  }
+
+  row(stored: StoredRow): void {
+    const { row } = stored;
+    this.#checkOrder(stored);
+    this.#checkHash(stored);
+    if (!contentMatches(stored)) {
+      this.#found(row.seq, 'content', "the statement's text, digest or parameters were changed or removed");
+    }
+    this.#checkBatch(stored);
+    this.#readFacts(row);
+    this.#seq = row.seq;
+    this.#hash = stored.hash;
+  }
+
+  end(): void {
+    const { stream, headSeq, headHash } = this.#stream;
+    if (this.#seq < headSeq)
+      this.#found(headSeq, 'head', `cut off: the last row is ${this.#seq}, the head says ${headSeq}`);
+    else if (this.#seq > headSeq) this.#found(headSeq, 'head', `rows after the head, up to ${this.#seq}`);
+    else if (!this.#hash.equals(headHash))
+      this.#found(headSeq, 'head', 'the last row is another one than the head names');
+    for (const batch of this.#batches)
+      this.#found(batch.toSeq, 'batch', `row ${batch.toSeq} was signed and is not there`);
+    if (this.#batchedTo < this.#seq) this.#found(this.#seq, 'batch', 'rows at the end are not signed');
+    for (const [kid, seq] of this.#foreign) {
+      if (this.#recoverers.has(kid) && this.#keys.endorsed(kid)) continue;
+      this.#found(
+        seq,
+        'batch_signature',
+        `signed with the key of another stream, which did not recover ${stream}: ${kid}`,
+      );
+    }
+  }
+
+  #checkOrder({ row, prevHash }: StoredRow): void {
+    const next = this.#seq + 1n;
+    if (row.seq === this.#seq) this.#found(row.seq, 'gap', 'the sequence number is there twice');
+    else if (row.seq !== next) this.#found(row.seq, 'gap', `rows ${next} to ${row.seq - 1n} are missing`);
+    else if (!prevHash.equals(this.#hash)) {
+      this.#found(
+        row.seq,
+        'link',
+        'the row before this one was changed, moved or replaced: its hash is not the one named here',
+      );
+    }
+  }
+
+  #checkHash({ row, prevHash, hash }: StoredRow): void {
+    if (columnsOf(row.version) === null) {
+      const detail = `schema version ${row.version} is not known to this program: use a newer one`;
+      this.findings.push({ stream: row.stream, seq: row.seq, check: 'row_hash', ok: null, detail });
+    } else if (!rowHash(prevHash, row).equals(hash)) {
+      this.#found(row.seq, 'row_hash', 'the row was changed: its hash is not that of its columns');
+    }
+  }
+
+  #checkBatch({ row, prevHash, hash }: StoredRow): void {
+    for (
+      let batch = this.#batches[0];
+      batch !== undefined && batch.toSeq < row.seq;
+      batch = this.#batches[0]
+    ) {
+      this.#found(batch.toSeq, 'batch', `row ${batch.toSeq} was signed and is not there`);
+      this.#batches.shift();
+    }
+    const batch = this.#batches[0];
+    if (batch === undefined) return;
+    if (row.seq === batch.fromSeq && !prevHash.equals(batch.prevHash)) {
+      this.#found(row.seq, 'batch', 'the batch does not begin where its first row does');
+    }
+    if (row.seq !== batch.toSeq) return;
+    if (!hash.equals(batch.hash))
+      this.#found(row.seq, 'batch', `row ${row.seq} is not the one that was signed`);
+    this.#batches.shift();
+  }
+
+  #readFacts(row: Row): void {
+    if (row.seq === 1n) this.#checkStart(row);
+    if (row.kind !== 'log_start' && row.kind !== 'log_recovered') return;
+    const detail = detailOf(row);
+    const { by_kid, previous_stream, previous_seq, previous_hash } = detail;
+    if (row.kind === 'log_recovered' && by_kid !== undefined) this.#recoverers.add(by_kid);
+    if (previous_stream === undefined || previous_seq === undefined || previous_hash === undefined) return;
+    if (!/^\d{1,19}$/.test(previous_seq)) return;
+    this.namedEnds.push({
+      by: row.stream,
+      stream: previous_stream,
+      seq: BigInt(previous_seq),
+      hash: previous_hash,
+    });
+  }
+
+  #checkStart(row: Row): void {
+    const { stream_kid, endorsed_by, endorsement } = detailOf(row);
+    const { kid, endorsedBy } = this.#stream;
+    const same =
+      stream_kid === kid &&
+      endorsed_by === endorsedBy &&
+      endorsement === this.#stream.endorsement.toString('hex');
+    if (row.kind === 'log_start' && same) return;
+    this.#found(1n, 'head', "the stream's key or facts are not those of its first row");
+  }
+
+  #found(seq: bigint, check: Check, detail: string): void {
+    this.findings.push({ stream: this.#stream.stream, seq, check, ok: false, detail });
+  }
+}
+
+/** Whether text, digest and parameters are those that the row committed to. */
+function contentMatches({ row, content }: StoredRow): boolean {
+  if (content === null) return row.content === null;
+  return row.content?.equals(contentHash(content)) ?? false;
+}
+
+function detailOf(row: Row): Record<string, string | undefined> {
+  const detail: Record<string, string | undefined> = {};
+  const pairs = row.detail ?? [];
+  for (let i = 0; i + 1 < pairs.length; i += 2) detail[pairs[i] ?? ''] = pairs[i + 1] ?? '';
+  return detail;
+}

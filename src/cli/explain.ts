@@ -1,0 +1,208 @@
+import { createInterface } from 'node:readline';
+import { type Command, Option } from 'commander';
+import { type Analyser, loadAnalyser } from '../analyser/analyser.ts';
+import type { ConnectedCatalog, ConnectOptions } from '../catalog/connect.ts';
+import { DEFAULT_LIMITS, type Limits } from '../config/limits.ts';
+import { loadConfig } from '../config/load.ts';
+import { decide } from '../policy/decide.ts';
+import type { DecisionContext } from '../policy/decision.ts';
+import type { Policy } from '../policy/rule.ts';
+import { analyse } from '../statement/analyse.ts';
+import type { Analysis } from '../statement/analysis.ts';
+import { showSql } from '../statement/visible.ts';
+import { CliError } from './exit.ts';
+
+/** How a database is looked at; `connectCatalog` of src/catalog, loaded only where there is one. */
+export type ConnectCatalog = (url: string, options: ConnectOptions) => Promise<ConnectedCatalog>;
+
+export type Explanation = {
+  readonly class: string;
+  readonly decision: 'allow' | 'hold' | 'deny';
+  readonly rule: string;
+  readonly reasons: readonly string[];
+  /** `write public.orders` and the like. */
+  readonly relations: readonly string[];
+};
+
+export type Explainer = {
+  readonly explain: (sql: string) => Promise<Explanation>;
+  readonly close: () => Promise<void>;
+};
+
+export type ExplainerSetup = {
+  readonly policy: Policy;
+  readonly limits: Limits;
+  readonly context: DecisionContext;
+  readonly mode: 'enforce' | 'observe';
+  /** Null: no database to ask, so by grammar alone. */
+  readonly connected: Pick<ConnectedCatalog, 'catalog' | 'scope' | 'probe' | 'close'> | null;
+  /** What bare names mean where there is no database. */
+  readonly searchPath: readonly string[];
+};
+
+type Options = {
+  readonly config?: string;
+  readonly agent?: string;
+  readonly role?: string;
+  readonly searchPath?: string;
+  readonly upstream?: string;
+  readonly jsonl?: boolean;
+};
+
+/** `countersign explain`: what a statement is, what policy says of it, and why. */
+export function explainCommand(program: Command, connect: ConnectCatalog = connectLazily): void {
+  program
+    .command('explain')
+    .description('show what a statement is, what policy says of it, and why')
+    .argument('[sql]', 'one string of SQL')
+    .addOption(new Option('-c, --config <file>', 'configuration file; without it the default policy'))
+    .addOption(new Option('--agent <name>', 'whose rules apply'))
+    .addOption(new Option('--role <role>', 'judge as this role of the database'))
+    .addOption(new Option('--search-path <schemas>', 'schemas for bare names, with commas between'))
+    .addOption(new Option('--upstream <url>', 'database that knows what the names mean'))
+    .addOption(new Option('--jsonl', 'lines {"id","sql"} on stdin, a line for each on stdout'))
+    .action(async (sql: string | undefined, options: Options) => {
+      if ((sql === undefined) !== (options.jsonl === true))
+        throw new CliError('cli_usage', 'explain: give one string of SQL, or --jsonl and lines on stdin');
+      const explainer = await openExplainer(await setupFrom(options, connect));
+      try {
+        if (sql === undefined)
+          await explainLines(explainer, process.stdin, (line) => process.stdout.write(line));
+        else process.stdout.write(forPeople(await explainer.explain(sql)));
+      } finally {
+        await explainer.close();
+      }
+    });
+}
+
+/** Loads the parser; `close` ends it and the connection. */
+export async function openExplainer(setup: ExplainerSetup): Promise<Explainer> {
+  const analyser = await loadAnalyser(setup.limits);
+  return {
+    explain: (sql) => explainOne(setup, analyser, Buffer.from(sql, 'utf8')),
+    close: async () => {
+      await analyser.close();
+      await setup.connected?.close();
+    },
+  };
+}
+
+async function explainOne(setup: ExplainerSetup, analyser: Analyser, sql: Buffer): Promise<Explanation> {
+  const parse = analyser.needsWorker(sql) ? await analyser.parseLater(sql) : analyser.parse(sql);
+  const { connected, searchPath, limits } = setup;
+  const scope = connected?.scope ?? { searchPath, tempPossible: false };
+  const analysis = analyse(parse, connected?.catalog ?? null, scope, limits);
+  const decision = decide(analysis, setup.context, setup.policy, setup.mode);
+  const shown = {
+    class: decision.class,
+    relations: [...new Set(analysis.statements.flatMap(relationsOf))],
+  };
+  const rejected = await rejection(setup, analysis, sql);
+  if (rejected !== null)
+    return { ...shown, decision: 'deny', rule: 'default:unparsed', reasons: [...analysis.reasons, rejected] };
+  return { ...shown, decision: decision.decision, rule: decision.rule, reasons: decision.reasons };
+}
+
+function relationsOf({ relations }: Analysis['statements'][number]): string[] {
+  return relations.map(({ mode, schema, name }) => `${mode} ${schema === null ? name : `${schema}.${name}`}`);
+}
+
+/** A mistake is left to the server: where it rejects the text as well (or cannot be asked), nobody is. */
+async function rejection(setup: ExplainerSetup, analysis: Analysis, sql: Buffer): Promise<string | null> {
+  if (analysis.syntaxError?.cause !== 'syntax') return null;
+  if (setup.connected === null) return 'without a database to ask, the server is taken to reject it, too';
+  try {
+    const objection = await setup.connected.probe(sql);
+    // Several commands are not allowed in one Parse: the text was read, so it is no mistake.
+    if (objection === null || objection.routine === 'exec_parse_message') return null;
+    return `the server rejects it, too: ${objection.message} (${objection.code})`;
+  } catch {
+    return null;
+  }
+}
+
+/** Lines in, lines out, in the same order; a line that cannot be read gives `{"id":null,"error":…}` in its place. */
+export async function explainLines(
+  explainer: Explainer,
+  input: NodeJS.ReadableStream,
+  write: (line: string) => unknown,
+): Promise<void> {
+  for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+    if (line.trim() === '') continue;
+    write(`${JSON.stringify(await explainLine(explainer, line))}\n`);
+  }
+}
+
+async function explainLine(explainer: Explainer, line: string): Promise<object> {
+  let asked: unknown;
+  try {
+    asked = JSON.parse(line);
+  } catch (error) {
+    return { id: null, error: `not JSON: ${(error as Error).message}` };
+  }
+  if (typeof asked !== 'object' || asked === null) return { id: null, error: 'expected {"id":…,"sql":"…"}' };
+  const { id, sql } = asked as { id?: unknown; sql?: unknown };
+  if (id === undefined || typeof sql !== 'string') return { id: null, error: 'expected {"id":…,"sql":"…"}' };
+  const { class: class_, decision, rule, reasons } = await explainer.explain(sql);
+  return { id, class: class_, decision, rule, reasons };
+}
+
+function forPeople(explanation: Explanation): string {
+  const rows: [string, string][] = [
+    ['decision', explanation.decision],
+    ['class', explanation.class],
+    ['rule', explanation.rule],
+    ...explanation.reasons.map((reason): [string, string] => ['because', reason]),
+    ...explanation.relations.map((relation): [string, string] => ['relation', relation]),
+  ];
+  // Names and messages come from the statement: nothing in them may hide.
+  return rows.map(([name, value]) => `${name.padEnd(9)} ${showSql(Buffer.from(value), [])}\n`).join('');
+}
+
+async function setupFrom(options: Options, connect: ConnectCatalog): Promise<ExplainerSetup> {
+  const config = options.config === undefined ? null : await loadConfig(options.config, process.env);
+  const agent = config?.agents.find(({ name }) => name === options.agent) ?? null;
+  if (config !== null && options.agent !== undefined && agent === null)
+    throw new CliError('cli_unknown_agent', `explain: ${options.config} has no agent ${options.agent}`);
+  const searchPath = options.searchPath === undefined ? null : schemasOf(options.searchPath);
+  const connected =
+    options.upstream === undefined
+      ? null
+      : await connect(options.upstream, {
+          ...(options.role === undefined ? {} : { role: options.role }),
+          searchPath,
+        });
+  return {
+    policy: config?.policy ?? { digest: '', rules: [] },
+    limits: config?.limits ?? DEFAULT_LIMITS,
+    mode: config?.mode ?? 'enforce',
+    context: {
+      agent: options.agent ?? '',
+      owner: agent?.owner ?? null,
+      database: options.upstream === undefined ? '' : databaseOf(options.upstream),
+      role: options.role ?? agent?.upstream.user ?? '',
+    },
+    connected,
+    searchPath: searchPath ?? ['public'],
+  };
+}
+
+/** As in `SET search_path`: names with commas between, folded to lower case unless quoted. */
+export function schemasOf(path: string): string[] {
+  return [...path.matchAll(/\s*(?:"((?:[^"]|"")*)"|([^,"]*))\s*(?:,|$)/g)]
+    .map(([, quoted, bare]) => quoted?.replaceAll('""', '"') ?? (bare ?? '').trim().toLowerCase())
+    .filter((name) => name !== '');
+}
+
+function databaseOf(url: string): string {
+  try {
+    return decodeURIComponent(new URL(url).pathname.slice(1));
+  } catch {
+    return '';
+  }
+}
+
+const connectLazily: ConnectCatalog = async (url, options) => {
+  const { connectCatalog } = await import('../catalog/connect.ts');
+  return connectCatalog(url, options);
+};

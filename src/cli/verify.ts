@@ -1,0 +1,126 @@
+import { readFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import type { Finding } from '../audit/verify.ts';
+import { type Jwks, type VerifyResult, verifyLog } from '../audit/verify-database.ts';
+import { loadConfig } from '../config/load.ts';
+import { CliError } from './exit.ts';
+
+type Options = {
+  readonly config: string;
+  readonly url?: string;
+  readonly schema?: string;
+  readonly keys?: string;
+  readonly json?: true;
+};
+
+/** `countersign verify`: 0 the log is whole, 1 something was altered, 2 it could not be checked. */
+export function verifyCommand(program: Command): void {
+  program
+    .command('verify')
+    .description('check every hash and signature of the audit log, with public keys only')
+    .option('-c, --config <file>', 'configuration file, for the database address', 'countersign.yaml')
+    .option('--url <url>', 'audit database, as a role that reads its views (COUNTERSIGN_AUDIT_URL)')
+    .option('--schema <name>', 'its schema (default: audit, or what the configuration says)')
+    .option('--keys <file or URL>', 'public keys of the installation, a JWK set (its /.well-known/jwks.json)')
+    .option('--json', 'findings as JSON, one a line')
+    .action(async (options: Options) => {
+      const { url, schema } = await auditAddress(options);
+      const keys = options.keys === undefined ? undefined : await readJwks(options.keys);
+      const result = await verified({ url, schema, keys });
+      process.stdout.write(options.json ? asJson(result) : asText(result));
+      process.exitCode = exitCodeOf(result);
+    });
+}
+
+/** Where the audit schema is, with a role that may read it: `--url`, the environment, or the configuration. */
+export async function auditAddress(
+  options: Pick<Options, 'config' | 'url' | 'schema'>,
+): Promise<{ url: string; schema: string }> {
+  const url = options.url ?? process.env['COUNTERSIGN_AUDIT_URL'];
+  if (url !== undefined) return { url, schema: options.schema ?? 'audit' };
+  const { audit } = await loadConfig(options.config, process.env);
+  if (audit.adminUrl === null) {
+    throw new CliError(
+      'no_audit_url',
+      `${options.config} has no audit.adminUrl, and the writer's role cannot read the log: give --url with the auditor's`,
+    );
+  }
+  return { url: audit.adminUrl, schema: options.schema ?? audit.schema };
+}
+
+/** The exit code for what was found. */
+export function exitCodeOf(result: Pick<VerifyResult, 'whole' | 'altered'>): 0 | 1 | 2 {
+  if (result.altered) return 1;
+  return result.whole ? 0 : 2;
+}
+
+async function verified(options: Parameters<typeof verifyLog>[0]): Promise<VerifyResult> {
+  try {
+    return await verifyLog(options);
+  } catch (error) {
+    const why = error instanceof Error ? error.message || error.name : String(error);
+    throw new CliError('could_not_check', `the audit log could not be read: ${why}`);
+  }
+}
+
+async function readJwks(source: string): Promise<Jwks> {
+  const text = /^https?:/.test(source) ? await fetchText(source) : await readText(source);
+  try {
+    const parsed: unknown = JSON.parse(text);
+    const keys: unknown = Reflect.get(Object(parsed), 'keys');
+    if (Array.isArray(keys) && keys.length > 0 && keys.every((key) => typeof key === 'object'))
+      return { keys };
+  } catch {
+    // Told below.
+  }
+  throw new CliError(
+    'bad_jwks',
+    `--keys: ${source} is not a JWK set: expected {"keys":[…]} with at least one key`,
+  );
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new CliError('bad_jwks', `--keys: ${path} cannot be read: ${String(error)}`);
+  }
+}
+
+async function fetchText(url: string): Promise<string> {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(10_000) });
+    if (!response.ok) throw new Error(`HTTP ${response.status}`);
+    return await response.text();
+  } catch (error) {
+    throw new CliError('bad_jwks', `--keys: ${url} cannot be fetched: ${String(error)}`);
+  }
+}
+
+function asJson({ findings, ...summary }: VerifyResult): string {
+  const lines = findings.map((finding) => ({
+    ...finding,
+    seq: finding.seq === null ? null : String(finding.seq),
+  }));
+  return [...lines, summary].map((line) => `${JSON.stringify(line)}\n`).join('');
+}
+
+function asText(result: VerifyResult): string {
+  const lines = result.findings.map(findingText);
+  if (result.keysFromLog) {
+    lines.push(
+      'warning: the public keys came from the log itself, so whoever could change it could change them too;',
+      '         --keys takes them from a file that you kept, or from the proxy (/.well-known/jwks.json)',
+    );
+  }
+  const verdict = result.altered ? 'ALTERED' : result.whole ? 'whole' : 'NOT CHECKED COMPLETELY';
+  lines.push(
+    `${verdict}: ${result.rows} rows in ${result.streams} streams, ${result.findings.length} findings`,
+  );
+  return `${lines.join('\n')}\n`;
+}
+
+function findingText({ stream, seq, check, ok, detail }: Finding): string {
+  const where = stream === null ? 'log' : seq === null ? `stream ${stream}` : `stream ${stream} row ${seq}`;
+  return `${ok === null ? 'not checked' : 'ALTERED'}: ${where}: ${check}: ${detail}`;
+}
