@@ -23,8 +23,8 @@ import {
  * up the connections that other requests need.
  */
 export async function decide(context: StoreContext, answer: Answer): Promise<GuardResult> {
-  return context.inTurn(answer.requestId, async () => {
-    const repeated = await repeatedAnswer(context, answer);
+  return context.inTurn(answer.requestId, async (waited) => {
+    const repeated = waited ? await repeatedAnswer(context, answer) : null;
     return repeated ?? inTransaction(context, (transaction) => decideLocked(context, transaction, answer));
   });
 }
@@ -60,7 +60,7 @@ async function decideLocked(
   await recordVerdict(transaction, row, person, answer);
   if (effect.next === 'denied') await becomeDenied(transaction, row, person, answer);
   if (effect.next === 'approved') {
-    const complete = await lockedRow(transaction, row.id);
+    const complete = await requestRow(transaction.client, row.id);
     if (complete === null) throw new Error(`request ${row.id} is gone under its own lock`);
     await becomeApproved(context, transaction, complete);
   }

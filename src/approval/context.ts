@@ -1,4 +1,4 @@
-import type pg from 'pg';
+import pg from 'pg';
 import type { Logger } from 'pino';
 import type { Entry, EventEntry, SessionFacts } from '../audit/entry.ts';
 import type { TransactionalAppend } from '../audit/port.ts';
@@ -23,13 +23,19 @@ export type StoreContext = {
   readonly inTurn: InTurn;
 };
 
-export type InTurn = <T>(key: string, work: () => Promise<T>) => Promise<T>;
+export type InTurn = <T>(key: string, work: (waited: boolean) => Promise<T>) => Promise<T>;
 
 export function newInTurn(): InTurn {
   const last = new Map<string, Promise<unknown>>();
   return (key, work) => {
-    const before = last.get(key) ?? Promise.resolve();
-    const mine = before.then(work, work);
+    const before = last.get(key);
+    const mine =
+      before === undefined
+        ? work(false)
+        : before.then(
+            () => work(true),
+            () => work(true),
+          );
     last.set(key, mine);
     const clear = () => {
       if (last.get(key) === mine) last.delete(key);
@@ -98,15 +104,9 @@ export async function inTransaction<T>(
       record: (facts) => entries.push(entryOf(facts, nowUs)),
       notify: (id) => changed.add(id),
     });
-    if (changed.size > 0) {
-      await client.query('SELECT pg_notify($1, id) FROM unnest($2::text[]) AS id', [
-        NOTIFY_CHANNEL,
-        [...changed],
-      ]);
-    }
     // Last: the head of the log's stream is locked from here to the end.
     if (entries.length > 0) await context.appendAudit(client, entries);
-    await client.query('COMMIT');
+    await commit(client, changed);
     return result;
   } catch (error) {
     broken = await rollback(client);
@@ -116,12 +116,19 @@ export async function inTransaction<T>(
   }
 }
 
+/** One round trip: a person's answer goes through here twice before the statement runs. */
 async function begin(client: pg.ClientBase): Promise<bigint> {
-  await client.query('BEGIN');
-  const { rows } = await client.query<{ us: string }>(
-    'SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS us',
+  const results: unknown = await client.query(
+    'BEGIN; SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS us',
   );
-  return BigInt(rows[0]?.us ?? '0');
+  const [, clock] = results as readonly pg.QueryResult<{ us: string }>[];
+  if (clock?.rows[0] === undefined) throw new Error('the database did not tell the time');
+  return BigInt(clock.rows[0].us);
+}
+
+async function commit(client: pg.ClientBase, changed: ReadonlySet<string>): Promise<void> {
+  const notices = [...changed].map((id) => `SELECT pg_notify('${NOTIFY_CHANNEL}', ${pg.escapeLiteral(id)});`);
+  await client.query(`${notices.join(' ')} COMMIT`);
 }
 
 /** The error that makes this connection unfit for further use, if any. */

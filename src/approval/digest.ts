@@ -75,9 +75,9 @@ export function bindingDigest(binding: Binding): string {
   return sha256Hex(bindingText(binding));
 }
 
-/** Equal for a statement that is sent again: the digest's content without run, nonce, expiry and the shown text. */
+/** Equal for a statement that is sent again: the digest's content without run, nonce and expiry. */
 export function attachKey(binding: Binding): string {
-  const { run: _run, nonce: _nonce, expiresAtMs: _expires, shownSha256: _shown, ...rest } = binding;
+  const { run: _run, nonce: _nonce, expiresAtMs: _expires, ...rest } = binding;
   return sha256Hex(canonicalJson(rest));
 }
 

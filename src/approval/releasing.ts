@@ -65,10 +65,11 @@ async function verifiedClaims(
   question: Question,
   nowMs: number,
 ): Promise<ReceiptClaims> {
-  // What a statement that is sent again may differ in (attachKey) is the row's: run, shown text, nonce and expiry. A row
-  // with others gives another digest than the one that was signed.
-  const { run, shownSha256 } = parseBinding(row);
-  const binding = { ...bindingOf(question, row.nonce, row.expires_at.getTime()), run, shownSha256 };
+  // What a statement that is sent again may differ in (attachKey) is the row's: run, nonce and expiry. A row with others
+  // gives another digest than the one that was signed. What people were shown is not among it: it follows from the
+  // bytes, so that nobody can have exchanged the card before it was approved.
+  const { run } = parseBinding(row);
+  const binding = { ...bindingOf(question, row.nonce, row.expires_at.getTime()), run };
   try {
     const claims = await verifyReceipt(row.receipt, keys, Math.floor(nowMs / 1000));
     requireSameFacts(claims, {

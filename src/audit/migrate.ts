@@ -102,12 +102,13 @@ async function createRoles(client: pg.Client, roles: AuditRoles): Promise<void> 
 }
 
 async function createSchema(client: pg.Client, schema: string, roles: AuditRoles): Promise<void> {
-  await client.query(`
-    DO $$ BEGIN
-      IF NOT pg_catalog.pg_has_role(current_user, '${roles.owner}', 'MEMBER') THEN
-        EXECUTE pg_catalog.format('GRANT %I TO %I', '${roles.owner}', current_user);
-      END IF;
-    END $$`);
+  // Since 16, making a role does not include acting as it; whoever made it may grant that, to themselves too.
+  const { rows: may } = await client.query<{ may: boolean }>(
+    `SELECT pg_catalog.pg_has_role(current_user, $1,
+       CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END) AS may`,
+    [roles.owner],
+  );
+  if (may[0]?.may !== true) await client.query(`GRANT ${quote(roles.owner)} TO CURRENT_USER`);
   await client.query(`CREATE SCHEMA IF NOT EXISTS ${quote(schema)} AUTHORIZATION ${quote(roles.owner)}`);
   const { rows } = await client.query<{ owner: string }>(
     `SELECT nspowner::regrole::text AS owner FROM pg_catalog.pg_namespace WHERE nspname = $1`,

@@ -1,7 +1,7 @@
 import type { Step } from './closure.ts';
 import type { CatalogJudgement } from './judgement.ts';
 import { calledFunctions, readsOnly } from './node-tree.ts';
-import { FIRST_USER_OID, type FunctionRow } from './rows.ts';
+import { type BuiltinRow, FIRST_USER_OID, type FunctionRow } from './rows.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** What calling a function, an operator or an operator class sets off, and evaluating a stored expression. */
@@ -17,11 +17,12 @@ export const JSON_KIN = /^(array_to_json|row_to_json|(to_)?jsonb?(_agg|_build|_o
 
 export function functionSteps(snapshot: Snapshot, judges: Judges, oid: number, via: string): readonly Step[] {
   const fn = snapshot.functions.get(oid);
-  const builtin = oid < FIRST_USER_OID ? snapshot.builtins.get(oid) : renamedBuiltin(snapshot, fn);
-  if (builtin !== undefined) {
-    const judged = judges.judgeBuiltin(builtin.name, builtin.volatility);
-    return judged === 'harmless' ? [] : [{ kind: 'effect', text: `${via}: ${judged}` }];
-  }
+  const builtins = builtinsMeant(snapshot, oid, fn);
+  if (builtins.length > 0)
+    return builtins
+      .map((builtin) => judges.judgeBuiltin(builtin.name, builtin.volatility))
+      .filter((judged) => judged !== 'harmless')
+      .map((judged) => ({ kind: 'effect', text: `${via}: ${judged}` }));
   if (fn === undefined)
     return [{ kind: 'effect', text: `${via} calls a function that is not known (OID ${oid})` }];
   // Default arguments are put in by the planner, so that no expression that calls it shows them.
@@ -38,9 +39,11 @@ export function functionSteps(snapshot: Snapshot, judges: Judges, oid: number, v
   return [{ kind: 'effect', text: `${via} calls ${fn.signature}` }];
 }
 
-/** A function of language internal is a built-in under another name. */
-function renamedBuiltin(snapshot: Snapshot, fn: FunctionRow | undefined) {
-  return fn?.language === 'internal' && fn.kind !== 'a' ? snapshot.builtinBySymbol.get(fn.body) : undefined;
+/** The built-in itself; for a function of language internal, those that are the same C function under another name. */
+function builtinsMeant(snapshot: Snapshot, oid: number, fn: FunctionRow | undefined): readonly BuiltinRow[] {
+  if (fn?.language === 'internal' && fn.kind !== 'a') return snapshot.builtinsBySymbol.get(fn.body) ?? [];
+  const builtin = oid < FIRST_USER_OID ? snapshot.builtins.get(oid) : undefined;
+  return builtin === undefined ? [] : [builtin];
 }
 
 /**

@@ -26,6 +26,12 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
     const { requestsCommand } = await import('./requests.ts');
     return (program) => requestsCommand(program);
   },
+  explain: async () => {
+    const { explainCommand } = await import('./explain.ts');
+    return (program) => explainCommand(program);
+  },
+  verify: async () => (await import('./verify.ts')).verifyCommand,
+  audit: async () => (await import('./audit.ts')).auditCommand,
   slack: async () => (await import('./slack.ts')).slackCommand,
 };
 

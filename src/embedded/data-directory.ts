@@ -45,8 +45,7 @@ function make(directory: string): string {
   }
   const stat = lstatSync(directory);
   // Not a symbolic link either: lstat tells it from what it leads to.
-  if (!stat.isDirectory())
-    throw new DataDirectoryError(`${directory} is not a directory`);
+  if (!stat.isDirectory()) throw new DataDirectoryError(`${directory} is not a directory`);
   if (process.getuid !== undefined && stat.uid !== process.getuid())
     throw new DataDirectoryError(`${directory} belongs to another account; name another one with --data-dir`);
   return directory;

@@ -35,6 +35,7 @@ export function analyse(
     parameters,
     path: scope.searchPath,
     pathChanged: false,
+    pathIsFresh: false,
     tempPossible: scope.tempPossible,
     facts: new Facts(),
     level: null,
@@ -55,9 +56,10 @@ export function analyse(
     statements.push(statement);
     // What ran before in this string is in force for the rest of it.
     if (statement.makesTemp) context.tempPossible = true;
-    if (statement.changesSearchPath && !context.pathChanged) {
-      context.path = null;
+    if (statement.changesSearchPath) {
+      if (!context.pathIsFresh) context.path = null;
       context.pathChanged = true;
+      context.pathIsFresh = false;
     }
   }
   return summary(statements);
@@ -136,7 +138,10 @@ const SECRET_WORDS = /\b(?:password|connection|options|dblink\w*|conninfo)\b/i;
 
 function unreadable(parse: Extract<ParseResult, { kind: 'error' }>): Analysis {
   const { sql, cause, message, position } = parse;
-  const reason = cause === 'syntax' ? `the grammar does not read it: ${message}` : message;
+  // Near a literal the message repeats it, and it could be a secret.
+  const near = /["'$].*['$]/s.test(message.slice(message.indexOf('near')));
+  const told = near ? message.replace(/ at or near .*/s, ' at or near a literal') : message;
+  const reason = cause === 'syntax' ? `the grammar does not read it: ${told}` : told;
   const suspect = sql.length <= 1024 * 1024 && SECRET_WORDS.test(sql.toString('latin1'));
   const facts = new Facts();
   facts.raise('unparsed', reason);
@@ -147,6 +152,6 @@ function unreadable(parse: Extract<ParseResult, { kind: 'error' }>): Analysis {
     class: 'unparsed',
     reasons: statement.reasons,
     changesPinned: false,
-    syntaxError: { message, position, cause },
+    syntaxError: { message: told, position, cause },
   };
 }

@@ -67,7 +67,7 @@ const EFFECTS: readonly (readonly [StatementClass, string, string])[] = [
   [
     'opaque',
     'reads a value of any type, by code that belongs to the type',
-    `domain_in domain_recv record_in record_recv array_in array_recv range_in range_recv multirange_in multirange_recv
+    `domain_in record_in array_in range_in multirange_in
      anyarray_in anyrange_in anymultirange_in anycompatiblerange_in anycompatiblemultirange_in anycompatiblearray_in`,
   ],
   [

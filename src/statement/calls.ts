@@ -264,9 +264,9 @@ function judgeTypeText(context: Context, name: string, type: unknown): void {
 
 function judgeSetConfig(context: Context, args: readonly unknown[]): void {
   const name = settingName(context, args[0]);
+  const value = constantString(args[1]) ?? parameterText(context, args[1]);
   if (name === null)
     return raiseIfRun(context, 'opaque', 'set_config changes a setting that is not named by a constant');
-  const value = constantString(args[1]) ?? parameterText(context, args[1]);
   const isNull = evaluate(args[1])?.kind === 'null';
   const judged = judgeSetting(name, value, value !== null || isNull);
   if (context.definition) return;

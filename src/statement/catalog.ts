@@ -44,6 +44,8 @@ export type Relation = {
    * User code or other hidden effects that an access sets off, in plain words; empty: none. Reads: view bodies,
    * row-security policies, operator classes. Writes: triggers (also of partitions, children, cascades), rules,
    * CHECK and domain constraints, defaults, generated columns, index expressions and predicates, assignment casts.
+   * Those of a write hold those of a read, too (WHERE, RETURNING); `SET column = DEFAULT` is in `update`. ON CONFLICT DO
+   * UPDATE and MERGE set off those of each action that they name.
    */
   readonly effects: {
     readonly read: readonly string[];

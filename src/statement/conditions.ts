@@ -58,7 +58,7 @@ function booleanRestriction(body: Tree): Restriction {
   return hasOpposites(args) ? 'free' : 'real';
 }
 
-/** `x = x`, `x <= x`, `x IS NOT DISTINCT FROM x`, `x LIKE '%'`. */
+/** `x = x`, `x <= x`, `x IS NOT DISTINCT FROM x`, `x LIKE '%'`, `x ~ ''`. */
 function isAlwaysTrue(body: Tree): boolean {
   const op = nameParts(list(body, 'name')).at(-1) ?? '';
   const kind = text(body, 'kind');
@@ -67,6 +67,10 @@ function isAlwaysTrue(body: Tree): boolean {
   if (kind === 'AEXPR_LIKE' || kind === 'AEXPR_ILIKE') {
     const pattern = evaluate(right);
     return op.startsWith('~~') && pattern?.kind === 'string' && /^%+$/.test(pattern.value);
+  }
+  if (kind === 'AEXPR_OP' && (op === '~' || op === '~*')) {
+    const pattern = evaluate(right);
+    return pattern?.kind === 'string' && /^\^?(\.\*)*\$?$/.test(pattern.value) && pattern.value !== '^$';
   }
   if (left === undefined || !sameExpression(left, right)) return false;
   return kind === 'AEXPR_NOT_DISTINCT' || (kind === 'AEXPR_OP' && ['=', '<=', '>='].includes(op));

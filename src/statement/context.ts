@@ -27,6 +27,8 @@ export type Context = {
   path: readonly string[] | null;
   /** This string has set search_path. */
   pathChanged: boolean;
+  /** The statement at hand has set `path` to what it will be. */
+  pathIsFresh: boolean;
   tempPossible: boolean;
   facts: Facts;
   /** The query whose expressions are being walked; null outside of any. */
@@ -45,7 +47,8 @@ export type Context = {
   tableRows: number;
   /** Relations whose values can set off user-defined casts; looked at when the statement has been walked. */
   readonly casts: Relation[];
-  readonly prepared: Map<string, StatementAnalysis>;
+  /** Null: the text knows the name, but not any more what it is. */
+  readonly prepared: Map<string, StatementAnalysis | null>;
   readonly portals: Map<string, StatementAnalysis>;
 };
 

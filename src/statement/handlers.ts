@@ -4,7 +4,7 @@ import { checkField, checkOperator, checkType } from './names.ts';
 import { analyseSelect, checkFold } from './query.ts';
 import { cteNamed, relationSource } from './sources.ts';
 import { bodyOf, child, list, nameParts, type Tree, text } from './tree.ts';
-import { HANDLERS, visit, visitAll, visitChildren } from './walk.ts';
+import { checkFields, HANDLERS, visit, visitAll, visitChildren } from './walk.ts';
 import { analyseDelete, analyseInsert, analyseMerge, analyseUpdate } from './write.ts';
 
 /** Called once, before the first statement: says what is done at each node that means more than its children. */
@@ -61,10 +61,9 @@ function typeName(context: Context, node: Tree): void {
 }
 
 function columnRef(context: Context, node: Tree): void {
+  checkFields(context, 'ColumnRef', node);
   const fields = list(node, 'fields');
   if (fields.length > 1) checkField(context, nameParts(fields).at(-1) ?? '');
-  if (context.catalog === null || fields.length === 1) return;
-  visitChildren(context, 'ColumnRef', node);
 }
 
 function indirection(context: Context, node: Tree): void {

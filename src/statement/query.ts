@@ -149,7 +149,12 @@ function setOperation(context: Context, node: Tree, level: Level, parent: Level 
 }
 
 function valuesSize(context: Context, node: Tree, values: readonly unknown[], level: Level): QuerySize {
-  visitAll(context, values);
+  let before: unknown = null;
+  for (const row of values) {
+    // A parser on another thread sends equal rows of constants as one object.
+    if (row !== before) visit(context, row);
+    before = row;
+  }
   visitAll(context, list(node, 'sortClause'));
   const width = list(bodyOf(values[0], 'List'), 'items').length;
   const rows = values.length;

@@ -107,6 +107,7 @@ function settingValue(arg: unknown): string | null {
 function newPath(context: Context, path: readonly string[] | null): void {
   context.facts.changesSearchPath = true;
   context.pathChanged = true;
+  context.pathIsFresh = true;
   context.path = path?.includes('$user') ? null : path;
 }
 
@@ -124,7 +125,6 @@ function discard(context: Context, node: Tree): void {
   context.facts.symbols.push({ kind: 'discard', what });
   if (what !== 'all') return;
   newPath(context, null);
-  context.prepared.clear();
   context.portals.clear();
 }
 
@@ -151,6 +151,9 @@ function named(context: Context, name: string, use: 'run' | 'explain'): void {
   const { facts } = context;
   facts.symbols.push({ kind: 'execute', name });
   const body = context.prepared.get(name);
+  // Under another search_path the server analyses a prepared statement anew.
+  if (context.pathChanged || body === null)
+    return facts.raise('opaque', `executes ${name}, which this string may have changed the meaning of`);
   if (body !== undefined) {
     if (use === 'run') {
       facts.absorb(body);
@@ -172,8 +175,8 @@ function named(context: Context, name: string, use: 'run' | 'explain'): void {
 function deallocate(context: Context, node: Tree): void {
   visitChildren(context, 'DeallocateStmt', node);
   const name = flag(node, 'isall') ? null : text(node, 'name');
-  if (name === null) context.prepared.clear();
-  else context.prepared.delete(name);
+  if (name !== null) context.prepared.set(name, null);
+  else for (const known of context.prepared.keys()) context.prepared.set(known, null);
   context.facts.symbols.push({ kind: 'deallocate', name });
 }
 
@@ -269,7 +272,11 @@ function explain(context: Context, node: Tree, inner: Inner): void {
     visitChildren(context, 'ExecuteStmt', body);
     return named(context, text(body, 'name'), analyze ? 'run' : 'explain');
   }
+  const portals = new Map(context.portals);
   const body = inner(context, query);
+  // EXPLAIN DECLARE makes no cursor.
+  context.portals.clear();
+  for (const [name, portal] of portals) context.portals.set(name, portal);
   if (analyze) facts.absorb(body);
   else absorbPlanned(facts, body);
   facts.raise('read');

@@ -1,5 +1,5 @@
 import { type Context, DEEPEST_WALK, unparsed } from './context.ts';
-import { SHAPES } from './grammar.ts';
+import { type FieldKind, SHAPES } from './grammar.ts';
 import { type Tree, typeOf } from './tree.ts';
 
 /** What is done at a node of a type, instead of only visiting its children. */
@@ -67,7 +67,14 @@ export function checkFields(context: Context, type: string, node: Tree): void {
   for (const key in node) {
     const field = shape.get(key);
     if (field === undefined) unparsed(context, `an option of the statement (${type}.${key}) is not known`);
-    else if (field.kind === 'enum' && !field.values.has(node[key] as string))
+    else if (!hasForm(field, node[key]))
       unparsed(context, `a value of ${type}.${key} (${String(node[key])}) is not known`);
   }
+}
+
+function hasForm(field: FieldKind, value: unknown): boolean {
+  if (field.kind === 'scalar' || value === undefined) return true;
+  if (field.kind === 'enum') return field.values.has(value as string);
+  if (field.kind === 'list') return Array.isArray(value);
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

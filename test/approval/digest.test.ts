@@ -67,13 +67,13 @@ const BASE = question({ parameters: [parameter, parameter] });
 /** Every part of what is bound, changed alone. `attach`: whether the statement is another one for attaching too. */
 const CHANGES: readonly (readonly [string, Partial<Question>, boolean])[] = [
   ['statement bytes', { sqlBytes: Buffer.from('DROP TABLE orders ') }, true],
-  ['shown statement', { sql: 'SELECT 1' }, false],
+  ['shown statement', { sql: 'SELECT 1' }, true],
   ['parameter value', { parameters: [parameter, { ...parameter, value: Buffer.from('2') }] }, true],
   ['parameter null', { parameters: [parameter, { ...parameter, value: null }] }, true],
   ['parameter empty', { parameters: [parameter, { ...parameter, value: Buffer.alloc(0) }] }, true],
   ['parameter type', { parameters: [parameter, { ...parameter, typeOid: 20 }] }, true],
   ['parameter format', { parameters: [parameter, { ...parameter, format: 1 }] }, true],
-  ['shown parameter', { parameters: [parameter, { ...parameter, shown: 'one' }] }, false],
+  ['shown parameter', { parameters: [parameter, { ...parameter, shown: 'one' }] }, true],
   ['number of parameters', { parameters: [parameter] }, true],
   ['no parameters', { parameters: [] }, true],
   ['simple protocol', { parameters: null }, true],

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { bindingDigest, bindingOf, bindingText } from '../../src/approval/digest.ts';
 import { migrateApprovals } from '../../src/approval/migrate.ts';
 import { type ApprovalHandle, openApprovals } from '../../src/approval/store.ts';
 import { DEFAULT_LIMITS } from '../../src/config/limits.ts';
@@ -148,6 +149,22 @@ describe('the guard, when the stored request was changed by somebody with more r
       code: 'request_altered',
     });
   });
+});
+
+it('a card that was exchanged before the approval, digest and all, releases nothing', async () => {
+  const asked = question({ text: `DROP TABLE exchanged_${n}` });
+  const opened = await approvals.open(asked);
+  const fake = bindingOf({ ...asked, sql: 'SELECT 1' }, 'x', opened.expiresAt.getTime());
+  const text = bindingText(fake);
+  await world.database.query(
+    'UPDATE countersign.request SET sql = $2, binding = $3, digest = $4, nonce = $5 WHERE id = $1',
+    [opened.id, 'SELECT 1', text, bindingDigest(fake), 'x'],
+  );
+  expect(await approvals.guard.decide(answer(opened.id, 'dan'))).toMatchObject({
+    ok: true,
+    state: 'approved',
+  });
+  await expect(approvals.release(opened.id, asked)).rejects.toMatchObject({ code: 'receipt_mismatch' });
 });
 
 describe('migration', () => {

@@ -134,6 +134,8 @@ describe('attaching', () => {
     for (const change of others) expect((await approvals.open({ ...fresh, ...change })).id).not.toBe(id);
     const run = { ...fresh, session: { ...fresh.session, run: 'run-2' } };
     expect((await approvals.open(run)).id).toBe(id);
+    await approvals.guard.decide(answer(id, 'dan'));
+    expect((await approvals.release(id, run)).requestId).toBe(id);
   });
 
   it('a changed policy or object opens a new request and expires the old one', async () => {

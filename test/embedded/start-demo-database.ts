@@ -7,7 +7,11 @@ import { demoSecrets } from '../../src/embedded/secrets.ts';
 
 const directory = chooseDataDirectory(process.argv[2], process.cwd());
 const secrets = demoSecrets(directory);
-const server = await startEmbeddedPostgres({ directory, password: secrets.superuser });
+const server = await startEmbeddedPostgres({
+  directory,
+  password: secrets.superuser,
+  settings: { fsync: 'off' },
+});
 try {
   await provisionDemo(server, secrets);
   const client = new pg.Client({

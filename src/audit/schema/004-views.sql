@@ -31,11 +31,9 @@ CREATE VIEW @schema@.approvals AS
              ('request_approved', 'request_denied', 'request_expired', 'request_withdrawn')) AS decided_at,
            (array_agg(e.kind ORDER BY e.at, e.seq) FILTER (WHERE e.kind IN
              ('request_approved', 'request_denied', 'request_expired', 'request_withdrawn'))) AS ends,
-           (array_agg(e.people ORDER BY e.at, e.seq) FILTER (WHERE e.kind IN
-             ('request_approved', 'request_denied'))) [1:1] AS deciders,
            (array_agg(e.receipt ORDER BY e.at, e.seq) FILTER (WHERE e.receipt IS NOT NULL))[1] AS receipt,
            min(e.at) FILTER (WHERE e.kind = 'released') AS released_at,
-           string_agg(DISTINCT jsonb_object(e.detail) ->> 'reason', '; ')
+           string_agg(DISTINCT nullif(jsonb_object(e.detail) ->> 'reason', ''), '; ')
              FILTER (WHERE e.kind IN ('verdict', 'request_denied', 'request_withdrawn')) AS reason,
            (array_agg(jsonb_object(e.detail) ORDER BY e.at, e.seq) FILTER (WHERE e.kind = 'request_opened'))[1] AS asked,
            (array_agg(e.agent ORDER BY e.at, e.seq) FILTER (WHERE e.agent IS NOT NULL))[1] AS agent,
@@ -65,13 +63,19 @@ CREATE VIEW @schema@.approvals AS
        WHERE v.request_id = r.request_id
          AND v.kind IN ('verdict', 'request_approved', 'request_denied')) p ON true
     LEFT JOIN LATERAL (
-      -- Several statements of one string share a request; an agent may have sent it more than once.
-      SELECT string_agg(t.sql, E';\n' ORDER BY t.at, t.seq) AS sql, min(t.class) AS class, min(t.rule) AS rule,
-             CASE WHEN bool_or(t.outcome = 'unknown') THEN 'unknown' WHEN bool_or(t.outcome = 'failed') THEN 'failed'
-                  ELSE max(t.outcome) END AS outcome,
+      -- Several statements of one string share a request, and an agent may have sent it again before it was answered:
+      -- each text once; the outcome of what was released (it names approvers), else of the last attempt.
+      SELECT string_agg(t.sql, E';\n' ORDER BY t.at, t.seq) FILTER (WHERE t.attempt = 1) AS sql,
+             max(t.class) AS class, max(t.rule) AS rule,
+             coalesce(CASE WHEN bool_or(t.released AND t.outcome = 'unknown') THEN 'unknown'
+                           WHEN bool_or(t.released AND t.outcome = 'failed') THEN 'failed'
+                           WHEN bool_or(t.released AND t.outcome = 'executed') THEN 'executed' END,
+                      (array_agg(t.outcome ORDER BY t.at DESC, t.seq DESC))[1]) AS outcome,
              string_agg(t.tag, '; ' ORDER BY t.at, t.seq) AS tag, sum(t.rows)::bigint AS rows,
-             sum(t.bytes)::bigint AS bytes, min(t.sqlstate) AS sqlstate
-        FROM (SELECT i.at, i.seq, i.sql, i.class, i.rule, o.outcome, o.tag, o.rows, o.bytes, o.sqlstate
+             sum(t.bytes)::bigint AS bytes, min(t.sqlstate) FILTER (WHERE t.released) AS sqlstate
+        FROM (SELECT i.at, i.seq, i.sql, i.class, i.rule, o.outcome, o.tag, o.rows, o.bytes, o.sqlstate,
+                     cardinality(o.people) > 0 AS released,
+                     row_number() OVER (PARTITION BY i.sql ORDER BY i.at, i.seq) AS attempt
                 FROM @schema@.entry i
                 LEFT JOIN @schema@.entry o ON o.kind = 'outcome' AND o.stream = i.stream
                  AND o.session_id = i.session_id AND o.statement_no = i.statement_no
@@ -105,7 +109,9 @@ CREATE VIEW @schema@.denials AS
            AS refused_by,
          s.rule, s.reasons, s.approvers AS people, s.request_id, s.session_id, s.stream, s.seq
     FROM @schema@.statements s
-   WHERE s.decision = 'deny' OR s.outcome IN ('denied', 'expired', 'withdrawn')
+      -- A statement that the server would reject too is a mistake, not a denial: its outcome is failed.
+   WHERE (s.decision = 'deny' AND s.outcome IS DISTINCT FROM 'failed')
+      OR s.outcome IN ('denied', 'expired', 'withdrawn')
   UNION ALL
   SELECT e.at, e.agent, e.owner, e.on_behalf_of, e.database, e.kind, NULL, 'proxy', e.kind,
          ARRAY(SELECT d.key || ': ' || d.value FROM jsonb_each_text(jsonb_object(coalesce(e.detail, '{}'))) d),

@@ -104,10 +104,12 @@ BEGIN
   -- 5. Signed batches cover every row, end to end, and name the hashes that the rows have.
   RETURN QUERY
     SELECT b.stream, b.at_seq, 'batch', false, b.problem FROM (
-      SELECT b.stream, b.from_seq AS at_seq,
-             CASE WHEN b.from_seq <> lag(b.to_seq, 1, 0::bigint) OVER w + 1 THEN 'a batch before this one is missing'
+      SELECT b.stream,
+             CASE WHEN last.hash IS DISTINCT FROM b.hash THEN b.to_seq ELSE b.from_seq END AS at_seq,
+             b.from_seq,
+             CASE WHEN last.hash IS DISTINCT FROM b.hash THEN format('row %s is not the one that was signed', b.to_seq)
+                  WHEN b.from_seq <> lag(b.to_seq, 1, 0::bigint) OVER w + 1 THEN 'a batch before this one is missing'
                   WHEN first.prev_hash IS DISTINCT FROM b.prev_hash THEN 'the batch does not begin where its first row does'
-                  WHEN last.hash IS DISTINCT FROM b.hash THEN format('row %s is not the one that was signed', b.to_seq)
              END AS problem
         FROM @schema@.batch b
         LEFT JOIN @schema@.entry first ON first.stream = b.stream AND first.seq = b.from_seq
@@ -115,13 +117,13 @@ BEGIN
        WHERE whole OR (last.at >= since AND first.at <= until)
       WINDOW w AS (PARTITION BY b.stream ORDER BY b.from_seq)
       UNION ALL
-      SELECT s.stream, s.head_seq, 'rows at the end are not signed'
+      SELECT s.stream, s.head_seq, s.head_seq, 'rows at the end are not signed'
         FROM @schema@.stream s
        WHERE s.head_seq IS DISTINCT FROM (SELECT max(b.to_seq) FROM @schema@.batch b WHERE b.stream = s.stream)) b
      WHERE b.problem IS NOT NULL
        -- With a range of time the first batch looked at has none before it.
        AND (whole OR b.problem <> 'a batch before this one is missing'
-            OR NOT EXISTS (SELECT FROM @schema@.batch p WHERE p.stream = b.stream AND p.to_seq = b.at_seq - 1));
+            OR NOT EXISTS (SELECT FROM @schema@.batch p WHERE p.stream = b.stream AND p.to_seq = b.from_seq - 1));
   GET DIAGNOSTICS found = ROW_COUNT;
   RETURN QUERY SELECT NULL::text, NULL::bigint, 'batch', found = 0,
     format('%s batches cover the rows', (SELECT count(*) FROM @schema@.batch));
