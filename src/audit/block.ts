@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import * as zlib from 'node:zlib';
 import { ByteReader, ByteWriter } from './bytes.ts';
+import { sha256 } from './sha256.ts';
 
 /**
  * The journal's blocks. A block is what one `write()` handed over: a header (magic, payload length, CRC32, number of
@@ -26,7 +26,7 @@ export function sealBlock(writer: ByteWriter, records: number, firstSeq: bigint,
   writer.seek(length);
   const block = writer.written();
   writer.int32At(8, crc32(block.subarray(CRC_FROM)) | 0);
-  return createHash('sha256').update(block).digest();
+  return sha256(block);
 }
 
 export type Block = {
@@ -38,32 +38,30 @@ export type Block = {
   readonly length: number;
 };
 
-/** What stands at an offset: a block, the end of what was written, or the need for more bytes to tell. */
+/** What stands at an offset: a block, the end (also where a write was torn), or the need for more bytes to tell. */
 export type BlockAt =
   | { readonly kind: 'block'; readonly block: Block }
-  | { readonly kind: 'end'; readonly why: 'unwritten' | 'torn' }
+  | { readonly kind: 'end' }
   | { readonly kind: 'more'; readonly bytes: number };
 
 /** Reads the block at `offset`, which must continue `previous`. Nothing after a block that does not is looked at. */
 export function blockAt(bytes: Buffer, offset: number, previous: Buffer): BlockAt {
   if (bytes.length - offset < BLOCK_HEADER_BYTES) return { kind: 'more', bytes: BLOCK_HEADER_BYTES };
-  if (bytes.readInt32BE(offset) !== MAGIC) {
-    return { kind: 'end', why: bytes.readInt32BE(offset) === 0 ? 'unwritten' : 'torn' };
-  }
+  if (bytes.readInt32BE(offset) !== MAGIC) return { kind: 'end' };
   const payload = bytes.readInt32BE(offset + 4);
-  if (payload <= 0) return { kind: 'end', why: 'torn' };
+  if (payload <= 0) return { kind: 'end' };
   const length = BLOCK_HEADER_BYTES + payload;
   if (bytes.length - offset < length) return { kind: 'more', bytes: length };
   const whole = bytes.subarray(offset, offset + length);
-  if ((crc32(whole.subarray(CRC_FROM)) | 0) !== whole.readInt32BE(8)) return { kind: 'end', why: 'torn' };
-  if (!whole.subarray(24, BLOCK_HEADER_BYTES).equals(previous)) return { kind: 'end', why: 'torn' };
+  if ((crc32(whole.subarray(CRC_FROM)) | 0) !== whole.readInt32BE(8)) return { kind: 'end' };
+  if (!whole.subarray(24, BLOCK_HEADER_BYTES).equals(previous)) return { kind: 'end' };
   return {
     kind: 'block',
     block: {
       records: whole.readInt32BE(12),
       firstSeq: whole.readBigInt64BE(16),
       payload: whole.subarray(BLOCK_HEADER_BYTES),
-      hash: createHash('sha256').update(whole).digest(),
+      hash: sha256(whole),
       length,
     },
   };
@@ -112,11 +110,12 @@ export function readSegmentHeader(bytes: Buffer): SegmentHeader | null {
 
 /** The salt of an entry: 16 bytes that nobody can tell without the journal's secret, which goes with the journal. */
 export function saltOf(secret: Buffer, seq: bigint): Buffer {
-  const writer = new ByteWriter(64);
-  writer.raw(secret);
-  writer.int64(seq);
-  return createHash('sha256').update(writer.written()).digest().subarray(0, 16);
+  saltInput.seek(0);
+  saltInput.raw(secret);
+  saltInput.int64(seq);
+  return sha256(saltInput.written()).subarray(0, 16);
 }
+const saltInput = new ByteWriter(64);
 
 /** zlib's own is there from Node 20.15 on. */
 const crc32: (bytes: Uint8Array) => number =

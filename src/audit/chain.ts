@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { ByteWriter } from './bytes.ts';
 import { type Content, type Row, writeContent, writeRow } from './canonical.ts';
+import { sha256 } from './sha256.ts';
 
 /** What stands before the first row of a stream. */
 export const GENESIS_HASH: Buffer = Buffer.alloc(32);
@@ -56,7 +56,3 @@ export function endorsementBytes(stream: string, streamKid: string): Buffer {
 
 /** One buffer for every hash: nothing here is asynchronous, so that two uses cannot meet. */
 const scratch = new ByteWriter();
-
-function sha256(bytes: Buffer): Buffer {
-  return createHash('sha256').update(bytes).digest();
-}

@@ -121,10 +121,7 @@ export class SegmentReader {
   }
 
   /** The next block, valid until the next call; `end` where none continues `previous` before byte `limit`. */
-  async next(
-    previous: Buffer,
-    limit: number,
-  ): Promise<{ kind: 'block'; block: Block } | { kind: 'end'; why: 'unwritten' | 'torn' }> {
+  async next(previous: Buffer, limit: number): Promise<{ kind: 'block'; block: Block } | { kind: 'end' }> {
     for (;;) {
       const at = blockAt(this.#chunk, this.offset - this.#chunkAt, previous);
       if (at.kind === 'block') {
@@ -133,7 +130,7 @@ export class SegmentReader {
       }
       if (at.kind === 'end') return at;
       if (this.offset + at.bytes > limit || !(await this.#read(at.bytes, limit))) {
-        return { kind: 'end', why: 'torn' };
+        return { kind: 'end' };
       }
     }
   }
@@ -151,8 +148,7 @@ export class SegmentReader {
     this.#chunkAt = this.offset;
     return bytesRead >= bytes;
   }
-
-  // A chunk holds some hundred blocks of ordinary traffic.
 }
 
+/** Bytes read at a time: some hundred blocks of ordinary traffic. */
 const CHUNK = 256 * 1024;

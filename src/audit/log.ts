@@ -67,7 +67,7 @@ export async function openAuditLog(options: AuditLogOptions): Promise<OpenAuditL
   journal.append(
     streamStart(stream, key, signer, now(), { ...processFacts('statements'), ...(await previousEnd(root)) }),
   );
-  journal.append(keyEntry(signer.kid, signer.publicJwk, 'audit', now()));
+  journal.append(keyEntry(signer.kid, signer.publicJwk, 'installation', now()));
   await journal.sync();
 
   const shipper = new Shipper({
@@ -204,7 +204,6 @@ function recoveredEntry(facts: RecoveredStream): EventEntry {
   return event('log_recovered', {
     ...endDetail(facts.stream, facts.head),
     unknown_outcomes: String(facts.unknownOutcomes),
-    torn_tail: String(facts.torn),
   });
 }
 

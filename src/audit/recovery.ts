@@ -36,7 +36,6 @@ export type RecoveredStream = {
   readonly stream: string;
   readonly head: Head;
   readonly unknownOutcomes: number;
-  readonly torn: boolean;
 };
 
 /**
@@ -97,24 +96,21 @@ export class Recovery {
       await removeStreamDirectory(directory);
       return;
     }
-    const { end, open, torn } = scanned;
+    const { end, open } = scanned;
     const journal = new Journal({ directory, stream: dead.stream, limitBytes: NO_LIMIT, resume: end });
     try {
       for (const statement of open.list()) journal.append(unknownOutcome(statement, this.#options.now()));
-      journal.append(this.#recoveredEntry(open.size, torn));
+      journal.append(this.#recoveredEntry(open.size));
       await journal.sync();
       // From here on the journal itself says that nothing is open.
       await writeJson(kept, openToJson(journal.seq, new OpenStatements()));
       const head = await this.#ship(journal);
-      await this.#options.recovered({ stream: dead.stream, head, unknownOutcomes: open.size, torn });
+      await this.#options.recovered({ stream: dead.stream, head, unknownOutcomes: open.size });
     } finally {
       await journal.close();
     }
     await removeStreamDirectory(directory);
-    log.info(
-      { stream: dead.stream, entries: String(end.seq), unknown: open.size, torn },
-      'journal recovered',
-    );
+    log.info({ stream: dead.stream, entries: String(end.seq), unknown: open.size }, 'journal recovered');
   }
 
   async #ship(journal: Journal): Promise<Head> {
@@ -131,7 +127,7 @@ export class Recovery {
     }
   }
 
-  #recoveredEntry(unknown: number, torn: boolean): EventEntry {
+  #recoveredEntry(unknown: number): EventEntry {
     return {
       kind: 'log_recovered',
       at: this.#options.now(),
@@ -143,7 +139,6 @@ export class Recovery {
         by_stream: this.#options.stream,
         by_kid: this.#options.key.kid,
         unknown_outcomes: String(unknown),
-        torn_tail: String(torn),
       },
     };
   }

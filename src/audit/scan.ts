@@ -1,5 +1,4 @@
 import { readdir, stat } from 'node:fs/promises';
-import { SEGMENT_HEADER_BYTES } from './block.ts';
 import { GENESIS_HASH } from './chain.ts';
 import type { JournalEnd, Segment } from './journal.ts';
 import { records, SegmentReader } from './journal-reader.ts';
@@ -10,8 +9,6 @@ export type ScannedJournal = {
   readonly end: JournalEnd;
   /** Statements that have an intent here (or had, in segments that are gone) and no outcome. */
   readonly open: OpenStatements;
-  /** What came after the last whole block was not a block: the write that the end of the process tore. */
-  readonly torn: boolean;
 };
 
 /**
@@ -33,18 +30,16 @@ export async function scanJournal(
     blockHash: GENESIS_HASH,
     seq: 0n,
     bytes: 0,
-    torn: false,
   };
   let saltSecret: Buffer | null = null;
   for (const number of numbers.sort((a, b) => a - b)) {
     const secret = await scanSegment(scan, segmentPath(directory, number), number);
     if (secret === null) break;
     saltSecret = secret;
-    if (scan.torn) break;
   }
   if (saltSecret === null || scan.seq === 0n) return null;
-  const { segments, blockHash, seq, bytes, torn } = scan;
-  return { end: { saltSecret, seq, segments, blockHash, bytes }, open, torn };
+  const { segments, blockHash, seq, bytes } = scan;
+  return { end: { saltSecret, seq, segments, blockHash, bytes }, open };
 }
 
 type Scan = {
@@ -55,7 +50,6 @@ type Scan = {
   blockHash: Buffer;
   seq: bigint;
   bytes: number;
-  torn: boolean;
 };
 
 /** Adds a segment's blocks; null where it does not belong to what came before. */
@@ -70,10 +64,8 @@ async function scanSegment(scan: Scan, path: string, number: number): Promise<Bu
     const { size } = await stat(path);
     for (;;) {
       const at = await reader.next(scan.blockHash, size);
-      if (at.kind === 'end') {
-        scan.torn = at.why === 'torn' && reader.offset > SEGMENT_HEADER_BYTES && reader.offset < size;
-        break;
-      }
+      // Nothing was written here, or a write was torn, or older blocks show through in a reused file.
+      if (at.kind === 'end') break;
       for (const { seq, entry, bytes } of records(at.block, number)) {
         scan.seq = seq;
         scan.bytes += bytes;

@@ -39,7 +39,7 @@ export function createTransactionalAppender(options: {
         stored === null
           ? [
               streamStart(stream, key, signer, now(), processFacts('requests')),
-              keyEntry(signer.kid, signer.publicJwk, 'audit', now()),
+              keyEntry(signer.kid, signer.publicJwk, 'installation', now()),
             ]
           : [];
       const head = stored ?? { seq: 0n, hash: GENESIS_HASH };

@@ -1,6 +1,5 @@
 /** The agents' port: accepts, lets in, connects upstream, and relays. */
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import type { Approvals } from '../approval/port.ts';
@@ -22,7 +21,9 @@ import {
 } from './client-login.ts';
 import { LoginRefused } from './client-parameters.ts';
 import { nowMicros } from './clock.ts';
-import { Relay, type RelayLog, type RelayObserver } from './relay.ts';
+import type { RelayLog } from './questions.ts';
+import { Relay } from './relay.ts';
+import type { RelayObserver } from './relay-observer.ts';
 import { askUpstream, cancelUpstream, openUpstream, type Upstream, UpstreamRefused } from './upstream.ts';
 
 /** What is known about statements of one agent in one database; made by the composition root. */
@@ -109,8 +110,8 @@ class Sessions {
           ? null
           : {
               context: createSecureContext({
-                cert: readFileSync(listen.tls.cert),
-                key: readFileSync(listen.tls.key),
+                cert: listen.tls.cert,
+                key: listen.tls.key,
                 minVersion: 'TLSv1.2',
               }),
               required: listen.tls.required,

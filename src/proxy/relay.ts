@@ -1,9 +1,6 @@
 /** The shell around one session: two wires, and the effects of the core carried out in order. */
-import type { Approvals } from '../approval/port.ts';
-import { TooManyRequests } from '../approval/port.ts';
-import { type AuditLog, AuditUnavailable, type Entry } from '../audit/entry.ts';
-import type { Limits } from '../config/limits.ts';
-import { BACKEND, type ErrorFields, fatalError } from '../protocol/backend.ts';
+import { AuditUnavailable, type Entry } from '../audit/entry.ts';
+import { BACKEND, fatalError } from '../protocol/backend.ts';
 import { BackendScanner, type Handled, type ScanListener } from '../protocol/backend-scanner.ts';
 import { FrameError, FrameReader } from '../protocol/frame-reader.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
@@ -11,40 +8,11 @@ import type { Effect, HoldEnd } from '../session/effect.ts';
 import { Session } from '../session/session.ts';
 import type { SessionSetup } from '../session/state.ts';
 import type { WaitEvent } from '../session/waits.ts';
-import type { Analysis, NameScope } from '../statement/analysis.ts';
 import { nowMicros } from './clock.ts';
 import { joined } from './joined.ts';
+import { ask, type LaterEffect, type RelayPorts } from './questions.ts';
 import type { Upstream } from './upstream.ts';
 import type { Wire } from './wire.ts';
-
-export type RelayLog = {
-  readonly warn: (facts: object, message: string) => void;
-  readonly error: (facts: object, message: string) => void;
-};
-
-/** What a relay needs of the rest of the program. */
-export type RelayPorts = {
-  readonly limits: Limits;
-  readonly audit: AuditLog;
-  readonly strict: boolean;
-  readonly approvals: Approvals;
-  readonly log: RelayLog;
-  /** In a worker, for texts that are too much for this thread. */
-  readonly analyseLater: (sql: Buffer, scope: NameScope, catalogCertain: boolean) => Promise<Analysis>;
-  /** Null: the server accepts the text, or could not be asked. */
-  readonly probe: (sql: Buffer, scope: NameScope) => Promise<ErrorFields | null>;
-  readonly refreshCatalog: () => Promise<void>;
-  /** Resolves at the EOF of the cancel's own connection. */
-  readonly cancelUpstream: () => Promise<void>;
-  readonly observe: RelayObserver;
-};
-
-/** Told for metrics; must be cheap. */
-export type RelayObserver = {
-  readonly statement: (decision: 'allow' | 'hold' | 'deny', statementClass: string) => void;
-  readonly held: () => void;
-  readonly holdEnded: (end: HoldEnd, seconds: number) => void;
-};
 
 export class Relay {
   readonly #client: Wire;
@@ -66,6 +34,7 @@ export class Relay {
   #unwatch: (() => void) | null = null;
   #lastSeq = 0n;
   #closed = false;
+  #clientPaused = false;
 
   constructor(
     client: Wire,
@@ -93,7 +62,7 @@ export class Relay {
     this.#upstream.wire.listen({
       chunk: (chunk) => this.#fromUpstream(chunk),
       closed: (error) => this.#upstreamClosed(error),
-      drained: () => this.#client.resume(),
+      drained: () => this.#guarded(() => {}),
     });
     this.#client.listen({
       chunk: (chunk) => this.#fromClient(chunk),
@@ -131,31 +100,22 @@ export class Relay {
   #fromClient(chunk: Buffer): void {
     if (this.#closed) return;
     const now = nowMicros();
-    try {
+    this.#guarded(() =>
       this.#frames.push(chunk, (type, frame) => {
         this.#session.frontend(type, frame, now);
-        return !this.#closed;
-      });
-    } catch (error) {
-      if (!(error instanceof FrameError)) throw error;
-      const code = error.reason === 'invalid' ? SQLSTATE.protocolViolation : SQLSTATE.programLimitExceeded;
-      this.#run();
-      return this.#close(fatalError(code, error.message), error.message);
-    }
-    this.#run();
-    if (this.#session.pendingBytes > this.#ports.limits.pendingBytes) this.#client.pause();
-    if (this.#upstream.wire.queuedBytes > this.#ports.limits.pendingBytes) this.#client.pause();
+        return true;
+      }),
+    );
+    const { pendingBytes } = this.#ports.limits;
+    if (this.#session.pendingBytes > pendingBytes || this.#upstream.wire.queuedBytes > pendingBytes)
+      this.#pauseClient();
   }
 
   #fromUpstream(chunk: Buffer): void {
     if (this.#closed) return;
-    try {
+    this.#guarded(() => {
       this.#scanner.push(chunk, this.#scan);
-    } catch (error) {
-      if (!(error instanceof FrameError)) throw error;
-      return this.#close(fatalError(SQLSTATE.protocolViolation, `upstream: ${error.message}`), error.message);
-    }
-    this.#run();
+    });
     if (this.#client.queuedBytes > this.#ports.limits.clientBufferBytes) this.#upstream.wire.pause();
   }
 
@@ -168,41 +128,59 @@ export class Relay {
 
   #upstreamClosed(error: Error | null): void {
     if (this.#closed) return;
-    this.#session.upstreamClosed(nowMicros());
-    this.#run();
+    this.#guarded(() => this.#session.upstreamClosed(nowMicros()));
     const word = fatalError(SQLSTATE.connectionFailure, 'server closed the connection unexpectedly');
-    this.#close(
-      this.#session.endExplained ? null : word,
-      `upstream closed${error === null ? '' : `: ${error.message}`}`,
-    );
+    const why = error === null ? 'upstream closed' : `upstream closed: ${error.message}`;
+    this.#close(this.#session.endExplained ? null : word, why);
+  }
+
+  #pauseClient(): void {
+    this.#clientPaused = true;
+    this.#client.pause();
+  }
+
+  #resumeClient(): void {
+    if (!this.#clientPaused || this.#upstream.wire.queuedBytes > 0) return;
+    this.#clientPaused = false;
+    this.#client.resume();
   }
 
   #event(event: WaitEvent): void {
-    if (this.#closed) return;
-    this.#session.event(event, nowMicros());
-    this.#run();
-    if (this.#session.pendingBytes <= this.#ports.limits.pendingBytes) this.#client.resume();
+    if (!this.#closed) this.#guarded(() => this.#session.event(event, nowMicros()));
   }
 
-  /** Carries out what the core asked for, then writes: records before statements, records before replies. */
-  #run(): void {
+  /**
+   * Lets the core work, carries out what it asks for, then writes: records before statements, records before replies.
+   * Whatever goes wrong ends this session alone.
+   */
+  #guarded(work: () => void): void {
     try {
+      work();
       for (const effect of this.#session.takeEffects()) this.#carryOut(effect);
       this.#writeUpstream();
       this.#writeClient();
+      if (!this.#closed && this.#session.pendingBytes <= this.#ports.limits.pendingBytes)
+        this.#resumeClient();
     } catch (error) {
-      if (!(error instanceof AuditUnavailable)) throw error;
-      this.#ports.log.error({ err: error }, 'the audit journal takes no more: session closed');
-      this.#toUpstream = [];
-      this.#toClient = [];
-      this.#close(
-        fatalError(
-          SQLSTATE.cannotConnectNow,
-          'countersign: statements cannot be recorded at the moment, so none is run',
-        ),
-        'audit unavailable',
-      );
+      this.#fault(error as Error);
     }
+  }
+
+  /** Says whose fault it was, and ends the session. */
+  #fault(error: Error): void {
+    // What was not recorded must not run, and its result must not be seen.
+    this.#toUpstream = [];
+    this.#toClient = [];
+    if (error instanceof FrameError) {
+      const code = error.reason === 'invalid' ? SQLSTATE.protocolViolation : SQLSTATE.programLimitExceeded;
+      return this.#close(fatalError(code, error.message), error.message);
+    }
+    this.#ports.log.error({ err: error }, 'session closed');
+    if (error instanceof AuditUnavailable) {
+      const word = 'countersign: statements cannot be recorded at the moment, so none is run';
+      return this.#close(fatalError(SQLSTATE.cannotConnectNow, word), 'audit unavailable');
+    }
+    this.#close(fatalError(SQLSTATE.internalError, 'countersign: internal error'), 'internal error');
   }
 
   #carryOut(effect: Effect): void {
@@ -232,8 +210,10 @@ export class Relay {
       case 'close':
         this.#writeUpstream();
         return this.#close(effect.error, effect.why);
+      case 'cancelUpstream':
+        return this.#cancelUpstream();
       default:
-        this.#ask(effect);
+        return this.#ask(effect);
     }
   }
 
@@ -242,117 +222,24 @@ export class Relay {
     if (entry.kind === 'intent') this.#ports.observe.statement(entry.decision, entry.class);
   }
 
-  /** Effects that the world answers later. */
-  #ask(
-    effect: Exclude<
-      Effect,
-      {
-        kind:
-          | 'record'
-          | 'forward'
-          | 'toClient'
-          | 'startTimers'
-          | 'stopTimers'
-          | 'watch'
-          | 'unwatch'
-          | 'close';
-      }
-    >,
-  ): void {
-    const { approvals } = this.#ports;
-    switch (effect.kind) {
-      case 'analyse':
-        return this.#answer(
-          this.#ports.analyseLater(effect.sql, effect.scope, effect.catalogCertain),
-          (analysis) => ({ kind: 'analysed', analysis }),
-          null,
-        );
-      case 'probe':
-        return this.#answer(
-          this.#ports.probe(effect.sql, effect.scope),
-          (rejection) => ({ kind: 'probed', rejection }),
-          () => ({ kind: 'probed', rejection: null }),
-        );
-      case 'refreshCatalog':
-        return this.#answer(
-          this.#ports.refreshCatalog(),
-          () => ({ kind: 'refreshed' }),
-          () => ({ kind: 'refreshed' }),
-        );
-      case 'open':
-        return this.#answer(
-          approvals.open(effect.question),
-          (request) => ({ kind: 'opened', request }),
-          (error) => ({ kind: 'openFailed', why: error.message, limit: error instanceof TooManyRequests }),
-        );
-      case 'release': {
-        // The intent must be in the audit database before anything is consumed.
-        const committed = this.#ports.audit.committed(this.#lastSeq);
-        return this.#answer(
-          committed.then(() => approvals.release(effect.requestId, effect.question)),
-          (release) => ({ kind: 'released', release }),
-          (error) => ({ kind: 'releaseFailed', why: error.message }),
-        );
-      }
-      case 'withdraw':
-        return this.#tell('withdraw', approvals.withdraw(effect.requestId, effect.why));
-      case 'detach':
-        return this.#tell('detach', approvals.detach(effect.requestId));
-      case 'end': {
-        const { tag, sqlstate } = effect;
-        const facts = { tag, rows: BigInt(effect.rows), bytes: BigInt(effect.bytes), sqlstate };
-        return this.#tell('end', approvals.end(effect.requestId, effect.outcome, facts));
-      }
-      case 'cancelUpstream':
-        this.#ports.cancelUpstream().then(
-          () => {
-            if (this.#closed) return;
-            this.#session.cancelDone(nowMicros());
-            this.#run();
-          },
-          (error: Error) => {
-            this.#ports.log.warn({ err: error }, 'cancel request not confirmed: session closed');
-            this.#session.upstreamClosed(nowMicros());
-            this.#run();
-            this.#close(
-              fatalError(
-                SQLSTATE.adminShutdown,
-                'countersign: terminating connection, a cancel request was not confirmed',
-              ),
-              'cancel not confirmed',
-            );
-          },
-        );
-        return;
-    }
+  #ask(effect: LaterEffect): void {
+    ask(effect, this.#ports, this.#lastSeq).then(
+      (event) => {
+        // Answers reach the core even after the end: a release that came too late must be given back.
+        if (event !== null) this.#guarded(() => this.#session.event(event, nowMicros()));
+      },
+      (error: Error) => this.#fault(error),
+    );
   }
 
-  #answer<T>(
-    work: Promise<T>,
-    event: (value: T) => WaitEvent,
-    failed: ((error: Error) => WaitEvent) | null,
-  ): void {
-    work
-      .then(event, (error: Error) => {
-        this.#ports.log.warn({ err: error }, 'a question of the session was not answered');
-        return failed?.(error) ?? null;
-      })
-      .then((answer) => {
-        if (answer !== null) this.#late(answer);
-        else this.#close(fatalError(SQLSTATE.internalError, 'countersign: internal error'), 'internal error');
-      });
-  }
-
-  /** Answers reach the core even after the end: a release that came too late must be given back. */
-  #late(event: WaitEvent): void {
-    this.#session.event(event, nowMicros());
-    this.#run();
-    if (!this.#closed && this.#session.pendingBytes <= this.#ports.limits.pendingBytes) this.#client.resume();
-  }
-
-  #tell(what: string, work: Promise<void>): void {
-    work.catch((error: Error) =>
-      this.#ports.log.error({ err: error }, `approvals: ${what} failed; the janitor will settle it`),
+  #cancelUpstream(): void {
+    this.#ports.cancelUpstream().then(
+      () => this.#guarded(() => this.#session.cancelDone(nowMicros())),
+      (error: Error) => {
+        this.#ports.log.warn({ err: error }, 'cancel request not confirmed: session closed');
+        const word = 'countersign: terminating connection, a cancel request was not confirmed';
+        this.#close(fatalError(SQLSTATE.adminShutdown, word), 'cancel not confirmed');
+      },
     );
   }
 
@@ -382,7 +269,7 @@ export class Relay {
         this.#durable = null;
         if (this.#closed) return;
         this.#upstream.wire.resume();
-        this.#run();
+        this.#guarded(() => {});
       },
       (error: Error) => {
         this.#ports.log.error({ err: error }, 'a record could not be made durable: session closed');

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
 import type { UpstreamAddress } from '../config/config.ts';
 
@@ -6,6 +5,6 @@ import type { UpstreamAddress } from '../config/config.ts';
 export function sslOptions({ host, tls }: UpstreamAddress): ConnectionOptions | false {
   if (tls.mode === 'disable' || host.startsWith('/')) return false;
   if (tls.mode === 'require') return { rejectUnauthorized: false };
-  const ca = readFileSync(tls.ca, 'utf8');
+  const { ca } = tls;
   return tls.mode === 'verify-ca' ? { ca, checkServerIdentity: () => undefined } : { ca };
 }

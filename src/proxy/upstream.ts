@@ -1,7 +1,6 @@
 /** Opening an upstream connection: start-up, TLS and authentication, on pg's SCRAM helper (RFC 5802). */
 
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
@@ -115,7 +114,7 @@ async function upgrade(
       socket,
       minVersion: 'TLSv1.2',
       ...(isIP(host) === 0 ? { servername: host } : {}),
-      ...(tls.mode === 'require' ? { rejectUnauthorized: false } : { ca: readFileSync(tls.ca) }),
+      ...(tls.mode === 'require' ? { rejectUnauthorized: false } : { ca: tls.ca }),
       ...(tls.mode === 'verify-ca' ? { checkServerIdentity: () => undefined } : {}),
     });
     secure.once('secureConnect', () => done(Wire.adopt(secure)));

@@ -172,6 +172,16 @@ function refusedAtOnce(
   return { kind: 'refuse', fields, runs };
 }
 
+/**
+ * What bare names mean, for the digest. Where that is not known, or a temporary object could be meant, it is known to
+ * this session alone, and no other may attach to what was asked here.
+ */
+function namesMean(state: SessionState): string {
+  const { searchPath, tempPossible } = scopeOf(state);
+  const path = searchPath?.join(', ') ?? '(not known)';
+  return searchPath === null || tempPossible ? `${path} in session ${state.setup.facts.sessionId}` : path;
+}
+
 /** The question about a held string, for people and for the digest. */
 export function questionOf(state: SessionState, subject: Subject, decision: Decision): Question {
   const { analysis, sql } = subject;
@@ -190,7 +200,7 @@ export function questionOf(state: SessionState, subject: Subject, decision: Deci
     relations: analysis.statements
       .flatMap((statement) => statement.relations)
       .map((use) => ({ name: relationNames([use])[0] ?? use.name, oid: use.oid, mode: use.mode })),
-    searchPath: scopeOf(state).searchPath?.join(', ') ?? '(not known)',
+    searchPath: namesMean(state),
     policyDigest: state.setup.policyDigest,
     demand: decision.approval ?? { approvers: [], quorum: 1, assurance: 1 },
     inTransaction: state.transaction !== 'I',

@@ -74,6 +74,8 @@ export type Cascade = {
   readonly action: 'update' | 'delete';
   /** Rows of that relation, as in `Relation.rows`: no cascade touches more. */
   readonly rows: number | null;
+  /** Rows of it that one row there can have, at most, by the server's statistics. Null or left out: not known. */
+  readonly rowsEach?: number | null;
 };
 
 export type CatalogFunction = {

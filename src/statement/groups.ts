@@ -1,6 +1,6 @@
-import type { Level } from './level.ts';
-import { ownColumn } from './sizes.ts';
-import { bodyOf, constantOf, list, type Tree, text, typeOf } from './tree.ts';
+import { columnsOf, ownColumn } from './columns.ts';
+import type { Level, Source } from './level.ts';
+import { bodyOf, constantOf, list, nameParts, type Tree, text, typeOf } from './tree.ts';
 
 /** The most groups that GROUP BY makes of `input` rows: by the server's statistics where it names plain columns. */
 export function groupRows(
@@ -76,10 +76,55 @@ function valuesOf(level: Level, item: unknown, targets: readonly unknown[]): num
   const row = bodyOf(item, 'RowExpr');
   if (row !== null) return list(row, 'args').reduce<number>((n, arg) => n * valuesOf(level, arg, targets), 1);
   const column = ownColumn(level, item);
-  if (column === null) return Number.POSITIVE_INFINITY;
-  const relation = column.source.relation;
-  const known = relation?.columns.find(({ name }) => name === column.column);
+  if (column !== null) return valuesOfColumn(column.source, column.column);
+  return Math.min(rangeOf(item), valuesOfInputs(level, item));
+}
+
+function valuesOfColumn(source: Source, column: string): number {
+  const known = source.relation?.columns.find(({ name }) => name === column);
   const different = known?.distinctValues ?? null;
   // One more: the null.
-  return different === null ? Math.max(1, column.source.rows) : different + 1;
+  return different === null ? Math.max(1, source.rows) : different + 1;
+}
+
+const MONTHS = new Set(['month', 'months', 'quarter', 'year', 'years', 'decade', 'century', 'millennium']);
+const SMALL_FIELDS = new Set([
+  'century',
+  'day',
+  'decade',
+  'dow',
+  'doy',
+  'hour',
+  'isodow',
+  'isoyear',
+  'minute',
+  'month',
+  'quarter',
+  'week',
+  'year',
+]);
+/** Months of 80 years: what a table of real events spans. */
+const MOST_MONTHS = 960;
+
+/** What an expression can give whatever goes in: a truth value, a month, a day of the week. */
+function rangeOf(item: unknown): number {
+  const type = typeOf(item);
+  if (type === 'NullTest' || type === 'BooleanTest' || type === 'BoolExpr') return 3;
+  const call = bodyOf(item, 'FuncCall');
+  if (call === null) return Number.POSITIVE_INFINITY;
+  const parts = nameParts(list(call, 'funcname'));
+  const [first] = list(call, 'args');
+  const unit = constantOf(first);
+  if (unit?.kind !== 'string') return Number.POSITIVE_INFINITY;
+  const name = parts.at(-1);
+  if (name === 'date_trunc' && MONTHS.has(unit.value.toLowerCase())) return MOST_MONTHS;
+  if ((name === 'extract' || name === 'date_part') && SMALL_FIELDS.has(unit.value.toLowerCase())) return 367;
+  return Number.POSITIVE_INFINITY;
+}
+
+/** A function of some columns has no more values than they have together. */
+function valuesOfInputs(level: Level, item: unknown): number {
+  const columns = columnsOf(level, item);
+  if (columns === null) return Number.POSITIVE_INFINITY;
+  return columns.reduce((n, { source, column }) => n * valuesOfColumn(source, column), 1);
 }

@@ -1,8 +1,8 @@
 import type { Relation } from './catalog.ts';
 import type { Context, CteScope } from './context.ts';
+import { conjuncts } from './equalities.ts';
 import type { Level, Source } from './level.ts';
 import { type ResolvedRelation, resolveRelation } from './names.ts';
-import { conjuncts } from './sizes.ts';
 import { isSystemSchema, sensitiveSystemRelation } from './system-relations.ts';
 import { bodyOf, child, constantString, list, nameParts, type Tree, text } from './tree.ts';
 

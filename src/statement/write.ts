@@ -123,11 +123,9 @@ function cascades(
   for (const cascade of relation.cascades[access]) {
     const full = `${cascade.schema}.${cascade.name}`;
     context.facts.use({ schema: cascade.schema, name: cascade.name, oid: null, mode: 'write' });
-    limitWrite(
-      context,
-      cascade.rows ?? Number.POSITIVE_INFINITY,
-      `a foreign key's ${cascade.action} of ${full}`,
-    );
+    const each = product(rows, cascade.rowsEach ?? Number.POSITIVE_INFINITY);
+    const touched = Math.min(cascade.rows ?? Number.POSITIVE_INFINITY, each);
+    limitWrite(context, touched, `a foreign key's ${cascade.action} of ${full}`);
   }
 }
 

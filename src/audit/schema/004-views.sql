@@ -123,7 +123,8 @@ COMMENT ON VIEW @schema@.denials IS
 CREATE VIEW @schema@.agents AS
   SELECT s.agent, s.owner, min(s.at) AS first_seen, max(s.at) AS last_seen, count(DISTINCT s.session_id) AS sessions,
          count(*) AS statements, count(*) FILTER (WHERE s.decision = 'hold') AS held,
-         count(*) FILTER (WHERE s.decision = 'deny' OR s.outcome = 'denied') AS denied,
+         count(*) FILTER (WHERE (s.decision = 'deny' AND s.outcome IS DISTINCT FROM 'failed')
+                              OR s.outcome = 'denied') AS denied,
          count(*) FILTER (WHERE s.class = 'export' AND s.outcome = 'executed') AS exports,
          sum(s.rows)::bigint AS rows, sum(s.bytes)::bigint AS bytes,
          array_agg(DISTINCT s.database) AS databases, array_agg(DISTINCT s.role) AS roles

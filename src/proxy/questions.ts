@@ -1,0 +1,120 @@
+/** Effects of the core that the world answers later: each becomes the event that answers it. */
+import type { Approvals } from '../approval/port.ts';
+import { TooManyRequests } from '../approval/port.ts';
+import type { AuditLog } from '../audit/entry.ts';
+import type { Limits } from '../config/limits.ts';
+import type { ErrorFields } from '../protocol/backend.ts';
+import type { Effect } from '../session/effect.ts';
+import type { WaitEvent } from '../session/waits.ts';
+import type { Analysis, NameScope } from '../statement/analysis.ts';
+import type { RelayObserver } from './relay-observer.ts';
+
+export type RelayLog = {
+  readonly warn: (facts: object, message: string) => void;
+  readonly error: (facts: object, message: string) => void;
+};
+
+/** What a relay needs of the rest of the program. */
+export type RelayPorts = {
+  readonly limits: Limits;
+  readonly audit: AuditLog;
+  readonly strict: boolean;
+  readonly approvals: Approvals;
+  readonly log: RelayLog;
+  /** In a worker, for texts that are too much for this thread. */
+  readonly analyseLater: (sql: Buffer, scope: NameScope, catalogCertain: boolean) => Promise<Analysis>;
+  /** Null: the server accepts the text, or could not be asked. */
+  readonly probe: (sql: Buffer, scope: NameScope) => Promise<ErrorFields | null>;
+  readonly refreshCatalog: () => Promise<void>;
+  /** Resolves at the EOF of the cancel's own connection. */
+  readonly cancelUpstream: () => Promise<void>;
+  readonly observe: RelayObserver;
+};
+
+/** What is asked, and told, in the background. */
+export type LaterEffect = Extract<
+  Effect,
+  { kind: 'analyse' | 'probe' | 'refreshCatalog' | 'open' | 'release' | 'withdraw' | 'detach' | 'end' }
+>;
+
+/**
+ * Resolves with the event that answers; null: nothing waits for it. Rejects where there is no answer and the session
+ * cannot go on. `lastSeq`: the last entry recorded for this session.
+ */
+export async function ask(
+  effect: LaterEffect,
+  ports: RelayPorts,
+  lastSeq: bigint,
+): Promise<WaitEvent | null> {
+  switch (effect.kind) {
+    case 'analyse':
+      return {
+        kind: 'analysed',
+        analysis: await ports.analyseLater(effect.sql, effect.scope, effect.catalogCertain),
+      };
+    case 'probe':
+      return { kind: 'probed', rejection: await ports.probe(effect.sql, effect.scope) };
+    case 'refreshCatalog':
+      await ports.refreshCatalog();
+      return { kind: 'refreshed' };
+    case 'open':
+      return open(effect, ports);
+    case 'release':
+      return release(effect, ports, lastSeq);
+    default:
+      await tell(effect, ports);
+      return null;
+  }
+}
+
+async function open(
+  effect: Extract<Effect, { kind: 'open' }>,
+  { approvals, log }: RelayPorts,
+): Promise<WaitEvent> {
+  try {
+    return { kind: 'opened', request: await approvals.open(effect.question) };
+  } catch (error) {
+    const { message } = error as Error;
+    log.warn({ err: error as Error }, 'a request could not be opened');
+    return { kind: 'openFailed', why: message, limit: error instanceof TooManyRequests };
+  }
+}
+
+async function release(
+  { requestId, question }: Extract<Effect, { kind: 'release' }>,
+  { approvals, audit, log }: RelayPorts,
+  lastSeq: bigint,
+): Promise<WaitEvent> {
+  try {
+    // The intent must be in the audit database before anything is consumed.
+    await audit.committed(lastSeq);
+    return { kind: 'released', release: await approvals.release(requestId, question) };
+  } catch (error) {
+    log.warn({ err: error as Error, requestId }, 'a release was refused');
+    return { kind: 'releaseFailed', why: (error as Error).message };
+  }
+}
+
+/** What fails here is settled by the approval store's own rounds. */
+async function tell(
+  effect: Extract<LaterEffect, { kind: 'withdraw' | 'detach' | 'end' }>,
+  ports: RelayPorts,
+): Promise<void> {
+  const { approvals, log } = ports;
+  const { requestId } = effect;
+  try {
+    if (effect.kind === 'withdraw') await approvals.withdraw(requestId, effect.why);
+    else if (effect.kind === 'detach') await approvals.detach(requestId);
+    else {
+      const { outcome, tag, sqlstate } = effect;
+      await approvals.end(requestId, outcome, {
+        tag,
+        rows: BigInt(effect.rows),
+        bytes: BigInt(effect.bytes),
+        sqlstate,
+      });
+    }
+  } catch (error) {
+    log.error({ err: error as Error, requestId }, `the approval store was not told: ${effect.kind}`);
+  }
+}

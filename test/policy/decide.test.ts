@@ -1,0 +1,152 @@
+import { describe, expect, it } from 'vitest';
+import { DEFAULT_TABLE, decide } from '../../src/policy/decide.ts';
+import { globMatches } from '../../src/policy/match.ts';
+import type { PolicyRule } from '../../src/policy/rule.ts';
+import { STATEMENT_CLASSES } from '../../src/statement/analysis.ts';
+import { analysed } from '../statement/support.ts';
+
+const CONTEXT = { agent: 'reporter', owner: 'ann', database: 'shop', role: 'agent_rw' };
+
+const rule = (
+  name: string,
+  decision: PolicyRule['decision'],
+  match: PolicyRule['match'],
+  rest = {},
+): PolicyRule => ({
+  name,
+  decision,
+  match,
+  ...rest,
+});
+const by = (sql: string, ...rules: PolicyRule[]) => decide(analysed(sql), CONTEXT, { digest: 'd', rules });
+
+describe('the default table', () => {
+  it('names every class, and holds all above write', () => {
+    const allowed = STATEMENT_CLASSES.filter((name) => DEFAULT_TABLE[name] === 'allow');
+    expect(allowed).toEqual(['session', 'read', 'write']);
+    expect(Object.keys(DEFAULT_TABLE)).toEqual([...STATEMENT_CLASSES]);
+  });
+
+  it.each([
+    ['', 'allow', 'default:session'],
+    ['SELECT 1', 'allow', 'default:read'],
+    ['DROP TABLE t', 'hold', 'default:ddl'],
+    ['SELEC 1', 'hold', 'default:unparsed'],
+    ['SELECT 1; DROP TABLE t', 'hold', 'default:ddl'],
+  ])('%s: %s by %s', (sql, decision, name) => {
+    expect(by(sql)).toMatchObject({ decision, rule: name });
+  });
+
+  it('a hold asks for one approver, by chat', () => {
+    expect(by('DROP TABLE t').approval).toEqual({ approvers: [], quorum: 1, assurance: 1 });
+    expect(by('SELECT 1').approval).toBeNull();
+  });
+});
+
+describe('rules', () => {
+  it('the first that matches decides', () => {
+    const first = rule('first', 'deny', { class: ['ddl'] });
+    const second = rule('second', 'allow', { class: ['ddl'] });
+    expect(by('DROP TABLE t', first, second)).toMatchObject({ decision: 'deny', rule: 'first' });
+    expect(by('DROP TABLE t', second, first)).toMatchObject({ decision: 'allow', rule: 'second' });
+    expect(by('SELECT 1', first, second).rule).toBe('default:read');
+  });
+
+  it.each([
+    [{ agent: ['reporter'] }, true],
+    [{ agent: ['report*'] }, true],
+    [{ agent: ['other'] }, false],
+    [{ owner: ['ann'] }, true],
+    [{ owner: ['bob'] }, false],
+    [{ database: ['shop'], role: ['agent_rw'] }, true],
+    [{ database: ['shop'], role: ['agent_ro'] }, false],
+    [{ relation: ['public.*'] }, true],
+    [{ relation: ['*.secret'] }, true],
+    [{ relation: ['app.*'] }, false],
+    [{}, true],
+  ])('every condition must hold: %j matches %s', (match, expected) => {
+    const deny = rule('r', 'deny', match);
+    expect(by('SELECT * FROM public.secret', deny).decision).toBe(expected ? 'deny' : 'allow');
+  });
+
+  it('a join does not carry another table through a rule that allows', () => {
+    const allow = rule('a', 'allow', { relation: ['public.open'] });
+    const deny = rule('b', 'deny', {});
+    expect(by('SELECT * FROM public.open', allow, deny).decision).toBe('allow');
+    expect(by('SELECT * FROM public.open, public.secret', allow, deny).decision).toBe('deny');
+    expect(by('SELECT 1', allow, deny).decision).toBe('deny');
+  });
+
+  it('each statement of a string is decided by itself, the severest counts', () => {
+    const allow = rule('a', 'allow', { relation: ['public.scratch'] });
+    expect(by('TRUNCATE public.scratch', allow).decision).toBe('allow');
+    expect(by('TRUNCATE public.scratch; TRUNCATE public.orders', allow)).toMatchObject({
+      decision: 'hold',
+      rule: 'default:bulk_write',
+    });
+  });
+
+  it('a relation whose schema is unknown could be any: enough to hold, not to allow', () => {
+    expect(by('SELECT * FROM secret', rule('r', 'hold', { relation: ['app.secret'] })).decision).toBe('hold');
+    const allow = rule('a', 'allow', { relation: ['app.scratch'] });
+    expect(by('TRUNCATE scratch', allow).decision).toBe('hold');
+  });
+
+  it('two holds ask for what satisfies both', () => {
+    const ddl = rule('ddl', 'hold', { class: ['ddl'] }, { approvers: ['dba', 'ann'], quorum: 2 });
+    const grant = rule(
+      'grant',
+      'hold',
+      { class: ['privilege'] },
+      { approvers: ['dba', 'sec'], assurance: 3 },
+    );
+    expect(by('DROP TABLE t; GRANT SELECT ON t TO r', ddl, grant).approval).toEqual({
+      approvers: ['dba'],
+      quorum: 2,
+      assurance: 3,
+    });
+    const other = rule('grant', 'hold', { class: ['privilege'] }, { approvers: ['sec'] });
+    expect(by('DROP TABLE t; GRANT SELECT ON t TO r', ddl, other)).toMatchObject({
+      decision: 'deny',
+      rule: 'floor:approvers',
+    });
+  });
+});
+
+describe('floors', () => {
+  const everything = rule('everything', 'allow', {});
+  it.each([
+    ['SELEC 1', 'hold', 'floor:unparsed'],
+    ['SELECT nobody_knows()', 'hold', 'floor:opaque'],
+    ['SELECT 1; DO $$ BEGIN END $$', 'hold', 'floor:opaque'],
+    ["SET client_encoding = 'BIG5'", 'deny', 'floor:pinned'],
+    ["SELECT 1; SELECT set_config('standard_conforming_strings', 'off', true)", 'deny', 'floor:pinned'],
+    ['DROP TABLE t', 'allow', 'everything'],
+  ])('%s under a rule that allows everything: %s by %s', (sql, decision, name) => {
+    expect(by(sql, everything)).toMatchObject({ decision, rule: name });
+  });
+
+  it('a rule may still deny what is unknown', () => {
+    expect(by('SELEC 1', rule('no', 'deny', { class: ['unparsed'] }))).toMatchObject({
+      decision: 'deny',
+      rule: 'no',
+    });
+  });
+
+  it('nothing is less than deny for a pinned setting, not even a rule that holds', () => {
+    expect(by("SET client_encoding = 'BIG5'", rule('h', 'hold', {})).decision).toBe('deny');
+  });
+});
+
+describe('globs', () => {
+  it.each([
+    ['public.*', 'public.orders', true],
+    ['public.*', 'publicXorders', false],
+    ['*.order?', 'app.orders', true],
+    ['a.b', 'a.b.c', false],
+    ['*', 'line\nbreak', true],
+    ['a+(b)', 'a+(b)', true],
+  ])('%s and %s: %s', (glob, value, expected) => {
+    expect(globMatches(glob, value)).toBe(expected);
+  });
+});
