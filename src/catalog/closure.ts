@@ -9,8 +9,12 @@ import {
 import { hasConstantCall } from './node-tree.ts';
 import { type ColumnRow, FIRST_USER_OID, label, type RelationRow } from './rows.ts';
 import type { Snapshot } from './snapshot.ts';
+import type { Access, Step, TypeAccess } from './step.ts';
 import { typeSteps } from './type-steps.ts';
 import { viewSteps } from './view-steps.ts';
+
+const TRIGGER_BIT = { insert: 4, delete: 8, update: 16 } as const;
+const RULE_EVENT = { insert: '3', update: '2', delete: '4' } as const;
 
 /**
  * What an access sets off, what that sets off, and so on, until nothing new comes. The answer is a list of sentences,
@@ -19,27 +23,6 @@ import { viewSteps } from './view-steps.ts';
  * `scan` is a read below policies and view bodies: what reading a child through its parent, or a check of a foreign
  * key, sets off.
  */
-export type Access = 'read' | 'scan' | 'insert' | 'update' | 'delete' | 'casts';
-export type TypeAccess = 'compare' | 'input' | 'assign' | 'cast' | 'casts-from';
-
-export type Step =
-  | { readonly kind: 'relation'; readonly oid: number; readonly access: Access }
-  | { readonly kind: 'type'; readonly oid: number; readonly access: TypeAccess; readonly via: string }
-  | { readonly kind: 'function' | 'operator' | 'class'; readonly oid: number; readonly via: string }
-  /** The user objects that `owner` (a row of `catalog`) uses by pg_depend, and the built-ins its tree calls. */
-  | {
-      readonly kind: 'expression';
-      readonly catalog: string;
-      readonly oid: number;
-      readonly tree: string;
-      readonly via: string;
-    }
-  /** Nothing further: this is an effect. */
-  | { readonly kind: 'effect'; readonly text: string };
-
-const TRIGGER_BIT = { insert: 4, delete: 8, update: 16 } as const;
-const RULE_EVENT = { insert: '3', update: '2', delete: '4' } as const;
-
 export class Closure {
   readonly #snapshot: Snapshot;
   readonly #judges: Judges;

@@ -1,8 +1,8 @@
-import type { Step } from './closure.ts';
 import type { CatalogJudgement } from './judgement.ts';
 import { calledFunctions, readsOnly } from './node-tree.ts';
 import { type BuiltinRow, FIRST_USER_OID, type FunctionRow } from './rows.ts';
 import type { Snapshot } from './snapshot.ts';
+import type { Step } from './step.ts';
 
 /** What calling a function, an operator or an operator class sets off, and evaluating a stored expression. */
 

@@ -1,8 +1,9 @@
 import type { Cascade, Column, Relation, RelationKind } from '../statement/catalog.ts';
-import { type Access, type Closure, cascade } from './closure.ts';
+import { type Closure, cascade } from './closure.ts';
 import { estimateRows } from './estimate.ts';
 import { type ColumnStatisticsRow, type ConstraintRow, FIRST_USER_OID, type RelationRow } from './rows.ts';
 import type { Snapshot } from './snapshot.ts';
+import type { Access } from './step.ts';
 
 const KINDS: Readonly<Record<string, RelationKind>> = {
   r: 'table',

@@ -1,6 +1,6 @@
-import type { Step } from './closure.ts';
 import { type CastRow, FIRST_USER_OID, type TypeRow } from './rows.ts';
 import type { Snapshot } from './snapshot.ts';
+import type { Step } from './step.ts';
 
 type TypeStep = Extract<Step, { kind: 'type' }>;
 

@@ -1,10 +1,10 @@
 import { builtinFunction } from '../statement/builtins.ts';
 import { sensitiveSystemRelation } from '../statement/system-relations.ts';
-import type { Step } from './closure.ts';
 import { JSON_KIN } from './code-steps.ts';
 import { estimateRows } from './estimate.ts';
 import { type ColumnRow, FIRST_USER_OID, label, type RelationRow, type RuleRow } from './rows.ts';
 import type { Snapshot } from './snapshot.ts';
+import type { Step } from './step.ts';
 
 /** From this many rows on, putting them all into one value is more than a small report. */
 const MANY_ROWS = 1_000;

@@ -77,6 +77,7 @@ async function rechain(from: number): Promise<void> {
   await admin.query(`
     DO $$ DECLARE r record; previous bytea; BEGIN
       SELECT hash INTO previous FROM audit.entry WHERE stream = '${stream}' AND seq = ${from - 1};
+      previous := coalesce(previous, decode(repeat('00', 32), 'hex'));
       FOR r IN SELECT seq FROM audit.entry WHERE stream = '${stream}' AND seq >= ${from} ORDER BY seq LOOP
         UPDATE audit.entry SET prev_hash = previous WHERE stream = '${stream}' AND seq = r.seq;
         UPDATE audit.entry e SET hash = audit.entry_hash(e) WHERE stream = '${stream}' AND seq = r.seq
@@ -134,6 +135,36 @@ test("other keys than the installation's prove nothing", async () => {
     ['endorsement', false],
   ]);
   await admin.query('ROLLBACK');
+});
+
+test('a range of time is checked by itself, and joined to its neighbours', async () => {
+  await admin.query('BEGIN');
+  try {
+    // Spread over time, as a real day is, and chained anew: what follows looks at hashes and links only.
+    await admin.query(
+      `UPDATE audit.entry SET at = '2026-03-02 09:00+00'::timestamptz + seq * interval '1 minute' WHERE stream = $1`,
+      [older],
+    );
+    stream = older;
+    await rechain(1);
+    const found = async (from: string, to: string) => {
+      const { rows } = await admin.query(
+        `SELECT "check", seq::int FROM audit.verify($1, $2) WHERE NOT ok AND "check" IN ('row_hash', 'link', 'gap') AND seq IS NOT NULL`,
+        [`2026-03-02 ${from}+00`, `2026-03-02 ${to}+00`],
+      );
+      return rows;
+    };
+    expect(await found('09:05', '09:08')).toEqual([]);
+    await admin.query(`UPDATE audit.entry SET agent = 'x' WHERE stream = $1 AND seq IN (3, 6)`, [older]);
+    await admin.query(`UPDATE audit.entry e SET hash = audit.entry_hash(e) WHERE stream = $1 AND seq = 4`, [
+      older,
+    ]);
+    await admin.query(`DELETE FROM audit.entry WHERE stream = $1 AND seq = 9`, [older]);
+    expect(await found('09:05', '09:08')).toEqual([{ check: 'row_hash', seq: 6 }]);
+    expect(await found('09:10', '09:12')).toEqual([{ check: 'gap', seq: 10 }]);
+  } finally {
+    await admin.query('ROLLBACK');
+  }
 });
 
 describe('tampering', () => {

@@ -83,8 +83,8 @@ describe('the corpus, with the catalog of its database', () => {
       for (const { id, analysis } of process.env['CORPUS_VERBOSE'] ? heldWrongly : [])
         console.log(id, analysis.class, analysis.reasons.join('; '));
       expect(ids(missed)).toEqual([]);
-      // Estimates of the planner are not asked for yet.
-      expect(heldWrongly.length / harmless).toBeLessThanOrEqual(0.1);
+      // Views are taken for relations without a bound, user functions for unknown code.
+      expect(heldWrongly.length / harmless).toBeLessThanOrEqual(0.03);
     } finally {
       await connected.close();
     }
