@@ -54,12 +54,15 @@ parser.loadModule().then(() => {
       parentPort.postMessage({ id, answer: { kind: 'syntax', message: error.message, cursor } });
     }
   });
+  parentPort.postMessage({ ready: true });
 });
 `;
 
 /** Megabytes of JavaScript heap and of stack: a 10 MB INSERT makes a tree of several hundred megabytes. */
 const HEAP_MB = 2048;
 const STACK_MB = 16;
+/** How long a thread may take until its parser is loaded, on a machine that is busy. */
+const START_MS = 30_000;
 
 export type WorkerAnswer = RawParse | { readonly kind: 'timeout' } | { readonly kind: 'fault' };
 type Waiting = { readonly sql: string; readonly done: (answer: WorkerAnswer) => void };
@@ -72,8 +75,8 @@ type Waiting = { readonly sql: string; readonly done: (answer: WorkerAnswer) => 
 export class ParserWorker {
   readonly #timeoutMs: number;
   readonly #queue: Waiting[] = [];
-  #worker: Worker | null = null;
-  #running: (Waiting & { readonly timer: NodeJS.Timeout }) | null = null;
+  #worker: { readonly thread: Worker; ready: boolean } | null = null;
+  #running: (Waiting & { readonly id: number; timer: NodeJS.Timeout }) | null = null;
   #nextId = 1;
   #closed = false;
 
@@ -93,55 +96,69 @@ export class ParserWorker {
   async close(): Promise<void> {
     this.#closed = true;
     for (const { done } of this.#queue.splice(0)) done({ kind: 'fault' });
-    const worker = this.#worker;
-    this.#finish({ kind: 'fault' }, true);
-    await worker?.terminate();
+    const thread = this.#worker?.thread;
+    this.#discard({ kind: 'fault' });
+    await thread?.terminate();
   }
 
   #next(): void {
-    if (this.#running !== null) return;
+    if (this.#running !== null || this.#closed) return;
     const waiting = this.#queue.shift();
     if (waiting === undefined) return;
-    const worker = this.#worker ?? this.#start();
+    this.#worker ??= this.#start();
     const id = this.#nextId++;
-    const timer = setTimeout(() => this.#finish({ kind: 'timeout' }, true), this.#timeoutMs);
-    this.#running = { ...waiting, timer };
-    worker.postMessage({ id, sql: waiting.sql });
+    // The time for the text counts from when the parser is loaded.
+    const limit = this.#worker.ready ? this.#timeoutMs : START_MS;
+    this.#running = { ...waiting, id, timer: this.#timer(limit) };
+    this.#worker.thread.postMessage({ id, sql: waiting.sql });
   }
 
-  #start(): Worker {
-    const worker = new Worker(PROGRAM, {
+  #timer(limitMs: number): NodeJS.Timeout {
+    return setTimeout(() => this.#discard({ kind: 'timeout' }), limitMs);
+  }
+
+  #start(): { readonly thread: Worker; ready: boolean } {
+    const thread = new Worker(PROGRAM, {
       eval: true,
       workerData: createRequire(import.meta.url).resolve('libpg-query'),
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MB, stackSizeMb: STACK_MB },
       execArgv: [],
     });
-    worker.unref();
-    worker.on('message', ({ answer }: { answer: RawParse }) => {
-      if (worker === this.#worker) this.#finish(answer, false);
+    thread.unref();
+    const worker = { thread, ready: false };
+    const isCurrent = () => this.#worker?.thread === thread;
+    thread.on('message', (message: { ready: true } | { id: number; answer: RawParse }) => {
+      if (!isCurrent()) return;
+      if ('ready' in message) {
+        worker.ready = true;
+        if (this.#running === null) return;
+        clearTimeout(this.#running.timer);
+        this.#running.timer = this.#timer(this.#timeoutMs);
+      } else if (this.#running?.id === message.id) this.#answer(message.answer);
     });
-    const broken = () => {
-      if (worker === this.#worker) this.#finish({ kind: 'fault' }, true);
-    };
-    worker.on('error', broken);
-    worker.on('messageerror', broken);
-    worker.on('exit', broken);
-    this.#worker = worker;
+    // `messageerror`: the tree is too deep to be copied.
+    for (const event of ['error', 'messageerror', 'exit'] as const)
+      thread.on(event, () => {
+        if (isCurrent()) this.#discard({ kind: 'fault' });
+      });
     return worker;
   }
 
-  #finish(answer: WorkerAnswer, discard: boolean): void {
+  /** Throws the thread away, whatever it is doing. */
+  #discard(answer: WorkerAnswer): void {
+    const thread = this.#worker?.thread;
+    this.#worker = null;
+    void thread?.terminate();
+    this.#answer(answer);
+  }
+
+  #answer(answer: WorkerAnswer): void {
     const running = this.#running;
     this.#running = null;
-    if (discard) {
-      const worker = this.#worker;
-      this.#worker = null;
-      void worker?.terminate();
-    }
     if (running !== null) {
       clearTimeout(running.timer);
       running.done(answer);
     }
-    if (!this.#closed) this.#next();
+    this.#next();
   }
 }

@@ -23,7 +23,9 @@ export class JournalReader {
   /** The oldest segment that is not read to its end. */
   #number = 1;
   #previous: Buffer = GENESIS_HASH;
-  #queue: ReadEntry[] = [];
+  /** Decoded, and how many of them were taken. */
+  #queue: readonly ReadEntry[] = [];
+  #taken = 0;
 
   /** `segments` tells how far the journal has come. Everything in it is read from the first block that is there. */
   constructor(segments: () => readonly Segment[]) {
@@ -34,9 +36,10 @@ export class JournalReader {
   async take(records: number, bytes: number): Promise<ReadEntry[]> {
     const taken: ReadEntry[] = [];
     for (let size = 0; taken.length < records && (size < bytes || taken.length === 0); ) {
-      if (this.#queue.length === 0 && !(await this.#fill())) break;
-      const next = this.#queue.shift();
+      if (this.#taken === this.#queue.length && !(await this.#fill())) break;
+      const next = this.#queue[this.#taken];
       if (next === undefined) break;
+      this.#taken += 1;
       taken.push(next);
       size += next.bytes;
     }
@@ -61,6 +64,7 @@ export class JournalReader {
           throw new JournalAltered(`${segment.path} was altered at byte ${reader.offset}`);
         this.#previous = at.block.hash;
         this.#queue = records(at.block, segment.number);
+        this.#taken = 0;
         return true;
       }
       if (!segments.some((s) => s.number > segment.number)) return false;

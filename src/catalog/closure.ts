@@ -9,7 +9,7 @@ import {
 import { hasConstantCall } from './node-tree.ts';
 import { type ColumnRow, FIRST_USER_OID, label, type RelationRow } from './rows.ts';
 import type { Snapshot } from './snapshot.ts';
-import type { Access, Step, TypeAccess } from './step.ts';
+import type { Access, Step } from './step.ts';
 import { typeSteps } from './type-steps.ts';
 import { viewSteps } from './view-steps.ts';
 

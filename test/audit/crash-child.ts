@@ -3,12 +3,12 @@ import { writeSync } from 'node:fs';
 import { openAuditLog } from '../../src/audit/log.ts';
 import { intent, outcome, QUIET, SESSION, signerFromPem } from './support.ts';
 
-const { directory, url, pem, jwk } = JSON.parse(process.argv[2] ?? '{}');
+const { directory, url, pem, jwk, aheadBytes } = JSON.parse(process.argv[2] ?? '{}');
 const log = await openAuditLog({
   directory,
   url,
   schema: 'audit',
-  limits: { journalBytes: 64 * 1024 * 1024, journalSyncMs: 50 },
+  limits: { journalBytes: 8 * 1024 * 1024, journalSyncMs: 50 },
   log: QUIET,
   signer: signerFromPem(pem, jwk),
 });
@@ -25,6 +25,7 @@ for (let no = 2; ; no += 1) {
   const written = log.append(outcome(no, { session })) - 1n;
   if (no % 20 < 2) {
     writeSync(1, `written ${written}\n`);
-    await new Promise((resolve) => setImmediate(resolve));
+    do await new Promise((resolve) => setImmediate(resolve));
+    while (log.stats().journalBytes > aheadBytes);
   }
 }

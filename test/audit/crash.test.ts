@@ -38,9 +38,16 @@ function open(directory: string, url = database.writerUrl) {
 
 const whole = () => verifyLog({ url: database.auditorUrl, schema: 'audit', keys: { keys: [jwk] } });
 
-/** Runs the child until it has written so many entries, kills it, and says which stream and up to which entry. */
-async function killAfter(entries: number, url: string): Promise<{ stream: string; written: number }> {
-  const argument = JSON.stringify({ directory: root, url, pem, jwk });
+/**
+ * Runs the child, at most so many bytes ahead of the database, until it has written so many entries, kills it, and says
+ * which stream it wrote and up to which entry.
+ */
+async function killAfter(
+  entries: number,
+  url: string,
+  aheadBytes: number,
+): Promise<{ stream: string; written: number }> {
+  const argument = JSON.stringify({ directory: root, url, pem, jwk, aheadBytes });
   const child: ChildProcess = spawn(
     process.execPath,
     ['--import', 'tsx', new URL('./crash-child.ts', import.meta.url).pathname, argument],
@@ -58,13 +65,13 @@ async function killAfter(entries: number, url: string): Promise<{ stream: string
 }
 
 test.each([
-  ['with the audit database there', 8_000, () => database.writerUrl],
-  ['with the audit database away', 4_000, () => 'postgres://nobody:x@127.0.0.1:1/none'],
-  ['before much was recorded', 10, () => database.writerUrl],
+  ['with the audit database there', 8_000, 1e6, () => database.writerUrl],
+  ['with the audit database away', 4_000, 1e9, () => 'postgres://nobody:x@127.0.0.1:1/none'],
+  ['before much was recorded', 10, 1e9, () => database.writerUrl],
 ])(
   'after kill -9 under load, %s, the next start ships what was written',
-  async (_name, entries, url) => {
-    const { stream, written } = await killAfter(entries, url());
+  async (_name, entries, ahead, url) => {
+    const { stream, written } = await killAfter(entries, url(), ahead);
     expect(written).toBeGreaterThanOrEqual(entries);
     const log = await open(root);
     await log.recovered();

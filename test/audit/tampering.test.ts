@@ -141,6 +141,7 @@ test('a range of time is checked by itself, and joined to its neighbours', async
   await admin.query('BEGIN');
   try {
     // Spread over time, as a real day is, and chained anew: what follows looks at hashes and links only.
+    await admin.query(`SELECT audit.ensure_day('2026-03-02'); ${TRIGGERS_OFF}`);
     await admin.query(
       `UPDATE audit.entry SET at = '2026-03-02 09:00+00'::timestamptz + seq * interval '1 minute' WHERE stream = $1`,
       [older],

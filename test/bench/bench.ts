@@ -60,7 +60,8 @@ async function main(): Promise<void> {
     children.push(proxy.child);
     targets.push({ name: 'countersign', port: proxy.port, pid: proxy.child.pid ?? null });
     // The first seconds of a process are spent compiling it.
-    for (const { args } of CASES) for (const { port } of targets) pgbench(port, ['-S', '-n', '-T', '2', ...args]);
+    for (const { args } of CASES)
+      for (const { port } of targets) pgbench(port, ['-S', '-n', '-T', '2', ...args]);
     for (const one of CASES) report(one.name, measure(one.args, targets));
   } finally {
     for (const child of children) await stop(child);

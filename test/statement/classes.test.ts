@@ -33,6 +33,10 @@ describe('what the grammar may bring in later is unparsed', () => {
     ['an expression', select({ ShinyExpr: { arg: column() } })],
     ['an option of a query', select(column(), { shiny: true })],
     ['an option of an expression', select(column({ shiny: 1 }))],
+    [
+      'an option of an expression that is only walked through',
+      select({ CoalesceExpr: { args: [], shiny: 1 } }),
+    ],
     ['a kind of set operation', select(column(), { op: 'SETOP_SHINY' })],
     ['a kind of operator', select({ A_Expr: { kind: 'AEXPR_SHINY', name: [], lexpr: column() } })],
     ['a FROM item', select(column(), { fromClause: [{ ShinyRange: {} }] })],
