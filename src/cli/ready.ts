@@ -19,6 +19,9 @@ Countersign is ready.
   auditor   ${ready.auditorUrl}
   approve   ${signInLink}
             (signs in once; after that ${ready.httpUrl})
+            or in a terminal, with
+            export COUNTERSIGN_URL=${ready.httpUrl} COUNTERSIGN_TOKEN=${ready.approverToken}
+            npx countersign requests list
 
 Try, as the agent, and watch the approval page:
 

@@ -101,7 +101,7 @@ export type UnresolvedName = {
   readonly name: string;
   readonly class: StatementClass;
   readonly reasons: readonly string[];
-  /** `run`: it is executed. `explain`: it is only planned. `rows`: FETCH, of so many rows. */
+  /** `run`: it is executed. `explain`: it is only planned. `fetch`: FETCH or MOVE, of `count` rows. */
   readonly use: 'run' | 'explain' | 'fetch';
   readonly count: number | 'all';
 };

@@ -26,9 +26,9 @@ export function markAllLiterals(context: Context, from: number, to: number): voi
 }
 
 /**
- * The string literals in a range of SQL: '…', E'…', U&'…', B'…', N'…', $tag$…$tag$, with standard-conforming strings.
- * Two literals that only white space with a newline parts are one literal to Postgres; here they are two ranges. A
- * literal that does not end reaches to the end of the range.
+ * The string literals in a range of SQL: '…', E'…', U&'…', B'…', N'…', $tag$…$tag$, with standard-conforming strings,
+ * as Postgres' scanner finds them (parts that only white space with a newline separates are one literal). One that does
+ * not end reaches to the end of the range.
  */
 export function stringLiterals(
   sql: Buffer,

@@ -44,7 +44,7 @@ export function visitChildren(context: Context, type: string, node: Tree): void 
   for (const key in node) {
     const value = node[key];
     const field = shape.get(key);
-    if (field === undefined && false) {
+    if (field === undefined) {
       unparsed(context, `an option of the statement (${type}.${key}) is not known`);
     } else if (field.kind === 'node') {
       visit(context, value);

@@ -26,8 +26,8 @@ it('every process hears of every change once, in order, and a listener that thro
   const { id } = await here.open(asked);
   for (const count of [1, 2, 3, 4, 5]) {
     await until(() => heard.length === count);
-    if (count === 1) await here.guard.decide(answer(id, 'dan'));
-    if (count === 2) await here.guard.decide(answer(id, 'eve'));
+    if (count === 1) await here.guard.decide(answer(id, 'reviewer'));
+    if (count === 2) await here.guard.decide(answer(id, 'deputy'));
     if (count === 3) await here.release(id, asked);
     if (count === 4) await here.end(id, 'executed', NOTHING);
   }
@@ -83,9 +83,9 @@ it('a question too long for anybody to read is refused', async () => {
 it('a denial is not repeated once the same statement was answered otherwise since', async () => {
   const asked = question({ text: 'DROP TABLE twice' });
   const [first, second] = [await here.open(asked), await here.open(asked)];
-  await here.guard.decide(answer(first.id, 'dan', { verdict: 'deny' }));
+  await here.guard.decide(answer(first.id, 'reviewer', { verdict: 'deny' }));
   expect(await here.open(asked)).toMatchObject({ id: first.id, state: 'denied' });
-  await here.guard.decide(answer(second.id, 'dan'));
+  await here.guard.decide(answer(second.id, 'reviewer'));
   await here.release(second.id, asked);
   await here.end(second.id, 'executed', NOTHING);
   expect(await here.open(asked)).toMatchObject({ state: 'open', attached: false });
@@ -118,7 +118,7 @@ it('from a verdict in one process to the hold in another it takes little time', 
       });
     });
     const start = performance.now();
-    await here.guard.decide(answer(id, 'dan'));
+    await here.guard.decide(answer(id, 'reviewer'));
     await released;
     times.push(performance.now() - start);
   }

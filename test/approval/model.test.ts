@@ -3,7 +3,7 @@ import { answerRequest, type Standing, type StandingVerdict } from '../../src/ap
 import { countPeople } from '../../src/approval/eligibility.ts';
 import { transition } from '../../src/approval/machine.ts';
 import type { RequestState } from '../../src/approval/port.ts';
-import { dan, eve, olga } from './support.ts';
+import { deputy, owner, reviewer } from './support.ts';
 
 /**
  * The rules of a request over a small world, every interleaving: two processes that may hold, release and crash; three
@@ -34,14 +34,14 @@ const RULES: Rules = {
   afterCrash: 'unknown',
 };
 
-const PEOPLE = [olga, dan, eve];
+const PEOPLE = [owner, reviewer, deputy];
 const START: World = { state: 'open', verdicts: [], holders: ['idle', 'idle'], runs: 0, crashes: 0 };
 
 function standing({ state, verdicts }: World): Standing {
   return {
     state,
     verdicts,
-    forbidden: ['olga', 'shop-agent'],
+    forbidden: ['owner', 'shop-agent'],
     demand: { approvers: [], quorum: 2, assurance: 1 },
   };
 }
@@ -93,7 +93,7 @@ function steps(world: World, rules: Rules): readonly World[] {
 /** The first broken promise, or null. */
 function broken(world: World): string | null {
   const approvers = world.verdicts.filter(({ verdict }) => verdict === 'approve');
-  if (world.verdicts.some(({ person }) => person === 'olga')) return 'a party of the request answered it';
+  if (world.verdicts.some(({ person }) => person === 'owner')) return 'a party of the request answered it';
   if (world.runs > 1) return 'one approval, two releases';
   if (world.runs === 1 && countPeople(approvers) < 2) return 'released without its quorum';
   if (world.state === 'approved' && countPeople(approvers) < 2)

@@ -25,7 +25,8 @@ afterAll(async () => {
 beforeEach(async () => {
   n += 1;
   const base = question({ text: `DROP TABLE schema_${n}` });
-  id = (await approvals.open({ ...base, session: { ...base.session, onBehalfOf: 'frank@shop.example' } })).id;
+  id = (await approvals.open({ ...base, session: { ...base.session, onBehalfOf: 'principal@shop.example' } }))
+    .id;
 });
 
 const insertVerdict = (person: string, verdict = 'approve') =>
@@ -36,7 +37,7 @@ const insertVerdict = (person: string, verdict = 'approve') =>
   );
 
 describe('whoever goes past the code, as the role the proxy works with', () => {
-  it.each(['olga', 'OLGA', 'frank', 'frank@shop.example', 'shop-agent'])(
+  it.each(['owner', 'OWNER', 'principal', 'principal@shop.example', 'shop-agent'])(
     'cannot insert a verdict of %s, a party',
     async (person) => {
       for (const verdict of ['approve', 'deny']) {
@@ -48,9 +49,9 @@ describe('whoever goes past the code, as the role the proxy works with', () => {
   );
 
   it('cannot turn a verdict over to a party, nor approve what was denied', async () => {
-    await insertVerdict('dan', 'approve');
+    await insertVerdict('reviewer', 'approve');
     await expect(
-      writer.query("UPDATE countersign.verdict SET person = 'olga' WHERE request_id = $1", [id]),
+      writer.query("UPDATE countersign.verdict SET person = 'owner' WHERE request_id = $1", [id]),
     ).rejects.toMatchObject({ code: '42501' });
     await writer.query("UPDATE countersign.verdict SET verdict = 'deny' WHERE request_id = $1", [id]);
     await expect(
@@ -70,9 +71,9 @@ describe('whoever goes past the code, as the role the proxy works with', () => {
       );
     for (const forbidden of [
       '{}',
-      '{shop-agent,olga}',
-      '{shop-agent,frank@shop.example}',
-      '{olga,frank@shop.example}',
+      '{shop-agent,owner}',
+      '{shop-agent,principal@shop.example}',
+      '{owner,principal@shop.example}',
     ]) {
       await expect(copy(forbidden)).rejects.toMatchObject({ constraint: 'request_forbids_its_parties' });
     }
@@ -107,7 +108,7 @@ describe('whoever goes past the code, as the role the proxy works with', () => {
   });
 
   it('cannot approve without a receipt, release twice, or go back', async () => {
-    await insertVerdict('dan');
+    await insertVerdict('reviewer');
     await expect(
       writer.query("UPDATE countersign.request SET state = 'approved' WHERE id = $1", [id]),
     ).rejects.toMatchObject({ constraint: 'request_approved_has_receipt' });
@@ -120,7 +121,7 @@ describe('whoever goes past the code, as the role the proxy works with', () => {
     await expect(set("state = 'approved', consumed_by = NULL")).rejects.toMatchObject({
       constraint: 'request_transition',
     });
-    await expect(insertVerdict('eve')).rejects.toMatchObject({ constraint: 'verdict_on_open_request' });
+    await expect(insertVerdict('deputy')).rejects.toMatchObject({ constraint: 'verdict_on_open_request' });
   });
 
   it('cannot delete, truncate, switch triggers off, or make anything here', async () => {
@@ -144,7 +145,7 @@ describe('the guard, when the stored request was changed by somebody with more r
     'quorum = 2',
   ])('takes no answer: %s', async (change) => {
     await world.database.query(`UPDATE countersign.request SET ${change} WHERE id = $1`, [id]);
-    expect(await approvals.guard.decide(answer(id, 'dan'))).toMatchObject({
+    expect(await approvals.guard.decide(answer(id, 'reviewer'))).toMatchObject({
       ok: false,
       code: 'request_altered',
     });
@@ -160,7 +161,7 @@ it('a card that was exchanged before the approval, digest and all, releases noth
     'UPDATE countersign.request SET sql = $2, binding = $3, digest = $4, nonce = $5 WHERE id = $1',
     [opened.id, 'SELECT 1', text, bindingDigest(fake), 'x'],
   );
-  expect(await approvals.guard.decide(answer(opened.id, 'dan'))).toMatchObject({
+  expect(await approvals.guard.decide(answer(opened.id, 'reviewer'))).toMatchObject({
     ok: true,
     state: 'approved',
   });

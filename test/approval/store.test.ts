@@ -21,7 +21,7 @@ beforeEach(() => {
 
 async function approved(asked = fresh): Promise<string> {
   const { id } = await approvals.open(asked);
-  expect(await approvals.guard.decide(answer(id, 'dan'))).toMatchObject({ ok: true, state: 'approved' });
+  expect(await approvals.guard.decide(answer(id, 'reviewer'))).toMatchObject({ ok: true, state: 'approved' });
   return id;
 }
 
@@ -36,38 +36,38 @@ describe('the way of a request', () => {
     });
     const heard: RequestState[] = [];
     approvals.watch(id, (now) => heard.push(now));
-    const result = await approvals.guard.decide(answer(id, 'dan'));
+    const result = await approvals.guard.decide(answer(id, 'reviewer'));
     expect(result).toEqual({
       ok: true,
       id,
       state: 'approved',
-      person: 'dan',
+      person: 'reviewer',
       repeated: false,
       approvals: 1,
       quorum: 1,
     });
     await until(() => heard.includes('approved'));
     const release = await approvals.release(id, fresh);
-    expect(release.approvers).toEqual(['dan']);
+    expect(release.approvers).toEqual(['reviewer']);
     await approvals.end(id, 'executed', { tag: 'DROP TABLE', rows: 0n, bytes: 0n, sqlstate: null });
     await until(() => heard.includes('executed'));
     expect(heard).toEqual(['approved', 'consumed', 'executed']);
     const view = await approvals.get(id);
     expect(view?.outcome).toEqual({ tag: 'DROP TABLE', rows: 0n, bytes: 0n, sqlstate: null });
-    expect(view?.verdicts).toMatchObject([{ person: 'dan', verdict: 'approve', reason: 'looks right' }]);
+    expect(view?.verdicts).toMatchObject([{ person: 'reviewer', verdict: 'approve', reason: 'looks right' }]);
     const kinds = (await world.entries()).filter((entry) => entry.request_id === id).map(({ kind }) => kind);
     expect(kinds).toEqual(['request_opened', 'verdict', 'request_approved', 'released', 'request_ended']);
   });
 
   it('is denied with the reason, and the same statement is denied at once for a while', async () => {
     const { id } = await approvals.open(fresh);
-    await approvals.guard.decide(answer(id, 'dan', { verdict: 'deny', reason: 'not on a Friday' }));
+    await approvals.guard.decide(answer(id, 'reviewer', { verdict: 'deny', reason: 'not on a Friday' }));
     const again = await approvals.open(fresh);
     expect(again).toMatchObject({
       id,
       state: 'denied',
       attached: true,
-      ended: { people: ['dan'], reason: 'not on a Friday' },
+      ended: { people: ['reviewer'], reason: 'not on a Friday' },
     });
     const impatient = await world.open({ limits: { denialRepeatMs: 0 } });
     expect((await impatient.open(fresh)).id).not.toBe(id);
@@ -76,7 +76,7 @@ describe('the way of a request', () => {
   it('is withdrawn, and then takes no verdict', async () => {
     const { id } = await approvals.open(fresh);
     await approvals.withdraw(id, 'the client cancelled');
-    expect(await approvals.guard.decide(answer(id, 'dan'))).toMatchObject({
+    expect(await approvals.guard.decide(answer(id, 'reviewer'))).toMatchObject({
       ok: false,
       code: 'already_ended',
     });
@@ -93,7 +93,7 @@ describe('the way of a request', () => {
     const stale = await world.open({ limits: { receiptLifetimeMs: 300 } });
     const other = question({ text: `DROP TABLE others_${n}` });
     const late = await stale.open(other);
-    await stale.guard.decide(answer(late.id, 'dan'));
+    await stale.guard.decide(answer(late.id, 'reviewer'));
     await until(async () => (await stale.get(late.id))?.state === 'expired');
     await expect(stale.release(late.id, other)).rejects.toMatchObject({ code: 'request_expired' });
   });
@@ -102,7 +102,10 @@ describe('the way of a request', () => {
     const lazy = await world.open({ limits: { requestLifetimeMs: 30, pollMs: 60_000 } });
     const { id } = await lazy.open(fresh);
     await new Promise((resolve) => setTimeout(resolve, 60));
-    expect(await lazy.guard.decide(answer(id, 'dan'))).toMatchObject({ ok: false, code: 'already_ended' });
+    expect(await lazy.guard.decide(answer(id, 'reviewer'))).toMatchObject({
+      ok: false,
+      code: 'already_ended',
+    });
   });
 });
 
@@ -113,7 +116,7 @@ describe('attaching', () => {
     const other = await world.open();
     expect(await other.open(fresh)).toMatchObject({ id, attached: true, state: 'open' });
     await other.detach(id);
-    await approvals.guard.decide(answer(id, 'dan'));
+    await approvals.guard.decide(answer(id, 'reviewer'));
     expect(await approvals.open(fresh)).toMatchObject({ id, attached: true, state: 'approved' });
     expect((await approvals.release(id, fresh)).requestId).toBe(id);
   });
@@ -128,13 +131,13 @@ describe('attaching', () => {
     await approvals.detach(id);
     const others = [
       { searchPath: 'evil, public' },
-      { session: { ...fresh.session, onBehalfOf: 'frank' } },
+      { session: { ...fresh.session, onBehalfOf: 'principal' } },
       { parameters: [{ typeOid: 23, format: 0 as const, value: Buffer.from('1'), shown: '1' }] },
     ];
     for (const change of others) expect((await approvals.open({ ...fresh, ...change })).id).not.toBe(id);
     const run = { ...fresh, session: { ...fresh.session, run: 'run-2' } };
     expect((await approvals.open(run)).id).toBe(id);
-    await approvals.guard.decide(answer(id, 'dan'));
+    await approvals.guard.decide(answer(id, 'reviewer'));
     expect((await approvals.release(id, run)).requestId).toBe(id);
   });
 
@@ -162,7 +165,7 @@ describe('attaching', () => {
     const { id } = await dying.open(fresh);
     await world.database.query('DELETE FROM countersign.process WHERE id = $1', [`dying-${n}`]);
     expect(await approvals.open(fresh)).toMatchObject({ id, attached: true });
-    await approvals.guard.decide(answer(id, 'dan'));
+    await approvals.guard.decide(answer(id, 'reviewer'));
     await expect(dying.release(id, fresh)).rejects.toMatchObject({ code: 'lost_race' });
     expect((await approvals.release(id, fresh)).requestId).toBe(id);
   });
@@ -218,7 +221,7 @@ describe('release', () => {
   it('is refused when an approver was removed from the configuration since', async () => {
     const id = await approved();
     await approvals.detach(id);
-    const reloaded = await world.open({ people: PEOPLE.filter((person) => person.id !== 'dan') });
+    const reloaded = await world.open({ people: PEOPLE.filter((person) => person.id !== 'reviewer') });
     await reloaded.open(fresh);
     await expect(reloaded.release(id, fresh)).rejects.toMatchObject({ code: 'approvers_not_eligible' });
   });
@@ -227,7 +230,7 @@ describe('release', () => {
     const first = await approved();
     const second = await approvals.open(question({ text: `DROP TABLE seconds_${n}` }));
     const receipt = (await approvals.get(first))?.receipt;
-    await approvals.guard.decide(answer(second.id, 'dan', { verdict: 'approve' }));
+    await approvals.guard.decide(answer(second.id, 'reviewer', { verdict: 'approve' }));
     await expect(
       world.database.query('UPDATE countersign.request SET receipt = $2 WHERE id = $1', [second.id, receipt]),
     ).rejects.toMatchObject({ constraint: 'request_receipt_is_final' });
@@ -243,7 +246,7 @@ describe('release', () => {
   it('becomes unknown when the releasing process is gone, and is never retried', async () => {
     const dying = await world.open({ processId: `gone-${n}` });
     const { id } = await dying.open(fresh);
-    await approvals.guard.decide(answer(id, 'dan'));
+    await approvals.guard.decide(answer(id, 'reviewer'));
     await dying.release(id, fresh);
     await dying.close();
     await until(async () => (await approvals.get(id))?.state === 'unknown');
@@ -257,10 +260,10 @@ describe('what must survive', () => {
     const before = await world.open();
     const { id } = await before.open(fresh);
     await before.close();
-    await approvals.guard.decide(answer(id, 'dan'));
+    await approvals.guard.decide(answer(id, 'reviewer'));
     const after = await world.open();
     expect(await after.open(fresh)).toMatchObject({ id, state: 'approved', attached: true });
-    expect((await after.release(id, fresh)).approvers).toEqual(['dan']);
+    expect((await after.release(id, fresh)).approvers).toEqual(['reviewer']);
   });
 
   it('a verdict at one process reaches the hold at another', async () => {
@@ -268,7 +271,7 @@ describe('what must survive', () => {
     const { id } = await holder.open(fresh);
     const heard: RequestState[] = [];
     holder.watch(id, (state) => heard.push(state));
-    await approvals.guard.decide(answer(id, 'dan'));
+    await approvals.guard.decide(answer(id, 'reviewer'));
     await until(() => heard.length > 0);
     expect(heard).toEqual(['approved']);
   });
@@ -296,7 +299,7 @@ describe('what must survive', () => {
       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'countersign%' AND datname = current_database()",
     );
     await until(async () => {
-      const result = await approvals.guard.decide(answer(id, 'dan')).catch(() => null);
+      const result = await approvals.guard.decide(answer(id, 'reviewer')).catch(() => null);
       return result?.ok === true;
     });
     await until(() => heard.includes('approved'));
@@ -309,7 +312,7 @@ describe('what must survive', () => {
       false,
     );
     const { id } = await approvals.open(fresh);
-    await expect(broken.guard.decide(answer(id, 'dan'))).rejects.toThrow('log is away');
+    await expect(broken.guard.decide(answer(id, 'reviewer'))).rejects.toThrow('log is away');
     expect(await approvals.get(id)).toMatchObject({ state: 'open', verdicts: [] });
   });
 
@@ -321,7 +324,7 @@ describe('what must survive', () => {
         away ? Promise.reject(new Error('away')) : fakeAppend(client, entries),
     });
     const { id } = await flaky.open(fresh);
-    await approvals.guard.decide(answer(id, 'dan'));
+    await approvals.guard.decide(answer(id, 'reviewer'));
     await flaky.release(id, fresh);
     away = true;
     await expect(flaky.end(id, 'executed', NOTHING)).rejects.toThrow('away');

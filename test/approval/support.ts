@@ -15,30 +15,36 @@ import { DEFAULT_LIMITS } from '../../src/config/limits.ts';
 import { type Keys, openKeys } from '../../src/signing/keys.ts';
 import { createDatabase, superuser, type TestDatabase, withClient } from '../support/postgres.ts';
 
-export const olga: Person = {
-  id: 'olga',
-  email: 'olga@shop.example',
+export const owner: Person = {
+  id: 'owner',
+  email: 'owner@shop.example',
   slack: ['T1/UOLGA'],
-  oidc: ['https://id.example|olga-sub'],
+  oidc: ['https://id.example|owner-sub'],
   groups: ['dba'],
 };
-export const dan: Person = {
-  id: 'dan',
-  email: 'dan@shop.example',
+export const reviewer: Person = {
+  id: 'reviewer',
+  email: 'reviewer@shop.example',
   slack: ['T1/UDAN', 'T2/UDAN2'],
-  oidc: ['https://id.example|dan-sub'],
+  oidc: ['https://id.example|reviewer-sub'],
   groups: ['dba'],
 };
-export const eve: Person = {
-  id: 'eve',
-  email: 'eve@shop.example',
+export const deputy: Person = {
+  id: 'deputy',
+  email: 'deputy@shop.example',
   slack: ['T1/UEVE'],
   oidc: [],
   groups: ['security'],
 };
-export const frank: Person = { id: 'frank', email: 'frank@shop.example', slack: [], oidc: [], groups: [] };
-/** Olga owns the agent; Frank is the person it acts for in some tests. */
-export const PEOPLE: readonly Person[] = [olga, dan, eve, frank];
+export const principal: Person = {
+  id: 'principal',
+  email: 'principal@shop.example',
+  slack: [],
+  oidc: [],
+  groups: [],
+};
+/** The owner owns the agent; the principal is the person it acts for in some tests. */
+export const PEOPLE: readonly Person[] = [owner, reviewer, deputy, principal];
 
 export function question(changes: Partial<Question> & { readonly text?: string } = {}): Question {
   const { text, ...rest } = changes;
@@ -47,7 +53,7 @@ export function question(changes: Partial<Question> & { readonly text?: string }
     session: {
       sessionId: 's1',
       agent: 'shop-agent',
-      owner: 'olga',
+      owner: 'owner',
       onBehalfOf: null,
       run: 'run-1',
       runVerified: false,

@@ -72,7 +72,7 @@ export function signerFromPem(pem: string, publicJwk: Readonly<Record<string, un
 export const SESSION: SessionFacts = {
   sessionId: 'ses_1',
   agent: 'reporter',
-  owner: 'mia',
+  owner: 'deputy',
   onBehalfOf: null,
   run: 'run-7',
   runVerified: false,

@@ -99,7 +99,7 @@ beforeAll(async () => {
     intent(8, { at: at(50), sql: 'SELECT pg_sleep(60)' }),
   ];
   const requests = [
-    drop.request('request_opened', 0, { people: ['mia'], detail: { class: 'ddl', rule: 'default:ddl' } }),
+    drop.request('request_opened', 0, { people: ['deputy'], detail: { class: 'ddl', rule: 'default:ddl' } }),
     drop.request('verdict', 2, {
       people: ana,
       detail: { verdict: 'approve', reason: 'archived last week', channel: 'api' },
@@ -341,7 +341,7 @@ test('agents, and integrity', async () => {
     await select(
       'SELECT agent, owner, sessions::int, statements::int, held::int, denied::int FROM audit.agents',
     ),
-  ).toEqual([{ agent: 'reporter', owner: 'mia', sessions: 1, statements: 8, held: 4, denied: 2 }]);
+  ).toEqual([{ agent: 'reporter', owner: 'deputy', sessions: 1, statements: 8, held: 4, denied: 2 }]);
   expect(
     await select(
       'SELECT entries_recorded::int AS n, complete, signed_up_to::int AS signed, state FROM audit.integrity ORDER BY n',

@@ -57,7 +57,7 @@ describe('rules', () => {
     [{ agent: ['report*'] }, true],
     [{ agent: ['other'] }, false],
     [{ owner: ['ann'] }, true],
-    [{ owner: ['bob'] }, false],
+    [{ owner: ['other'] }, false],
     [{ database: ['shop'], role: ['agent_rw'] }, true],
     [{ database: ['shop'], role: ['agent_ro'] }, false],
     [{ relation: ['public.*'] }, true],

@@ -33,7 +33,7 @@ const CLAIMS: ReceiptClaims = {
   agent: 'shop-agent',
   approvers: [
     {
-      person: 'dan',
+      person: 'reviewer',
       channel: 'slack',
       ids: ['slack:T1/UDAN'],
       assurance: 1,
@@ -76,7 +76,7 @@ describe('a receipt', () => {
 
   it('verifies offline, years later, with public keys and plain Ed25519', async () => {
     const set = await keySetFromJwks(JSON.parse(JSON.stringify(keys.jwks())));
-    expect((await verifyReceipt(receipt, set, null)).approvers[0]?.person).toBe('dan');
+    expect((await verifyReceipt(receipt, set, null)).approvers[0]?.person).toBe('reviewer');
     const [head, payload, signature] = receipt.split('.');
     const key = createPublicKey({ key: { ...keys.signer.publicJwk }, format: 'jwk' });
     expect(

@@ -36,7 +36,7 @@ async function run(
   requestsCommand(program, {
     env: {
       COUNTERSIGN_URL: options.url ?? `http://127.0.0.1:${server.port}/`,
-      COUNTERSIGN_TOKEN: options.token ?? 'dan-token',
+      COUNTERSIGN_TOKEN: options.token ?? 'reviewer-token',
     },
     out: (line) => ran.out.push(line),
     err: (line) => ran.err.push(line),
@@ -72,13 +72,13 @@ it('shows the whole statement, and nothing that a terminal would obey', async ()
 });
 
 it('approves with 0; refused is 1; a wrong token, address or no address is 2', async () => {
-  expect(await run(['approve', id, '--reason', 'fine'], { token: 'olga-token' })).toMatchObject({
+  expect(await run(['approve', id, '--reason', 'fine'], { token: 'owner-token' })).toMatchObject({
     code: 1,
     err: [expect.stringContaining('self_approval')],
   });
   expect(await run(['approve', id, '--reason', 'fine'])).toMatchObject({ code: 0, out: [`${id} approved`] });
   expect((await http.approvals.get(id))?.verdicts[0]?.reason).toBe('fine');
-  expect(await run(['deny', id], { token: 'eve-token' })).toMatchObject({
+  expect(await run(['deny', id], { token: 'deputy-token' })).toMatchObject({
     code: 1,
     err: [expect.stringContaining('already_ended')],
   });
@@ -94,7 +94,7 @@ it('watches: what is there, what changes, what ends', async () => {
   const lines: string[] = [];
   const program = new Command();
   requestsCommand(program, {
-    env: { COUNTERSIGN_URL: `http://127.0.0.1:${server.port}`, COUNTERSIGN_TOKEN: 'dan-token' },
+    env: { COUNTERSIGN_URL: `http://127.0.0.1:${server.port}`, COUNTERSIGN_TOKEN: 'reviewer-token' },
     out: (line) => lines.push(line),
     err: (line) => lines.push(line),
     columns: null,

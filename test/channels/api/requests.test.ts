@@ -30,7 +30,7 @@ async function code(response: Response): Promise<unknown> {
 describe('GET', () => {
   it('lists open requests with what a person must know', async () => {
     const response = await http.app.request('/api/requests?state=open', {
-      headers: { authorization: 'Bearer dan-token' },
+      headers: { authorization: 'Bearer reviewer-token' },
     });
     expect(response.status).toBe(200);
     const { requests } = (await response.json()) as { requests: Record<string, unknown>[] };
@@ -51,13 +51,13 @@ describe('GET', () => {
   });
 
   it('gives one, and 404 for another', async () => {
-    const headers = { authorization: 'bearer dan-token' };
+    const headers = { authorization: 'bearer reviewer-token' };
     expect(await (await http.app.request(`/api/requests/${id}`, { headers })).json()).toMatchObject({ id });
     expect((await http.app.request('/api/requests/req_nothing', { headers })).status).toBe(404);
     expect((await http.app.request('/api/requests?state=half', { headers })).status).toBe(422);
   });
 
-  it.each([undefined, 'Bearer wrong', 'Bearer ', 'Basic ZGFuOng=', 'dan-token'])(
+  it.each([undefined, 'Bearer wrong', 'Bearer ', 'Basic ZGFuOng=', 'reviewer-token'])(
     'is 401 for %s',
     async (authorization) => {
       const response = await http.app.request(
@@ -73,27 +73,27 @@ describe('GET', () => {
 
 describe('POST a verdict', () => {
   it('approves, also a second time, and the receipt verifies offline with the served keys', async () => {
-    const first = await post(http.app, id, 'Bearer dan-token', { verdict: 'approve', reason: 'ok' });
+    const first = await post(http.app, id, 'Bearer reviewer-token', { verdict: 'approve', reason: 'ok' });
     expect(first.status).toBe(200);
     expect(await first.json()).toMatchObject({ id, state: 'approved' });
-    const again = await post(http.app, id, 'Bearer dan-token', { verdict: 'approve', reason: 'ok' });
+    const again = await post(http.app, id, 'Bearer reviewer-token', { verdict: 'approve', reason: 'ok' });
     expect(again.status).toBe(200);
     const jwks = await (await http.app.request('/.well-known/jwks.json')).json();
     const receipt = (await http.approvals.get(id))?.receipt ?? '';
     const claims = await verifyReceipt(receipt, await keySetFromJwks(jwks), null);
     expect(claims.approvers).toMatchObject([
-      { person: 'dan', channel: 'api', reason: 'ok', ids: ['person:dan'] },
+      { person: 'reviewer', channel: 'api', reason: 'ok', ids: ['person:reviewer'] },
     ]);
     await http.approvals.release(id, asked);
     await http.approvals.end(id, 'executed', { tag: 'DROP TABLE', rows: 0n, bytes: 0n, sqlstate: null });
-    expect(await (await post(http.app, id, 'Bearer dan-token', { verdict: 'approve' })).json()).toMatchObject(
-      { state: 'executed' },
-    );
+    expect(
+      await (await post(http.app, id, 'Bearer reviewer-token', { verdict: 'approve' })).json(),
+    ).toMatchObject({ state: 'executed' });
   });
 
   it('is 409 for another verdict once it has ended', async () => {
-    await post(http.app, id, 'Bearer dan-token', { verdict: 'deny', reason: 'no' });
-    for (const token of ['Bearer eve-token', 'Bearer dan-token']) {
+    await post(http.app, id, 'Bearer reviewer-token', { verdict: 'deny', reason: 'no' });
+    for (const token of ['Bearer deputy-token', 'Bearer reviewer-token']) {
       const response = await post(http.app, id, token, { verdict: 'approve' });
       expect(response.status).toBe(409);
       expect(await code(response)).toBe('already_ended');
@@ -103,7 +103,7 @@ describe('POST a verdict', () => {
   it.each(['', '{', '[]', '{"verdict":"maybe"}', '{"reason":"x"}', '{"verdict":"approve","reason":7}'])(
     'is 422 for the body %j',
     async (body) => {
-      const response = await post(http.app, id, 'Bearer dan-token', body);
+      const response = await post(http.app, id, 'Bearer reviewer-token', body);
       expect(response.status).toBe(422);
       expect(await code(response)).toBe('invalid_body');
       expect((await http.approvals.get(id))?.state).toBe('open');
@@ -112,9 +112,10 @@ describe('POST a verdict', () => {
 
   it('is 404 for no request, 413 for a body over the limit', async () => {
     expect(
-      (await post(http.app, 'req_0000000000000000000000', 'Bearer dan-token', { verdict: 'deny' })).status,
+      (await post(http.app, 'req_0000000000000000000000', 'Bearer reviewer-token', { verdict: 'deny' }))
+        .status,
     ).toBe(404);
-    const long = await post(http.app, id, 'Bearer dan-token', {
+    const long = await post(http.app, id, 'Bearer reviewer-token', {
       verdict: 'deny',
       reason: 'x'.repeat(70_000),
     });
@@ -137,7 +138,7 @@ describe('POST a verdict', () => {
   it('one of 1,000 replays at once counts', async () => {
     const responses = await Promise.all(
       Array.from({ length: 1_000 }, () =>
-        post(http.app, id, 'Bearer dan-token', { verdict: 'approve', reason: 'ok' }),
+        post(http.app, id, 'Bearer reviewer-token', { verdict: 'approve', reason: 'ok' }),
       ),
     );
     expect(new Set(responses.map(({ status }) => status))).toEqual(new Set([200]));

@@ -13,8 +13,8 @@ export const PUBLIC_URL = 'http://127.0.0.1:8080';
 /** One API key for each person, `<id>-token`; one whose secret is the agent's password; one for nobody. */
 export const API_KEYS = [
   ...PEOPLE.map(({ id }) => ({ name: `${id}'s key`, sha256: sha256(`${id}-token`), person: id })),
-  { name: 'second key of olga', sha256: sha256('olga-other-token'), person: 'olga' },
-  { name: 'reused secret', sha256: sha256(AGENT_PASSWORD), person: 'dan' },
+  { name: 'second key of owner', sha256: sha256('owner-other-token'), person: 'owner' },
+  { name: 'reused secret', sha256: sha256(AGENT_PASSWORD), person: 'reviewer' },
   { name: 'left over', sha256: sha256('ghost-token'), person: 'ghost' },
 ];
 export const AGENTS = [

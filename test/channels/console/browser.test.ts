@@ -57,7 +57,7 @@ describe.runIf(CHROMIUM !== undefined)('the console in a browser', () => {
     const page = await (await browser.newContext(options)).newPage();
     page.on('console', (message) => void (message.type() === 'error' && errors.push(message.text())));
     page.on('pageerror', (error) => errors.push(error.message));
-    await page.goto(`${url}/sign-in?token=${await http.sessions.issueLink('dan')}`);
+    await page.goto(`${url}/sign-in?token=${await http.sessions.issueLink('reviewer')}`);
     await page.waitForURL(`${url}/`);
     return page;
   }

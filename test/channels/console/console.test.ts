@@ -11,7 +11,7 @@ let n = 0;
 beforeAll(async () => {
   world = await approvalWorld('apcon');
   http = await httpWorld(world);
-  tab = await signIn(http, 'dan');
+  tab = await signIn(http, 'reviewer');
 });
 afterAll(() => world?.close());
 beforeEach(async () => {
@@ -27,7 +27,7 @@ const form = (changes: Record<string, string> = {}) => ({
 
 describe('signing in', () => {
   it('takes a link once, and answers with a cookie that scripts and other sites do not get', async () => {
-    const token = await http.sessions.issueLink('dan');
+    const token = await http.sessions.issueLink('reviewer');
     const first = await http.app.request(`/sign-in?token=${token}`);
     expect(first.status).toBe(200);
     expect(first.headers.get('set-cookie')).toMatch(
@@ -39,7 +39,7 @@ describe('signing in', () => {
   });
 
   it('takes of ten uses at once exactly one', async () => {
-    const token = await http.sessions.issueLink('dan');
+    const token = await http.sessions.issueLink('reviewer');
     const all = await Promise.all(
       Array.from({ length: 10 }, () => http.app.request(`/sign-in?token=${token}`)),
     );
@@ -47,7 +47,7 @@ describe('signing in', () => {
   });
 
   it('is not used up by a look ahead or a HEAD, and no session token is a link', async () => {
-    const token = await http.sessions.issueLink('dan');
+    const token = await http.sessions.issueLink('reviewer');
     await http.app.request(`/sign-in?token=${token}`, { headers: { 'sec-purpose': 'prefetch' } });
     await http.app.request(`/sign-in?token=${token}`, { method: 'HEAD' });
     expect((await http.app.request(`/sign-in?token=${token}`)).status).toBe(200);
@@ -58,7 +58,7 @@ describe('signing in', () => {
 
   it('sets a Secure cookie behind https', async () => {
     const https = await httpWorld(world, 'https://approve.example');
-    const token = await https.sessions.issueLink('dan');
+    const token = await https.sessions.issueLink('reviewer');
     expect((await https.app.request(`/sign-in?token=${token}`)).headers.get('set-cookie')).toContain(
       'Secure',
     );
@@ -71,12 +71,12 @@ describe('signing in', () => {
         401,
       );
     }
-    const brief = await signIn(http, 'eve');
+    const brief = await signIn(http, 'deputy');
     await brief.post('/sign-out', { csrf: brief.csrf });
     expect((await brief.get('/')).status).toBe(401);
-    const old = await signIn(http, 'eve');
+    const old = await signIn(http, 'deputy');
     await world.database.query(
-      "UPDATE countersign.console_session SET expires_at = now() WHERE person = 'eve'",
+      "UPDATE countersign.console_session SET expires_at = now() WHERE person = 'deputy'",
     );
     expect((await old.get('/')).status).toBe(401);
   });
@@ -98,7 +98,7 @@ describe('answering', () => {
     expect(after).toContain('<span class="badge approved">approved</span>');
     expect(await http.approvals.get(id)).toMatchObject({
       state: 'approved',
-      verdicts: [{ person: 'dan', channel: 'console', reason: 'read it' }],
+      verdicts: [{ person: 'reviewer', channel: 'console', reason: 'read it' }],
     });
   });
 
@@ -133,7 +133,7 @@ describe('answering', () => {
   });
 
   it('shows no button to those who cannot use it, and says why', async () => {
-    const owner = await signIn(http, 'olga');
+    const owner = await signIn(http, 'owner');
     const page = await (await owner.get(`/requests/${id}`)).text();
     expect(page).not.toContain('value="approve"');
     expect(page).toContain('somebody else must answer it');

@@ -5,11 +5,11 @@ import {
   type ApprovalWorld,
   answer,
   approvalWorld,
-  dan,
-  eve,
-  olga,
+  deputy,
+  owner,
   PEOPLE,
   question,
+  reviewer,
 } from '../../approval/support.ts';
 import { AGENT_PASSWORD, type HttpWorld, httpWorld, post } from '../api/support.ts';
 import { signIn } from './support.ts';
@@ -77,36 +77,36 @@ describe.each(Object.keys(CHANNELS))('through the %s', (channel) => {
   };
 
   it.each<[string, Partial<Question>, Parameters<Attempt>[1], string]>([
-    ["1 the agent's own credential", {}, { person: 'dan', authorization: basic }, 'agent_credential'],
-    ['2 the owner', {}, { person: 'olga' }, 'self_approval'],
-    ['3 the person it acts for', forPerson('frank'), { person: 'frank' }, 'self_approval'],
-    ['4 a second account of the owner', {}, { person: 'olga', token: 'olga-other-token' }, 'self_approval'],
+    ["1 the agent's own credential", {}, { person: 'reviewer', authorization: basic }, 'agent_credential'],
+    ['2 the owner', {}, { person: 'owner' }, 'self_approval'],
+    ['3 the person it acts for', forPerson('principal'), { person: 'principal' }, 'self_approval'],
+    ['4 a second account of the owner', {}, { person: 'owner', token: 'owner-other-token' }, 'self_approval'],
     [
       '6 the owner as a member of the approving group',
       demand({ approvers: ['dba'] }),
-      { person: 'olga' },
+      { person: 'owner' },
       'self_approval',
     ],
-    ['7 the owner named as approver', demand({ approvers: ['olga'] }), { person: 'olga' }, 'self_approval'],
+    ['7 the owner named as approver', demand({ approvers: ['owner'] }), { person: 'owner' }, 'self_approval'],
     [
       '10 an alias address of the person it acts for',
-      forPerson('Dan+bot@SHOP.example'),
-      { person: 'dan' },
+      forPerson('Reviewer+bot@SHOP.example'),
+      { person: 'reviewer' },
       'self_approval',
     ],
     [
       '10 a Slack account of the person it acts for',
       forPerson('T2/UDAN2'),
-      { person: 'dan' },
+      { person: 'reviewer' },
       'self_approval',
     ],
     [
       '– somebody whom the rule does not name',
       demand({ approvers: ['security'] }),
-      { person: 'dan' },
+      { person: 'reviewer' },
       'not_an_approver',
     ],
-    ['– too weak a sign-in', demand({ assurance: 2 }), { person: 'dan' }, 'assurance_too_low'],
+    ['– too weak a sign-in', demand({ assurance: 2 }), { person: 'reviewer' }, 'assurance_too_low'],
     ['– an account of nobody', {}, { person: 'ghost' }, 'unknown_person'],
   ])('%s is refused', async (_route, changes, as, code) => {
     const id = await opened(changes);
@@ -115,8 +115,8 @@ describe.each(Object.keys(CHANNELS))('through the %s', (channel) => {
 
   it('5 a second channel, 11 a replayed click: one person is one of two', async () => {
     const id = await opened(demand({ quorum: 2 }));
-    for (const send of Object.values(CHANNELS)) await send(id, { person: 'dan' });
-    for (let i = 0; i < 5; i += 1) await attempt(id, { person: 'dan' });
+    for (const send of Object.values(CHANNELS)) await send(id, { person: 'reviewer' });
+    for (let i = 0; i < 5; i += 1) await attempt(id, { person: 'reviewer' });
     const slack = answer(id, [{ kind: 'slack', value: 'T2/UDAN2' }], { channel: 'slack' });
     expect(await http.approvals.guard.decide(slack)).toMatchObject({
       ok: true,
@@ -124,14 +124,14 @@ describe.each(Object.keys(CHANNELS))('through the %s', (channel) => {
       state: 'open',
     });
     expect((await http.approvals.get(id))?.verdicts).toHaveLength(1);
-    await attempt(id, { person: 'eve' });
+    await attempt(id, { person: 'deputy' });
     expect(await http.approvals.get(id)).toMatchObject({ state: 'approved' });
   });
 
   it('12 a request edited after it was opened takes no approval', async () => {
     const id = await opened();
     await world.database.query("UPDATE countersign.request SET sql = 'SELECT 1' WHERE id = $1", [id]);
-    expect((await attempt(id, { person: 'dan' })).status).toBe(409);
+    expect((await attempt(id, { person: 'reviewer' })).status).toBe(409);
     expect((await http.approvals.get(id))?.state).toBe('open');
   });
 });
@@ -145,7 +145,7 @@ it("8 an API key whose secret is an agent's password is no person's key", async 
 
 it('9 a chat account that two people share identifies neither', async () => {
   const shared = { slack: ['T1/USHARED'] };
-  const people = [{ ...dan, ...shared }, { ...eve, ...shared }, olga];
+  const people = [{ ...reviewer, ...shared }, { ...deputy, ...shared }, owner];
   const other: ApprovalHandle = await world.open({ people });
   const id = await opened();
   const result = await other.guard.decide(

@@ -36,7 +36,7 @@ function boxes(blocks: readonly object[]): string[] {
 describe('the card', () => {
   it('keeps a statement in its box, whatever is in it', () => {
     const sql =
-      "SELECT '```' -- </pre> *bold* <!channel> <@U0DANA> `x`\n-- approved by dana, :white_check_mark:";
+      "SELECT '```' -- </pre> *bold* <!channel> <@U0REVIEWER> `x`\n-- approved by reviewer, :white_check_mark:";
     const { blocks } = card({ sql });
     expect(boxes(blocks)).toEqual([sql]);
     expect(JSON.stringify(blocks)).not.toContain('mrkdwn');
@@ -48,11 +48,11 @@ describe('the card', () => {
     expect(box).toBe('a‹U+202E›b‹U+200B›c‹U+0000›d‹U+000D›e‹U+00A0›f‹U+E0041›g‹U+3164›h');
     const session = {
       ...request().session,
-      agent: 'bot\u202E\nApproved by dana',
+      agent: 'bot\u202E\nApproved by reviewer',
       applicationName: 'x\u200B',
     };
     const text = textOf(card({ session }));
-    expect(text).toContain('bot‹U+202E›‹U+000A›Approved by dana');
+    expect(text).toContain('bot‹U+202E›‹U+000A›Approved by reviewer');
     expect(text).toContain('x‹U+200B›');
   });
 
@@ -145,7 +145,7 @@ describe('the card', () => {
 
   it('counts approvals towards the quorum, and says when a hold keeps locks', () => {
     const verdict = {
-      person: 'dana',
+      person: 'reviewer',
       channel: 'api',
       verdict: 'approve',
       reason: 'ok',
@@ -156,7 +156,7 @@ describe('the card', () => {
       card({ demand: { approvers: [], quorum: 2, assurance: 1 }, verdicts: [verdict], inTransaction: true }),
     );
     expect(text).toContain('1 of 2 approvals');
-    expect(text).toContain('Approved by dana: ok');
+    expect(text).toContain('Approved by reviewer: ok');
     expect(text).toContain('keeps its locks');
   });
 
@@ -217,22 +217,26 @@ describe('mentions', () => {
     groups: [],
   });
   const people = [
-    person('dana', 'T0TEST/U0DANA', 'T0OTHER/U0X'),
-    person('owen', 'T0TEST/U0OWEN'),
-    person('mia'),
+    person('reviewer', 'T0TEST/U0REVIEWER', 'T0OTHER/U0X'),
+    person('owner', 'T0TEST/U0OWNER'),
+    person('deputy'),
   ];
   const groups = [
     { name: 'dba', slackUserGroup: 'S0DBA' },
     { name: 'ops', slackUserGroup: null },
   ];
   it('name whom the rule names, in this workspace, and not the owner', () => {
-    const demand = { approvers: ['dana', 'owen', 'mia', 'dba', 'ops'], quorum: 1, assurance: 1 as const };
+    const demand = {
+      approvers: ['reviewer', 'owner', 'deputy', 'dba', 'ops'],
+      quorum: 1,
+      assurance: 1 as const,
+    };
     expect(mentionsFor(request({ demand }), people, groups, 'T0TEST')).toEqual({
-      users: ['U0DANA'],
+      users: ['U0REVIEWER'],
       groups: ['S0DBA'],
     });
     expect(
-      JSON.stringify(renderCard(request({ demand }), { users: ['U0DANA'], groups: ['S0DBA'] })),
-    ).toContain('{"type":"user","user_id":"U0DANA"}');
+      JSON.stringify(renderCard(request({ demand }), { users: ['U0REVIEWER'], groups: ['S0DBA'] })),
+    ).toContain('{"type":"user","user_id":"U0REVIEWER"}');
   });
 });

@@ -25,11 +25,11 @@ describe('slack check', () => {
     slack = new SlackStandIn();
     await slack.start();
     slack.scopes = Object.keys(BOT_SCOPES).join(',');
-    slack.users.set('U0DANA', { id: 'U0DANA', team_id: 'T0TEST' });
+    slack.users.set('U0REVIEWER', { id: 'U0REVIEWER', team_id: 'T0TEST' });
     slack.users.set('U0OLD', { id: 'U0OLD', team_id: 'T0TEST', deleted: true });
   });
   afterEach(() => slack.close());
-  const people = [person('dana', 'T0TEST/U0DANA')];
+  const people = [person('reviewer', 'T0TEST/U0REVIEWER')];
 
   it.each(['socket', 'http'] as const)('finds a good set-up good (%s)', async (mode) => {
     const groups = [{ name: 'dba', slackUserGroup: 'S0DBA' }];
@@ -41,7 +41,7 @@ describe('slack check', () => {
       'scopes',
       mode === 'socket' ? 'app token' : 'signing secret',
       'channel',
-      'person dana',
+      'person reviewer',
       'group dba',
     ]);
     expect(slack.messages).toHaveLength(0);

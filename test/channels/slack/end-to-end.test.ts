@@ -11,8 +11,8 @@ import { configFor, type Mode, memoryLog, textOf, until } from './harness.ts';
 
 const APPROVE = 'countersign_approve';
 const DENY = 'countersign_deny';
-/** Olga owns the agent that asks. */
-const PEOPLE: readonly Person[] = ['olga', 'dan', 'eve'].map((id) => ({
+/** The owner owns the agent that asks. */
+const PEOPLE: readonly Person[] = ['owner', 'reviewer', 'deputy'].map((id) => ({
   id,
   email: `${id}@shop.example`,
   slack: [`T0TEST/U0${id.toUpperCase()}`],
@@ -41,7 +41,7 @@ describe('Slack with the real guard and store', () => {
     n += 1;
     slack = new SlackStandIn();
     await slack.start();
-    for (const id of ['U0OLGA', 'U0DAN', 'U0EVE', 'U0NOBODY'])
+    for (const id of ['U0OWNER', 'U0REVIEWER', 'U0DEPUTY', 'U0NOBODY'])
       slack.users.set(id, { id, team_id: slack.teamId });
   });
   afterEach(async () => {
@@ -95,11 +95,11 @@ describe('Slack with the real guard and store', () => {
     const posted = await card(id);
     const { ts } = posted;
     expect(textOf(posted)).toContain(`DROP TABLE orders_${n}`);
-    await slack.deliver(slack.clickPayload(posted, APPROVE, 'U0DAN'));
+    await slack.deliver(slack.clickPayload(posted, APPROVE, 'U0REVIEWER'));
     await until(() => states.some(({ state }) => state === 'approved'));
     await card(id, 'Approved by ');
     const release = await process.approvals.release(id, asked);
-    expect(release.approvers).toEqual(['dan']);
+    expect(release.approvers).toEqual(['reviewer']);
     await process.approvals.end(id, 'executed', { tag: 'DROP TABLE', rows: 0n, bytes: 0n, sqlstate: null });
     const after = await card(id, 'Outcome');
     expect(after.ts).toBe(ts);
@@ -107,7 +107,7 @@ describe('Slack with the real guard and store', () => {
     expect(slack.messages).toHaveLength(1);
     const view = await process.approvals.get(id);
     expect(view?.verdicts).toMatchObject([
-      { person: 'dan', channel: 'slack', verdict: 'approve', assurance: 1 },
+      { person: 'reviewer', channel: 'slack', verdict: 'approve', assurance: 1 },
     ]);
   });
 
@@ -115,11 +115,11 @@ describe('Slack with the real guard and store', () => {
     const process = await start('socket');
     const { id } = await process.approvals.open(question({ text: `DROP TABLE orders_${n}` }));
     const states = heard(process, id);
-    await slack.deliver(slack.clickPayload(await card(id), DENY, 'U0DAN'));
+    await slack.deliver(slack.clickPayload(await card(id), DENY, 'U0REVIEWER'));
     await until(() => slack.views.length === 1);
-    await slack.deliver(slack.submitPayload('Use the archive instead', 'U0DAN'));
+    await slack.deliver(slack.submitPayload('Use the archive instead', 'U0REVIEWER'));
     await until(() => states.some(({ state }) => state === 'denied'));
-    expect(states.at(-1)?.ended).toEqual({ people: ['dan'], reason: 'Use the archive instead' });
+    expect(states.at(-1)?.ended).toEqual({ people: ['reviewer'], reason: 'Use the archive instead' });
     expect(textOf(await card(id, 'Denied by '))).toContain('Use the archive instead');
   });
 
@@ -127,14 +127,15 @@ describe('Slack with the real guard and store', () => {
     const process = await start('socket');
     const { id } = await process.approvals.open(question({ text: `DROP TABLE orders_${n}` }));
     const posted = await card(id);
-    for (const user of ['U0OLGA', 'U0NOBODY']) await slack.deliver(slack.clickPayload(posted, APPROVE, user));
+    for (const user of ['U0OWNER', 'U0NOBODY'])
+      await slack.deliver(slack.clickPayload(posted, APPROVE, user));
     await until(() => slack.ephemerals.length === 2);
     expect((await process.approvals.get(id))?.state).toBe('open');
     const refused = (await world.entries()).filter(
       ({ kind, request_id: of }) => kind === 'verdict_refused' && of === id,
     );
     expect(refused.map(({ detail }) => detail['code']).sort()).toEqual(['self_approval', 'unknown_person']);
-    await slack.deliver(slack.clickPayload(posted, APPROVE, 'U0DAN'));
+    await slack.deliver(slack.clickPayload(posted, APPROVE, 'U0REVIEWER'));
     await card(id, 'Approved by ');
   });
 
@@ -143,18 +144,18 @@ describe('Slack with the real guard and store', () => {
     const demand = { approvers: [], quorum: 2, assurance: 1 as const };
     const { id } = await process.approvals.open(question({ text: `DROP TABLE orders_${n}`, demand }));
     const posted = await card(id);
-    await slack.deliver(slack.clickPayload(posted, APPROVE, 'U0DAN'));
+    await slack.deliver(slack.clickPayload(posted, APPROVE, 'U0REVIEWER'));
     const half = await card(id, '1 of 2 approvals');
     expect(buttonsOf(half).map(({ action_id: action }) => action)).toContain(APPROVE);
-    await slack.deliver(slack.clickPayload(half, APPROVE, 'U0EVE'));
-    expect(textOf(await card(id, 'waiting for release'))).toContain('Approved by eve');
+    await slack.deliver(slack.clickPayload(half, APPROVE, 'U0DEPUTY'));
+    expect(textOf(await card(id, 'waiting for release'))).toContain('Approved by deputy');
   });
 
   it('gives one verdict for a thousand replays of one click, at two processes', async () => {
     const one = await start('http');
     const two = await start('http');
     const { id } = await one.approvals.open(question({ text: `DROP TABLE orders_${n}` }));
-    const click = slack.clickPayload(await card(id), APPROVE, 'U0DAN');
+    const click = slack.clickPayload(await card(id), APPROVE, 'U0REVIEWER');
     const replays = Array.from({ length: 1_000 }, (_value, index) => {
       slack.requestUrl = index % 2 === 0 ? one.url : two.url;
       return slack.deliver(click);
@@ -180,7 +181,7 @@ describe('Slack with the real guard and store', () => {
     const before = await card(id);
     await first.close();
     const second = await start('socket');
-    await slack.deliver(slack.clickPayload(before, APPROVE, 'U0DAN'));
+    await slack.deliver(slack.clickPayload(before, APPROVE, 'U0REVIEWER'));
     expect((await card(id, 'Approved by ')).ts).toBe(before.ts);
     expect(await second.approvals.open(asked)).toMatchObject({ id, state: 'approved', attached: true });
   });

@@ -13,7 +13,7 @@ describe('what Slack sends over HTTP', () => {
   let click: object;
   beforeEach(async () => {
     on = await startHarness('http');
-    click = on.slack.clickPayload(await on.card(on.desk.put(request()).id), APPROVE, 'U0DANA');
+    click = on.slack.clickPayload(await on.card(on.desk.put(request()).id), APPROVE, 'U0REVIEWER');
   });
   afterEach(() => on.close());
 

@@ -3,8 +3,8 @@ import type { Answer, ApprovalDesk, GuardResult, RequestView } from '../../../sr
 
 /** People of the tests, by Slack id, as the guard would map them. */
 export const PEOPLE: Readonly<Record<string, string>> = {
-  'T0TEST/U0DANA': 'dana',
-  'T0TEST/U0OWEN': 'owen',
+  'T0TEST/U0REVIEWER': 'reviewer',
+  'T0TEST/U0OWNER': 'owner',
 };
 
 /** Approvals in memory: one quorum of one, the owner refused, unknown people refused, everything counted. */
@@ -119,8 +119,8 @@ export function request(changes: Partial<RequestView> = {}): RequestView {
     session: {
       sessionId: 's1',
       agent: 'reporting-bot',
-      owner: 'owen',
-      onBehalfOf: 'mia@example.com',
+      owner: 'owner',
+      onBehalfOf: 'deputy@example.com',
       run: 'nightly-7',
       runVerified: false,
       database: 'shop',

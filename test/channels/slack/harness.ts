@@ -43,7 +43,7 @@ export function memoryLog(lines: string[]): Log {
 export async function startHarness(mode: Mode, desk = new FakeDesk()): Promise<Harness> {
   const slack = new SlackStandIn();
   await slack.start();
-  for (const id of ['U0DANA', 'U0OWEN', 'U0NOBODY']) slack.users.set(id, { id, team_id: slack.teamId });
+  for (const id of ['U0REVIEWER', 'U0OWNER', 'U0NOBODY']) slack.users.set(id, { id, team_id: slack.teamId });
   const logged: string[] = [];
   const config = configFor(slack, mode);
   const channel = await startSlack({ config, desk, people: [], groups: [], log: memoryLog(logged) });

@@ -132,7 +132,7 @@ describe('when Slack is not well', () => {
       await until(() => on.slack.callsOf('apps.connections.open').length === round + 1);
       await until(() => on.channel.healthy() && on.slack.connections === 1);
     }
-    await on.slack.deliver(on.slack.clickPayload(card, APPROVE, 'U0DANA'));
+    await on.slack.deliver(on.slack.clickPayload(card, APPROVE, 'U0REVIEWER'));
     await on.card(asked.id, 'Approved by ');
     expect(on.desk.recorded).toHaveLength(1);
   });
@@ -144,7 +144,7 @@ describe('when Slack is not well', () => {
     await until(() => !on.channel.healthy());
     await until(() => on.channel.healthy(), 15_000);
     const asked = on.desk.put(request());
-    await on.slack.deliver(on.slack.clickPayload(await on.card(asked.id), APPROVE, 'U0DANA'));
+    await on.slack.deliver(on.slack.clickPayload(await on.card(asked.id), APPROVE, 'U0REVIEWER'));
     await on.card(asked.id, 'Approved by ');
   });
 
@@ -155,7 +155,7 @@ describe('when Slack is not well', () => {
     await first.channel.close();
     // What happens while no process runs is on the card afterwards.
     const verdict = {
-      person: 'dana',
+      person: 'reviewer',
       channel: 'api',
       verdict: 'approve',
       reason: null,
@@ -179,7 +179,7 @@ describe('when Slack is not well', () => {
     await until(() => other.healthy());
     const asked = on.desk.put(request());
     const card = await on.card(asked.id);
-    await on.slack.deliver(on.slack.clickPayload(card, APPROVE, 'U0DANA'));
+    await on.slack.deliver(on.slack.clickPayload(card, APPROVE, 'U0REVIEWER'));
     await on.card(asked.id, 'Approved by ');
     await sleep(200);
     expect(on.slack.callsOf('chat.postMessage')).toHaveLength(1);
@@ -193,8 +193,8 @@ describe('when Slack is not well', () => {
     const [lost, known] = on.slack.messages;
     if (lost === undefined || known === undefined) throw new Error('two messages were there');
     await until(() => on.channel.healthy());
-    await on.slack.deliver(on.slack.clickPayload(lost, APPROVE, 'U0DANA'));
-    await until(() => [lost, known].every((message) => textOf(message).includes('Approved by dana')));
+    await on.slack.deliver(on.slack.clickPayload(lost, APPROVE, 'U0REVIEWER'));
+    await until(() => [lost, known].every((message) => textOf(message).includes('Approved by reviewer')));
     expect(on.desk.recorded).toHaveLength(1);
     expect(asked.id).toBe(on.desk.recorded[0]?.id);
   });
@@ -235,11 +235,11 @@ describe('when Slack is not well', () => {
   it('answers a form in time when the guard is slow, and tells the outcome afterwards', async () => {
     const on = await start();
     const asked = on.desk.put(request());
-    await on.slack.deliver(on.slack.clickPayload(await on.card(asked.id), 'countersign_deny', 'U0OWEN'));
+    await on.slack.deliver(on.slack.clickPayload(await on.card(asked.id), 'countersign_deny', 'U0OWNER'));
     await until(() => on.slack.views.length === 1);
     on.slack.script('users.info', { delayMs: 3_000 });
     const began = Date.now();
-    await on.slack.deliver(on.slack.submitPayload('no', 'U0OWEN'));
+    await on.slack.deliver(on.slack.submitPayload('no', 'U0OWNER'));
     expect(Date.now() - began).toBeLessThan(2_900);
     await until(() => on.slack.ephemerals.length === 1);
     expect(on.slack.ephemerals[0]?.text).toContain('You answer for this agent');

@@ -18,8 +18,8 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
     const text = textOf(await on.card(asked.id));
     for (const part of [
       'Approval needed: reporting-bot: ddl',
-      'owner owen, who cannot approve',
-      'mia@example.com',
+      'owner owner, who cannot approve',
+      'deputy@example.com',
       'nightly-7 (claimed by the agent)',
       'langchain (claimed by the agent)',
       'shop as shop_agent',
@@ -39,7 +39,7 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
   it('hands an approval to the guard with the verified ids, and updates the card in place', async () => {
     const asked = on.desk.put(request());
     const card = await on.card(asked.id);
-    const click = on.slack.clickPayload(card, APPROVE, 'U0DANA');
+    const click = on.slack.clickPayload(card, APPROVE, 'U0REVIEWER');
     expect((await on.slack.deliver(click)).status).toBe(200);
     const after = await on.card(asked.id, 'Approved by ');
     expect(on.desk.answers).toHaveLength(1);
@@ -47,11 +47,11 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
       requestId: asked.id,
       channel: 'slack',
       verdict: 'approve',
-      person: [{ kind: 'slack', value: 'T0TEST/U0DANA' }],
-      attestation: { assurance: 1, facts: { team: 'T0TEST', user: 'U0DANA' } },
+      person: [{ kind: 'slack', value: 'T0TEST/U0REVIEWER' }],
+      attestation: { assurance: 1, facts: { team: 'T0TEST', user: 'U0REVIEWER' } },
     });
     expect(after.ts).toBe(card.ts);
-    expect(textOf(after)).toContain('Approved by dana');
+    expect(textOf(after)).toContain('Approved by reviewer');
     expect(buttonsOf(after).map(({ action_id: id }) => id)).toEqual(['countersign_details']);
     expect(on.slack.messages).toHaveLength(1);
     expect(on.slack.ephemerals).toHaveLength(0);
@@ -60,24 +60,24 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
   it('asks for a reason, refuses an empty one, and hands the denial on', async () => {
     const asked = on.desk.put(request());
     const card = await on.card(asked.id);
-    await on.slack.deliver(on.slack.clickPayload(card, DENY, 'U0DANA'));
+    await on.slack.deliver(on.slack.clickPayload(card, DENY, 'U0REVIEWER'));
     await until(() => on.slack.views.length === 1);
     expect(on.desk.answers).toHaveLength(0);
     for (const empty of [null, '', ' \n ']) {
-      const refused = await on.slack.deliver(on.slack.submitPayload(empty, 'U0DANA'));
+      const refused = await on.slack.deliver(on.slack.submitPayload(empty, 'U0REVIEWER'));
       expect(refused.body).toMatchObject({
         response_action: 'errors',
         errors: { reason: expect.any(String) },
       });
     }
     expect(on.desk.recorded).toHaveLength(0);
-    const sent = await on.slack.deliver(on.slack.submitPayload('Not on a Friday', 'U0DANA'));
+    const sent = await on.slack.deliver(on.slack.submitPayload('Not on a Friday', 'U0REVIEWER'));
     expect(sent.status).toBe(200);
     expect(JSON.stringify(sent.body)).not.toContain('errors');
     expect(on.desk.recorded).toEqual([
-      { id: asked.id, person: 'dana', verdict: 'deny', reason: 'Not on a Friday' },
+      { id: asked.id, person: 'reviewer', verdict: 'deny', reason: 'Not on a Friday' },
     ]);
-    expect(textOf(await on.card(asked.id, 'Denied by '))).toContain('Denied by dana: Not on a Friday');
+    expect(textOf(await on.card(asked.id, 'Denied by '))).toContain('Denied by reviewer: Not on a Friday');
   });
 
   it('tells somebody unknown why it does not count', async () => {
@@ -94,12 +94,12 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
   it("refuses the owner's click and the owner's form", async () => {
     const asked = on.desk.put(request());
     const card = await on.card(asked.id);
-    await on.slack.deliver(on.slack.clickPayload(card, APPROVE, 'U0OWEN'));
+    await on.slack.deliver(on.slack.clickPayload(card, APPROVE, 'U0OWNER'));
     await until(() => on.slack.ephemerals.length === 1);
     expect(on.slack.ephemerals[0]?.text).toContain('You answer for this agent');
-    await on.slack.deliver(on.slack.clickPayload(card, DENY, 'U0OWEN'));
+    await on.slack.deliver(on.slack.clickPayload(card, DENY, 'U0OWNER'));
     await until(() => on.slack.views.length === 1);
-    const form = await on.slack.deliver(on.slack.submitPayload('mine', 'U0OWEN'));
+    const form = await on.slack.deliver(on.slack.submitPayload('mine', 'U0OWNER'));
     expect(form.body).toMatchObject({
       errors: { reason: expect.stringContaining('You answer for this agent') },
     });
@@ -108,7 +108,7 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
 
   it('takes one click once, however often it comes', async () => {
     const asked = on.desk.put(request());
-    const click = on.slack.clickPayload(await on.card(asked.id), APPROVE, 'U0DANA');
+    const click = on.slack.clickPayload(await on.card(asked.id), APPROVE, 'U0REVIEWER');
     const delivered = await Promise.all(Array.from({ length: 50 }, () => on.slack.deliver(click)));
     expect(delivered.every(({ status }) => status === 200)).toBe(true);
     await on.card(asked.id, 'Approved by ');
@@ -126,10 +126,10 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
     const foreign = [
       { team: { id: 'T0OTHER', domain: 'other' } },
       { team: null },
-      { user: { id: 'U0DANA', username: 'dana', team_id: 'T0OTHER' } },
+      { user: { id: 'U0REVIEWER', username: 'reviewer', team_id: 'T0OTHER' } },
     ];
     for (const changes of foreign) {
-      await on.slack.deliver(on.slack.clickPayload(card, APPROVE, 'U0DANA', changes));
+      await on.slack.deliver(on.slack.clickPayload(card, APPROVE, 'U0REVIEWER', changes));
     }
     await until(() => on.slack.ephemerals.length === foreign.length);
     expect(on.slack.ephemerals.every(({ text }) => text.includes('Only members of the workspace'))).toBe(
@@ -139,10 +139,10 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
   });
 
   it('refuses deactivated accounts, bots and accounts that Slack does not know', async () => {
-    on.slack.users.set('U0DANA', { id: 'U0DANA', team_id: on.slack.teamId, deleted: true });
-    on.slack.users.set('U0OWEN', { id: 'U0OWEN', team_id: on.slack.teamId, is_bot: true });
+    on.slack.users.set('U0REVIEWER', { id: 'U0REVIEWER', team_id: on.slack.teamId, deleted: true });
+    on.slack.users.set('U0OWNER', { id: 'U0OWNER', team_id: on.slack.teamId, is_bot: true });
     const card = await on.card(on.desk.put(request({ session: { ...request().session, owner: null } })).id);
-    for (const user of ['U0DANA', 'U0OWEN', 'U0GONE']) {
+    for (const user of ['U0REVIEWER', 'U0OWNER', 'U0GONE']) {
       await on.slack.deliver(on.slack.clickPayload(card, APPROVE, user));
     }
     await until(() => on.slack.ephemerals.length === 3);
@@ -155,7 +155,9 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
 
   it('refuses a click whose time cannot be right', async () => {
     const card = await on.card(on.desk.put(request()).id);
-    const payload = on.slack.clickPayload(card, APPROVE, 'U0DANA') as { actions: { action_ts: string }[] };
+    const payload = on.slack.clickPayload(card, APPROVE, 'U0REVIEWER') as {
+      actions: { action_ts: string }[];
+    };
     for (const seconds of [-3_600, 3_600]) {
       const actions = payload.actions.map((action) => ({
         ...action,
@@ -169,7 +171,7 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
 
   it('refuses a button of one card for what the request holds now', async () => {
     const asked = on.desk.put(request());
-    const click = on.slack.clickPayload(await on.card(asked.id), APPROVE, 'U0DANA');
+    const click = on.slack.clickPayload(await on.card(asked.id), APPROVE, 'U0REVIEWER');
     on.desk.change(asked.id, { digest: 'f'.repeat(64), sql: 'DROP TABLE customers' });
     await on.slack.deliver(click);
     await until(() => on.slack.ephemerals.length === 1);
@@ -186,7 +188,7 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
     expect(textOf(card)).toContain('DROP TABLE payments');
     await until(() => on.slack.files.length === 1);
     expect(on.slack.files[0]).toMatchObject({ content: long, threadTs: card.ts });
-    const forged = on.slack.clickPayload(card, DENY, 'U0DANA') as { actions: object[] };
+    const forged = on.slack.clickPayload(card, DENY, 'U0REVIEWER') as { actions: object[] };
     const actions = forged.actions.map((action) => ({ ...action, action_id: APPROVE }));
     await on.slack.deliver({ ...forged, actions });
     await until(() => on.slack.ephemerals.length === 1);
@@ -196,7 +198,7 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
 
   it('says that nothing changed when the store is away, and takes the same click later', async () => {
     const asked = on.desk.put(request());
-    const click = on.slack.clickPayload(await on.card(asked.id), APPROVE, 'U0DANA');
+    const click = on.slack.clickPayload(await on.card(asked.id), APPROVE, 'U0REVIEWER');
     on.desk.away = true;
     await on.slack.deliver(click);
     await until(() => on.slack.ephemerals.length === 1);
@@ -234,7 +236,7 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
 
   it('answers rubbish without a verdict', async () => {
     const card = await on.card(on.desk.put(request()).id);
-    const good = on.slack.clickPayload(card, APPROVE, 'U0DANA') as { actions: Block[] };
+    const good = on.slack.clickPayload(card, APPROVE, 'U0REVIEWER') as { actions: Block[] };
     const rubbish = [
       { actions: good.actions.map((action) => ({ ...action, value: 'req_1' })) },
       {
