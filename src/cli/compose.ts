@@ -2,15 +2,14 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import pg from 'pg';
-import { type Analyser, loadAnalyser } from '../analyser/analyser.ts';
+import { loadAnalyser } from '../analyser/analyser.ts';
 import { migrateApprovals } from '../approval/migrate.ts';
 import { type ApprovalHandle, openApprovals } from '../approval/store.ts';
 import type { Entry } from '../audit/entry.ts';
 import { type OpenAuditLog, openAuditLog } from '../audit/log.ts';
 import { DEFAULT_AUDIT_ROLES, migrateAudit } from '../audit/migrate.ts';
 import { createTransactionalAppender } from '../audit/transactional.ts';
-import { type CatalogJudgement, DEFAULT_JUDGEMENT } from '../catalog/judgement.ts';
-import { provedByReading } from '../catalog/prove.ts';
+import { readingJudgement } from '../catalog/reading.ts';
 import { createHttpApp } from '../channels/api/app.ts';
 import { credentialCheck } from '../channels/api/credentials.ts';
 import { listenHttp } from '../channels/api/server.ts';
@@ -23,7 +22,6 @@ import { nowMicros } from '../proxy/clock.ts';
 import { createKnowledgeBase, type KnowledgeBase } from '../proxy/knowledge.ts';
 import { type Listener, startListener } from '../proxy/listener.ts';
 import { type Keys, openKeys } from '../signing/keys.ts';
-import { analyse } from '../statement/analyse.ts';
 import type { StatementClass } from '../statement/analysis.ts';
 import { readyz } from '../telemetry/health.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -57,7 +55,7 @@ export async function startCountersign(config: Config, log: Logger): Promise<Cou
     const knowledge = createKnowledgeBase({
       config,
       analyser,
-      judgement: judgementBy(analyser, config.limits),
+      judgement: readingJudgement(analyser, config.limits),
       log,
       analysed: metrics.analysed,
     });
@@ -87,17 +85,6 @@ export async function startCountersign(config: Config, log: Logger): Promise<Cou
     await closeAll();
     throw error;
   }
-}
-
-/** User functions count as harmless where their bodies are read and proved to be. */
-export function judgementBy(analyser: Analyser, limits: Config['limits']): CatalogJudgement {
-  const read = provedByReading((sql, scope, catalog) =>
-    analyser.needsWorker(sql) ? null : analyse(analyser.parse(sql), catalog, scope, limits),
-  );
-  return {
-    ...DEFAULT_JUDGEMENT,
-    provedHarmless: (fn, catalog) => DEFAULT_JUDGEMENT.provedHarmless(fn, catalog) || read(fn, catalog),
-  };
 }
 
 async function migrate(config: Config): Promise<void> {

@@ -203,6 +203,24 @@ function databaseOf(url: string): string {
 }
 
 const connectLazily: ConnectCatalog = async (url, options) => {
-  const { connectCatalog } = await import('../catalog/connect.ts');
-  return connectCatalog(url, options);
+  const [{ connectCatalog }, { readingJudgement }] = await Promise.all([
+    import('../catalog/connect.ts'),
+    import('../catalog/reading.ts'),
+  ]);
+  // Bodies of user functions are read when they are first needed.
+  const analyser = await loadAnalyser(DEFAULT_LIMITS);
+  const judgement = readingJudgement(analyser, DEFAULT_LIMITS);
+  try {
+    const connected = await connectCatalog(url, { ...options, judgement });
+    return {
+      ...connected,
+      close: async () => {
+        await connected.close();
+        await analyser.close();
+      },
+    };
+  } catch (error) {
+    await analyser.close();
+    throw error;
+  }
 };

@@ -1,6 +1,6 @@
 import type { Wire } from './wire.ts';
 
-/** The peer left, or sent more than it may before it is known. */
+/** The peer left. */
 export class HandshakeClosed extends Error {
   override readonly name = 'HandshakeClosed';
 }
@@ -10,10 +10,12 @@ export class ByteQueue {
   #bytes: Buffer = Buffer.alloc(0);
   #error: Error | null = null;
   #wake: (() => void) | null = null;
+  readonly #wire: Wire;
   readonly #limit: number;
 
-  /** At most `limit` bytes wait unread; more ends the handshake. */
+  /** Where `limit` bytes wait unread, the wire is not read until they are taken. */
   constructor(wire: Wire, limit: number) {
+    this.#wire = wire;
     this.#limit = limit;
     wire.listen({
       chunk: (chunk) => this.#take(chunk),
@@ -36,6 +38,7 @@ export class ByteQueue {
     await this.#have(length);
     const bytes = this.#bytes.subarray(0, length);
     this.#bytes = this.#bytes.subarray(length);
+    this.#wire.resume();
     return bytes;
   }
 
@@ -44,10 +47,11 @@ export class ByteQueue {
     return this.#bytes[0] ?? 0;
   }
 
-  /** What was read ahead. */
+  /** What was read ahead. Whoever listens next must do so before the caller returns to the event loop. */
   rest(): Buffer {
     const rest = this.#bytes;
     this.#bytes = Buffer.alloc(0);
+    this.#wire.resume();
     return rest;
   }
 
@@ -62,9 +66,8 @@ export class ByteQueue {
   }
 
   #take(chunk: Buffer): void {
-    if (this.#bytes.length + chunk.length > this.#limit)
-      this.fail(new HandshakeClosed('too many bytes before authentication'));
-    else this.#bytes = Buffer.concat([this.#bytes, chunk]);
+    this.#bytes = Buffer.concat([this.#bytes, chunk]);
+    if (this.#bytes.length >= this.#limit) this.#wire.pause();
     this.#wake?.();
   }
 }

@@ -36,8 +36,8 @@ export type LoggedIn = {
   readonly tls: boolean;
   /** 3.0 or 3.2, as agreed. */
   readonly protocol: number;
-  /** What the client sent ahead of our answer. */
-  readonly ahead: Buffer;
+  /** What the client has sent since; whoever asks must listen to the wire at once. */
+  readonly ahead: () => Buffer;
 };
 export type CancelAsked = {
   readonly kind: 'cancel';
@@ -82,6 +82,8 @@ class Attempt {
   #queue: ByteQueue;
   #tls = false;
   #user: string | null = null;
+  /** Ends a TLS handshake that takes too long. */
+  #expireHandshake: (() => void) | null = null;
 
   constructor(socket: Socket, setup: LoginSetup) {
     this.#setup = setup;
@@ -92,6 +94,7 @@ class Attempt {
 
   expire(): void {
     this.#queue.fail(new LoginRefused(SQLSTATE.queryCanceled, 'canceling authentication due to timeout'));
+    this.#expireHandshake?.();
   }
 
   async run(): Promise<LoggedIn | CancelAsked> {
@@ -116,7 +119,7 @@ class Attempt {
       parameters,
       tls: this.#tls,
       protocol,
-      ahead: this.#queue.rest(),
+      ahead: () => this.#queue.rest(),
     };
   }
 
@@ -129,7 +132,13 @@ class Attempt {
       error instanceof LoginRefused || error instanceof StartupError || error instanceof ScramError
         ? error.code
         : SQLSTATE.protocolViolation;
-    refused({ user: this.#user, code, message: error.message, tls: this.#tls });
+    const short = (text: string) => (text.length > LOGGED ? `${text.slice(0, LOGGED)}…` : text);
+    refused({
+      user: this.#user === null ? null : short(this.#user),
+      code,
+      message: short(error.message),
+      tls: this.#tls,
+    });
     this.#wire.write(fatalError(code, error.message, error instanceof LoginRefused ? error.hint : undefined));
     this.#wire.end();
   }
@@ -176,12 +185,14 @@ class Attempt {
       ALPNProtocols: ['postgresql'],
     });
     await new Promise<void>((done, failed) => {
+      this.#expireHandshake = () => secure.destroy(new Error('it took too long'));
       secure.once('secure', done);
       secure.once('error', (error) => failed(new HandshakeClosed(`TLS handshake failed: ${error.message}`)));
       secure.once('close', () =>
         failed(new HandshakeClosed('the client closed the connection during the TLS handshake')),
       );
     });
+    this.#expireHandshake = null;
     this.#socket = secure;
     this.#wire = Wire.adopt(secure);
     this.#tls = true;
@@ -258,6 +269,9 @@ class Attempt {
     return this.#queue.read(length - 4);
   }
 }
+
+/** Characters of a stranger's words that are kept: they must not fill the log. */
+const LOGGED = 200;
 
 /** First byte of a TLS record that holds a ClientHello. */
 const TLS_HANDSHAKE = 0x16;

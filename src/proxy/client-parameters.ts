@@ -65,7 +65,10 @@ export function readClientParameters(parameters: ReadonlyMap<string, string>): C
     if (name === 'user' || name === 'database') continue;
     if (name === 'replication') refuseReplication(value);
     else if (name === 'countersign.run') run = value;
-    else if (name === 'options') for (const [option, set] of readOptions(value)) accept(passed, option, set);
+    else if (name === 'options')
+      for (const [option, set] of readOptions(value))
+        if (option === 'countersign.run') run = set;
+        else accept(passed, option, set);
     else accept(passed, name, value);
   }
   const database = parameters.get('database') ?? null;
@@ -100,7 +103,9 @@ function requirePinned(name: string, pinned: boolean, value: string): void {
     throw new LoginRefused(
       SQLSTATE.featureNotSupported,
       `countersign: "${name}" is pinned to ${value}`,
-      'Under another value the server would read other statements than the proxy.',
+      `Under another value the server would read other statements than the proxy; ${
+        value === 'UTF8' ? 'set PGCLIENTENCODING=UTF8' : 'leave it out'
+      }.`,
     );
 }
 
@@ -140,7 +145,7 @@ function splitOptions(text: string): readonly string[] {
   let inWord = false;
   for (let i = 0; i < text.length; i++) {
     const character = text[i] ?? '';
-    if (/\s/.test(character)) {
+    if (/[ \t\n\v\f\r]/.test(character)) {
       if (inWord) words.push(word);
       word = '';
       inWord = false;

@@ -151,6 +151,7 @@ function fieldsOf(objection: ServerError): ErrorFields {
     ...(objection.detail === null ? {} : { D: objection.detail }),
     ...(objection.hint === null ? {} : { H: objection.hint }),
     ...(objection.position === null ? {} : { P: String(objection.position) }),
+    ...(objection.routine === null ? {} : { R: objection.routine }),
   };
 }
 

@@ -24,6 +24,7 @@ import { nowMicros } from './clock.ts';
 import type { RelayLog } from './questions.ts';
 import { Relay } from './relay.ts';
 import type { RelayObserver } from './relay-observer.ts';
+import { mockSecretOf } from './scram-server.ts';
 import { askUpstream, cancelUpstream, openUpstream, type Upstream, UpstreamRefused } from './upstream.ts';
 
 /** What is known about statements of one agent in one database; made by the composition root. */
@@ -96,6 +97,8 @@ class Sessions {
   readonly #keys = new CancelKeys();
   readonly #relays = new Set<Relay>();
   readonly #sockets = new Set<Socket>();
+  /** Those that have not said yet who they are, oldest first. */
+  readonly #strangers = new Set<Socket>();
   readonly #perAgent = new Map<string, number>();
   #count = 0;
 
@@ -116,22 +119,23 @@ class Sessions {
               }),
               required: listen.tls.required,
             },
-      mockSecret: randomBytes(32),
+      mockSecret: mockSecretOf(agents.map(({ scramVerifier }) => scramVerifier)),
     };
   }
 
   async accept(socket: Socket): Promise<void> {
-    const { limits } = this.#ports.config;
-    // Unauthenticated sockets count too: silence must not cost others their place.
-    if (this.#sockets.size >= limits.sessions + UNAUTHENTICATED) {
-      socket.on('error', () => {});
-      socket.end(fatalError(SQLSTATE.tooManyConnections, 'sorry, too many clients already'));
-      return;
-    }
     this.#sockets.add(socket);
+    this.#strangers.add(socket);
     const address = socket.remoteAddress ?? null;
-    socket.once('close', () => this.#sockets.delete(socket));
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      this.#strangers.delete(socket);
+    });
+    // Silence must not cost others their place: the oldest goes.
+    const [oldest] = this.#strangers;
+    if (this.#strangers.size > UNAUTHENTICATED) oldest?.destroy();
     const client = await logIn(socket, this.#login, (failure) => this.#refused(failure, address));
+    this.#strangers.delete(socket);
     if (client === null) return;
     if (client.kind === 'cancel') {
       // No answer either way: a guess must not learn anything.
@@ -150,12 +154,14 @@ class Sessions {
       return this.#sendAway(client, error as Error, address);
     }
     let begun = false;
+    let upstream: Upstream | null = null;
     try {
       const database = this.#database(client);
-      const upstream = await this.#connect(client, database);
+      upstream = await this.#connect(client, database);
       await this.#relay(client, upstream, database, address);
       begun = true;
     } catch (error) {
+      upstream?.wire.destroy();
       this.#sendAway(client, error as Error, address);
     } finally {
       if (!begun) this.#free(name);
@@ -271,7 +277,7 @@ class Sessions {
     this.#relays.add(relay);
     audit.write();
     client.wire.write(greeting(upstream, issued));
-    relay.start(client.ahead);
+    relay.start(client.ahead());
   }
 
   #recordEnd(facts: SessionFacts, why: string): void {

@@ -66,7 +66,11 @@ export class Relay {
     });
     this.#client.listen({
       chunk: (chunk) => this.#fromClient(chunk),
-      closed: () => this.#event({ kind: 'clientGone' }),
+      closed: () => {
+        // Nobody reads slowly any more: what runs must come to its end.
+        if (!this.#closed) this.#upstream.wire.resume();
+        this.#event({ kind: 'clientGone' });
+      },
       drained: () => this.#upstream.wire.resume(),
     });
     if (ahead.length > 0) this.#fromClient(ahead);

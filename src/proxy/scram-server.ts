@@ -2,7 +2,7 @@
  * SCRAM-SHA-256, the server's side (RFC 5802, RFC 7677), without channel binding. All input is the client's.
  * The exchange for a user that does not exist goes through the same steps, with a verifier that no password fits.
  */
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { parseScramVerifier, SCRAM_ITERATIONS, type ScramVerifier } from '../config/scram-verifier.ts';
 
 /** The client's SCRAM message is broken (08P01) or does not prove the password (28P01). */
@@ -38,12 +38,10 @@ export function beginScram(
   channelBindingOffered = false,
 ): ScramExchange {
   if (clientFirst.length > MAX_MESSAGE) throw new ScramError('08P01', 'malformed SCRAM message: too long');
-  const match = /^([nyp])(?:=[^,]*)?,(a=[^,]*)?,(n=[^,]*,r=([\x21-\x2b\x2d-\x7e]+))(?:,.*)?$/s.exec(
-    clientFirst,
-  );
+  const match = /^([ny]|p=[^,]*),(a=[^,]*)?,(n=[^,]*,r=([\x21-\x2b\x2d-\x7e]+))(?:,.*)?$/s.exec(clientFirst);
   if (match === null) throw new ScramError('08P01', 'malformed SCRAM message');
   const [, flag, authzid, bare, clientNonce] = match;
-  if (flag === 'p')
+  if (flag?.startsWith('p'))
     throw new ScramError('08P01', 'the client selected channel binding, which was not offered');
   // "y": the client can bind but believes that we cannot; true here, unless somebody stripped our offer.
   if (flag === 'y' && channelBindingOffered)
@@ -82,7 +80,9 @@ function finishScram(clientFinal: string, context: Context): string {
   if (Buffer.from(binding, 'base64').toString('utf8') !== context.gs2Header)
     throw new ScramError('08P01', 'unexpected SCRAM channel-binding attribute in client-final-message');
   const proof = Buffer.from(proofText, 'base64');
-  if (proof.length !== 32) throw new ScramError('08P01', 'malformed SCRAM message: proof');
+  // Strict: `Buffer.from` takes loose base64, too.
+  if (proof.length !== 32 || proof.toString('base64') !== proofText)
+    throw new ScramError('08P01', 'malformed SCRAM message: proof');
   const authMessage = `${context.bare},${context.serverFirst},${withoutProof}`;
   const clientSignature = hmac(context.used.storedKey, authMessage);
   const clientKey = Buffer.alloc(32);
@@ -91,6 +91,14 @@ function finishScram(clientFinal: string, context: Context): string {
   const right = timingSafeEqual(storedKey, context.used.storedKey);
   if (!right || !context.known) throw new ScramError('28P01', 'password authentication failed');
   return `v=${hmac(context.used.serverKey, authMessage).toString('base64')}`;
+}
+
+/** For `beginScram`: known to nobody, and the same in every process with these agents, however often it starts. */
+export function mockSecretOf(verifiers: readonly string[]): Buffer {
+  if (verifiers.length === 0) return randomBytes(32);
+  const hash = createHash('sha256').update('countersign unknown users');
+  for (const verifier of verifiers) hash.update(`\0${verifier}`);
+  return hash.digest();
 }
 
 function mockVerifier(user: string, secret: Buffer): ScramVerifier {

@@ -26,22 +26,27 @@ export class Wire {
   #descriptor = -1;
   #listener: WireListener = QUIET;
   #closed = false;
+  #closedBy: Error | null = null;
   #ended = false;
+  readonly #handlers = {
+    data: (chunk: Buffer) => this.#listener.chunk(chunk),
+    error: (error: Error) => this.#close(error),
+    close: () => this.#close(null),
+    end: () => this.#close(null),
+    drain: () => this.#listener.drained(),
+  };
 
   private constructor(socket: Socket) {
     this.#socket = socket;
     socket.setNoDelay(true);
-    socket.on('error', (error) => this.#close(error));
-    socket.on('close', () => this.#close(null));
-    socket.on('end', () => this.#close(null));
-    socket.on('drain', () => this.#listener.drained());
+    for (const event of ['error', 'close', 'end', 'drain'] as const) socket.on(event, this.#handlers[event]);
   }
 
   /** A socket that is open already: an accepted one, or TLS on top of one. */
   static adopt(socket: Socket): Wire {
     const wire = new Wire(socket);
     if (!(socket instanceof TLSSocket)) wire.#descriptor = descriptorOf(socket);
-    socket.on('data', (chunk: Buffer) => wire.#listener.chunk(chunk));
+    socket.on('data', wire.#handlers.data);
     return wire;
   }
 
@@ -73,14 +78,18 @@ export class Wire {
     this.#listener.chunk(buffer.subarray(0, length));
   }
 
+  /** From now on; where the other side has gone already, `closed` is called soon. */
   listen(listener: WireListener): void {
     this.#listener = listener;
+    if (this.#closed) setImmediate(() => this.#listener.closed(this.#closedBy));
   }
 
   /** The socket itself, for TLS on top of it; the wire must not be used after that. */
   release(): Socket {
     this.#listener = QUIET;
-    this.#socket.removeAllListeners();
+    // Only its own: others count the socket, too. Errors stay heard, for nobody else may hear them.
+    for (const event of ['data', 'close', 'end', 'drain'] as const)
+      this.#socket.off(event, this.#handlers[event]);
     return this.#socket;
   }
 
@@ -90,7 +99,7 @@ export class Wire {
 
   /** Bytes that wait for the other side to read. */
   get queuedBytes(): number {
-    return this.#socket.writableLength;
+    return this.#closed ? 0 : this.#socket.writableLength;
   }
 
   write(bytes: Buffer): void {
@@ -135,6 +144,7 @@ export class Wire {
   #close(error: Error | null): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#closedBy = error;
     this.#descriptor = -1;
     this.#listener.closed(error);
   }

@@ -143,7 +143,7 @@ function hold(state: SessionState, subject: Subject, decision: Decision, current
       fields: deniedByPolicy(decision),
       runs: recordIntents(state, subject, decision, null),
     };
-  if (subject.analysis.statements.length <= 1 && current?.rejection === undefined)
+  if (mayBeMistake(subject.analysis) && current?.rejection === undefined)
     return { kind: 'wait', phase: 'probing' };
   if (current?.rejection) {
     const mistake: Decision = {
@@ -243,10 +243,18 @@ export function wait(
 /** Which of the server's objections on a side connection are the agent's mistake, whatever the session's state. */
 export function isMistake(state: SessionState, rejection: ErrorFields): boolean {
   const code = rejection['C'] ?? '';
-  if (code === '42601') return true;
+  // "cannot insert multiple commands": the text was read, and it is not the one statement that we saw.
+  if (rejection['R'] === 'exec_parse_message') return false;
+  if (code === '42601' || code === SQLSTATE.characterNotInRepertoire) return true;
   // A temporary object, or one that this transaction made, could be meant: the side connection would not see it.
   if (state.tempPossible || state.catalogUncertain || state.searchPathUncertain) return false;
-  return MISTAKES.has(code) && rejection['C'] !== SQLSTATE.insufficientPrivilege;
+  return MISTAKES.has(code);
+}
+
+/** Whether the server is worth asking: not about what nobody could read within the limits. */
+export function mayBeMistake({ statements, syntaxError }: Analysis): boolean {
+  const cause = syntaxError?.cause ?? 'syntax';
+  return statements.length <= 1 && (cause === 'syntax' || cause === 'encoding');
 }
 
 /** undefined table, column, function, object, schema, parameter; ambiguous column; grouping; datatype mismatch. */

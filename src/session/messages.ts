@@ -32,6 +32,7 @@ import {
   analyseText,
   type Hindrance,
   type Judged,
+  mayBeMistake,
   rule,
   wait,
   withNames,
@@ -158,6 +159,7 @@ const MAX_WITHHELD = 64;
 /** What must be said at Parse: a denied setting, or the server's own syntax error. Null: leave it to Bind. */
 function ruleAtParse(state: SessionState, subject: Subject, current: Current | null): Hindrance | null {
   if (!subject.analysis.changesPinned) {
+    if (!mayBeMistake(subject.analysis)) return null;
     if (current?.rejection === undefined) return { kind: 'wait', phase: 'probing' };
     if (current.rejection === null) return null;
   }

@@ -131,7 +131,12 @@ describe('a log-in', () => {
   ): Promise<{ types: string; microseconds: number; last: Buffer; finalSent: string; client: Bytes }> {
     const client = await Bytes.connect(stack.agentUrl);
     const began = process.hrtime.bigint();
-    client.send(startup([['user', user], ['database', stack.shop.name]]));
+    client.send(
+      startup([
+        ['user', user],
+        ['database', stack.shop.name],
+      ]),
+    );
     const asked = await client.frame();
     const bare = `n=,r=${randomBytes(12).toString('base64')}`;
     client.send(initialResponse((change.first ?? same)(`n,,${bare}`)));
@@ -190,8 +195,21 @@ describe('a log-in', () => {
     ['SCRAM-SHA-256-PLUS', encodeFrame(0x70, mechanism('SCRAM-SHA-256-PLUS', 'p=tls-unique,,n=,r=a'))],
     ['no mechanism', encodeFrame(0x70, Buffer.alloc(0))],
     ['a mechanism without NUL', encodeFrame(0x70, Buffer.from('SCRAM-SHA-256'))],
-    ['a response length that is too long', encodeFrame(0x70, Buffer.concat([Buffer.from('SCRAM-SHA-256\0'), Buffer.from([127, 255, 255, 255]), Buffer.from('n,,n=,r=a')]))],
-    ['a response length of -1', encodeFrame(0x70, Buffer.concat([Buffer.from('SCRAM-SHA-256\0'), Buffer.alloc(4, 255)]))],
+    [
+      'a response length that is too long',
+      encodeFrame(
+        0x70,
+        Buffer.concat([
+          Buffer.from('SCRAM-SHA-256\0'),
+          Buffer.from([127, 255, 255, 255]),
+          Buffer.from('n,,n=,r=a'),
+        ]),
+      ),
+    ],
+    [
+      'a response length of -1',
+      encodeFrame(0x70, Buffer.concat([Buffer.from('SCRAM-SHA-256\0'), Buffer.alloc(4, 255)])),
+    ],
     ['a message of length 3', Buffer.from([0x70, 0, 0, 0, 3])],
     ['a message of length -2', Buffer.from([0x70, 255, 255, 255, 254])],
     ['a message that never ends', Buffer.from([0x70, 127, 255, 255, 255])],
@@ -207,7 +225,11 @@ describe('a log-in', () => {
   it('takes what comes ahead of its answers, and in pieces', async () => {
     const client = await Bytes.connect(stack.agentUrl);
     const bare = 'n=,r=abcdef';
-    for (const byte of startup([['user', 'agent'], ['database', stack.shop.name]])) client.send(Buffer.of(byte));
+    for (const byte of startup([
+      ['user', 'agent'],
+      ['database', stack.shop.name],
+    ]))
+      client.send(Buffer.of(byte));
     client.send(initialResponse(`n,,${bare}`));
     await client.frame();
     const challenge = await client.frame();
