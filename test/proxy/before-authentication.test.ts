@@ -178,6 +178,9 @@ describe('slowness', () => {
     let sent = 0;
     const dribble = setInterval(() => slow.send(whole.subarray(sent, ++sent)), 100);
     await expectServed(stack.agentUrl);
+    // Not more than 200 strangers at a time: the oldest made room.
+    expect(silent.filter(({ ended }) => ended).length).toBeGreaterThanOrEqual(100);
+    expect(Date.now() - began).toBeLessThan(AUTHENTICATION_MS);
     expect(await slow.fatal()).toMatchObject({ C: '57014', M: 'canceling authentication due to timeout' });
     clearInterval(dribble);
     expect(Date.now() - began).toBeLessThan(AUTHENTICATION_MS * 3);

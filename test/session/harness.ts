@@ -37,7 +37,7 @@ function fakeStatement(text: string): StatementAnalysis {
   if (word === 'execute') symbols.push({ kind: 'execute', name });
   if (word === 'declare') symbols.push({ kind: 'declare', name, hold: false, body: fakeStatement(body) });
   if (word === 'fetch') symbols.push({ kind: 'fetch', name, count: 1, move: false });
-  if (word === 'begin') symbols.push({ kind: 'transaction', op: 'begin' });
+  if (word === 'begin' || word === 'commit') symbols.push({ kind: 'transaction', op: word });
   const classes: Record<string, StatementClass> = {
     ddl: 'ddl',
     deny: 'admin',
@@ -54,7 +54,7 @@ function fakeStatement(text: string): StatementAnalysis {
   return {
     start: 0,
     end: text.length,
-    command: word === 'copyin' ? 'COPY' : word.toUpperCase(),
+    command: word === 'copyin' ? 'COPY FROM' : word.toUpperCase(),
     class: own,
     reasons: [own],
     relations: [],

@@ -68,6 +68,7 @@ describe('the table of phases and events', () => {
     s.sent();
     s.on({ kind: 'clientGone' });
     s.f(F.query('read 2'));
-    expect(s.sent()).toEqual([]);
+    // But for a Flush, so that the server answers what it has.
+    expect(s.sent().filter((one) => one !== 'H')).toEqual([]);
   });
 });

@@ -1,23 +1,12 @@
-import { existsSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type HttpServer, listenHttp } from '../../../src/channels/api/server.ts';
 import { type ApprovalWorld, approvalWorld, question, until } from '../../approval/support.ts';
+import { CHROMIUM, launchChromium } from '../../support/chromium.ts';
 import { type HttpWorld, httpWorld } from '../api/support.ts';
 
-const CHROMIUM = [
-  process.env['COUNTERSIGN_TEST_CHROMIUM'] ?? '',
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
-].find((path) => path !== '' && existsSync(path));
-if (CHROMIUM === undefined) {
-  console.info(
-    'no Chromium found: the console is not tried in a browser (set COUNTERSIGN_TEST_CHROMIUM to one)',
-  );
-}
 /** Set to a directory to keep pictures of the pages. */
 const PICTURES = process.env['COUNTERSIGN_TEST_PICTURES'];
 
@@ -40,10 +29,7 @@ describe.runIf(CHROMIUM !== undefined)('the console in a browser', () => {
     url = `http://127.0.0.1:${server.port}`;
     http = await httpWorld(world, url);
     app = http.app;
-    browser = await chromium.launch({
-      executablePath: CHROMIUM ?? '',
-      args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
-    });
+    browser = await launchChromium();
   });
   afterAll(async () => {
     await browser?.close();
