@@ -109,6 +109,11 @@ export function decodeExecute(frame: Buffer): ExecuteMessage {
   return { portal, maxRows };
 }
 
+/** Flush: it has no body, and the server answers one with an error that skips to Sync. */
+export function decodeFlush(frame: Buffer): void {
+  new BodyReader(frame).end();
+}
+
 /** The key under which a SQL identifier shares a namespace with protocol names. */
 export function nameKey(identifier: string): string {
   return Buffer.from(identifier, 'utf8').toString('latin1', 0, MAX_NAME_BYTES);

@@ -220,7 +220,12 @@ class Sessions {
     const knowledge = await this.#ports.knowledge(client.agent, database);
     const reported = upstream.parameters.get('search_path');
     const searchPath =
-      reported ?? (await askUpstream(upstream, "SELECT pg_catalog.current_setting('search_path')"));
+      reported ??
+      (await askUpstream(
+        upstream,
+        "SELECT pg_catalog.current_setting('search_path')",
+        config.limits.authenticationMs,
+      ));
     const setup: SessionSetup = {
       facts,
       mode: config.mode,

@@ -325,6 +325,7 @@ export class Relay {
       this.#ports.log.error({ err: fault as Error }, 'outcomes of a closed session could not be recorded');
     }
     if (this.#durable === null) for (const bytes of this.#toClient) this.#client.write(bytes);
+    this.#toClient = [];
     if (error !== null) this.#client.write(error);
     this.#client.end();
     this.#upstream.wire.end();

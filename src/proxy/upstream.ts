@@ -65,7 +65,7 @@ export async function openUpstream(
   const timer = setTimeout(() => wire.destroy(), timeoutMs);
   try {
     wire.write(startupMessage(login));
-    return await startUp(wire, login);
+    return await startUp(wire, login, address.tls.mode !== 'disable' || address.host.startsWith('/'));
   } catch (error) {
     wire.destroy();
     throw error;
@@ -81,12 +81,16 @@ export async function connectUpstream(address: UpstreamAddress, timeoutMs: numbe
     : { host: address.host, port: address.port };
   let wire: Wire;
   try {
-    wire = await withTimeout(Wire.connect(options), timeoutMs);
+    wire = await withTimeout(Wire.connect(options), timeoutMs, (late) => late.destroy());
   } catch (error) {
     throw new UpstreamUnavailable(`cannot connect to the upstream server: ${(error as Error).message}`);
   }
   if (address.tls.mode === 'disable' || address.host.startsWith('/')) return wire;
-  return withTimeout(upgrade(wire, address.host, address.tls), timeoutMs);
+  const plain = wire;
+  return withTimeout(upgrade(plain, address.host, address.tls), timeoutMs).catch((error: Error) => {
+    plain.destroy();
+    throw error;
+  });
 }
 
 /** SSLRequest, then TLS; no byte may come between the server's answer and the handshake. */
@@ -112,6 +116,8 @@ async function upgrade(
   return new Promise((done, failed) => {
     const secure = connectTls({
       socket,
+      // What the certificate is checked against; by itself Node would take `localhost` for an address.
+      host,
       minVersion: 'TLSv1.2',
       ...(isIP(host) === 0 ? { servername: host } : {}),
       ...(tls.mode === 'require' ? { rejectUnauthorized: false } : { ca: tls.ca }),
@@ -139,14 +145,15 @@ function startupMessage(login: UpstreamLogin): Buffer {
   return serialize.startup(parameters);
 }
 
-function startUp(wire: Wire, login: UpstreamLogin): Promise<Upstream> {
+/** `secret`: nobody between here and the server can read along. */
+function startUp(wire: Wire, login: UpstreamLogin, secret: boolean): Promise<Upstream> {
   return new Promise((done, failed) => {
     const reader = new FrameReader(STARTUP_FRAME);
     const parameters = new Map<string, string>();
     const notices: Buffer[] = [];
     let processId = 0;
     let cancelKey: Buffer = Buffer.alloc(0);
-    const authenticate = authenticator(wire, login, failed);
+    const authenticate = authenticator(wire, login, secret, failed);
     const onFrame = (type: number, frame: Buffer): boolean => {
       switch (type) {
         case BACKEND.authentication:
@@ -180,7 +187,9 @@ function startUp(wire: Wire, login: UpstreamLogin): Promise<Upstream> {
         try {
           reader.push(chunk, onFrame);
         } catch (error) {
-          failed(error);
+          failed(
+            new UpstreamUnavailable(`the upstream server broke the protocol: ${(error as Error).message}`),
+          );
         }
       },
       closed: (error) =>
@@ -198,9 +207,11 @@ function startUp(wire: Wire, login: UpstreamLogin): Promise<Upstream> {
 function authenticator(
   wire: Wire,
   login: UpstreamLogin,
+  secret: boolean,
   failed: (error: Error) => void,
 ): (frame: Buffer) => void {
   let session: sasl.SaslSession | null = null;
+  let proved = false;
   const password = () => {
     if (login.password === null)
       throw new UpstreamUnavailable(
@@ -212,8 +223,14 @@ function authenticator(
     const kind = frame.readInt32BE(5);
     switch (kind) {
       case 0:
+        if (session !== null && !proved)
+          throw new UpstreamUnavailable('the upstream server broke off SASL without proving who it is');
         return;
       case 3:
+        if (!secret)
+          throw new UpstreamUnavailable(
+            'the upstream server asks for the password in clear, which is sent only over TLS or a Unix socket',
+          );
         wire.write(serialize.password(password()));
         return;
       case 5:
@@ -234,6 +251,7 @@ function authenticator(
       }
       case 12:
         if (session !== null) sasl.finalizeSession(session, frame.toString('utf8', 9));
+        proved = true;
         return;
       default:
         throw new UpstreamUnavailable(
@@ -255,27 +273,38 @@ function md5Password(user: string, password: string, salt: Buffer): string {
   return `md5${md5(Buffer.concat([Buffer.from(md5(password + user)), salt]))}`;
 }
 
-/** One question by simple protocol, on a connection that nobody else uses yet; the first column of the first row. */
-export function askUpstream(upstream: Upstream, sql: string): Promise<string | null> {
-  return new Promise((done, failed) => {
+/**
+ * One question by simple protocol, on a connection that nobody else uses yet; the first column of the first row.
+ * Rejects as `openUpstream` does.
+ */
+export function askUpstream(upstream: Upstream, sql: string, timeoutMs: number): Promise<string | null> {
+  const answer = new Promise<string | null>((done, failed) => {
     const reader = new FrameReader(STARTUP_FRAME);
     let value: string | null = null;
     upstream.wire.listen({
-      chunk: (chunk) =>
-        reader.push(chunk, (type, frame) => {
-          if (type === BACKEND.dataRow) {
-            const length = frame.readInt32BE(7);
-            value = length < 0 ? null : frame.toString('utf8', 11, 11 + length);
-          }
-          if (type === BACKEND.error) failed(new UpstreamRefused(decodeErrorFields(frame)));
-          if (type === BACKEND.readyForQuery) done(value);
-          return true;
-        }),
+      chunk: (chunk) => {
+        try {
+          reader.push(chunk, (type, frame) => {
+            if (type === BACKEND.dataRow) {
+              const length = frame.readInt32BE(7);
+              value = length < 0 ? null : frame.toString('utf8', 11, 11 + length);
+            }
+            if (type === BACKEND.error) failed(new UpstreamRefused(decodeErrorFields(frame)));
+            if (type === BACKEND.readyForQuery) done(value);
+            return true;
+          });
+        } catch (error) {
+          failed(
+            new UpstreamUnavailable(`the upstream server broke the protocol: ${(error as Error).message}`),
+          );
+        }
+      },
       closed: () => failed(new UpstreamUnavailable('the upstream server closed the connection')),
       drained: () => {},
     });
     upstream.wire.write(serialize.query(sql));
   });
+  return withTimeout(answer, timeoutMs);
 }
 
 /**
@@ -304,12 +333,13 @@ export async function cancelUpstream(
   }
 }
 
-function withTimeout<T>(work: Promise<T>, ms: number): Promise<T> {
+/** `tooLate`: what becomes of a result that nobody waits for any more. */
+function withTimeout<T>(work: Promise<T>, ms: number, tooLate: (result: T) => void = () => {}): Promise<T> {
   return new Promise((done, failed) => {
-    const timer = setTimeout(
-      () => failed(new UpstreamUnavailable(`no answer from the upstream server within ${ms} ms`)),
-      ms,
-    );
+    const timer = setTimeout(() => {
+      failed(new UpstreamUnavailable(`no answer from the upstream server within ${ms} ms`));
+      work.then(tooLate, () => {});
+    }, ms);
     work.then(done, failed).finally(() => clearTimeout(timer));
   });
 }

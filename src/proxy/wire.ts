@@ -90,6 +90,8 @@ export class Wire {
     // Only its own: others count the socket, too. Errors stay heard, for nobody else may hear them.
     for (const event of ['data', 'close', 'end', 'drain'] as const)
       this.#socket.off(event, this.#handlers[event]);
+    // What is put back, or comes now, must wait for the next owner.
+    this.#socket.pause();
     return this.#socket;
   }
 

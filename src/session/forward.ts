@@ -1,16 +1,27 @@
 /** The only places where something goes upstream: as it was judged, or a substitute that the server will reject. */
 
 import { serialize } from 'pg-protocol';
+import type { BoundParameter } from '../approval/port.ts';
 import type { ErrorFields } from '../protocol/backend.ts';
 import { FRONTEND, nameKey } from '../protocol/frontend.ts';
-import type { Analysis, SymbolUse } from '../statement/analysis.ts';
+import type { Analysis, StatementAnalysis, SymbolUse } from '../statement/analysis.ts';
+import { startCopy, takesCopyData } from './copy.ts';
 import type { EntryKind, LedgerEntry } from './ledger.ts';
 import { recordOutcome } from './record.ts';
 import { type Refusal, substituteInGroup, substituteParse, substituteQuery } from './refusal.ts';
 import { type Run, type Safety, safetyOf } from './run.ts';
-import { type Current, type Portal, type SessionState, scopeKey } from './state.ts';
+import {
+  basisOf,
+  type Current,
+  looksUpLate,
+  type Portal,
+  type Prepared,
+  type SessionState,
+} from './state.ts';
+import type { Subject } from './subject.ts';
 
 const NO_RUNS: readonly Run[] = [];
+const EMPTY = Buffer.alloc(0);
 
 /** Sends a frame and notes in the ledger what must come back. */
 export function forward(
@@ -28,12 +39,17 @@ export function forward(
     copyIn: false,
     inCopy: false,
     unparsed: false,
+    midGroup: state.groupOpen,
+    begun: false,
     ...entry,
   };
+  if (full.kind !== 'copyEnd') state.groupOpen = !ENDS_GROUP.has(full.kind);
   state.ledger.push(full);
   state.effects.push({ kind: 'forward', frame, safety });
   return full;
 }
+
+const ENDS_GROUP: ReadonlySet<EntryKind> = new Set(['query', 'sync', 'functionCall']);
 
 /** Sends a frame that has no reply (Flush, CopyData, Terminate). */
 export function forwardSilently(state: SessionState, frame: Buffer): void {
@@ -61,7 +77,6 @@ export function forwardQuery(
   frame: Buffer,
   analysis: Analysis,
   runs: readonly Run[],
-  sql: Buffer,
 ): void {
   const entry = forward(
     state,
@@ -71,7 +86,7 @@ export function forwardQuery(
   );
   queryDestroysUnnamed(state, entry);
   state.openRuns.push(...runs);
-  for (const run of runs) proposeSymbols(state, run, sql);
+  for (const run of runs) proposeSymbols(state, run);
   noteSessionChanges(state, analysis);
   if (entry.copyIn) startCopy(state, entry);
   state.group += 1;
@@ -81,15 +96,34 @@ export function forwardBind(
   state: SessionState,
   frame: Buffer,
   portal: string,
-  analysis: Analysis,
+  subject: Subject,
+  prepared: Prepared,
   runs: readonly Run[],
-  sql: Buffer,
 ): void {
+  const { analysis } = subject;
   const entry = forward(state, frame, { kind: 'bind', runs, name: portal }, worstSafety(runs));
-  const value: Portal = { kind: 'protocol', run: runs[0] ?? null, copyIn: takesCopyData(analysis), sql };
-  state.portals.propose(portal, value, entry, state.group);
-  state.openRuns.push(...runs);
   noteSessionChanges(state, analysis);
+  state.openRuns.push(...runs);
+  const value: Portal = {
+    kind: 'protocol',
+    run: runs[0] ?? null,
+    copyIn: takesCopyData(analysis),
+    // The frame's buffer is used again.
+    subject: { ...subject, parameters: subject.parameters?.map(copied) ?? null },
+    prepared,
+    basis: looksUpLate(analysis) ? basisOf(state, analysis) : null,
+  };
+  state.portals.propose(portal, value, entry, state.group);
+}
+
+/** Bind of an EXECUTE or FETCH whose name is not there. */
+export function forwardAbsent(state: SessionState, frame: Buffer, portal: string, fields: ErrorFields): void {
+  const entry = forward(state, frame, { kind: 'bind', name: portal });
+  state.portals.propose(portal, { kind: 'absent', fields }, entry, state.group);
+}
+
+function copied(parameter: BoundParameter): BoundParameter {
+  return { ...parameter, value: parameter.value && Buffer.from(parameter.value) };
 }
 
 /** Execute: the portal's own symbols (a SQL PREPARE sent as Parse, say) become names when it completes. */
@@ -98,10 +132,25 @@ export function forwardExecute(
   frame: Buffer,
   portal: Extract<Portal, { kind: 'protocol' }>,
 ): void {
-  const { run, copyIn, sql } = portal;
+  const { run, copyIn, subject } = portal;
   const entry = forward(state, frame, { kind: 'execute', runs: run === null ? NO_RUNS : [run], copyIn });
-  if (run !== null) proposeSymbols(state, run, sql);
+  if (run !== null) proposeSymbols(state, run);
+  // Again: a Sync may lie between Bind, where it was noted first, and now.
+  noteSessionChanges(state, subject.analysis);
   if (copyIn) startCopy(state, entry);
+}
+
+/** Execute of a portal that DECLARE made. */
+export function forwardSqlPortal(
+  state: SessionState,
+  frame: Buffer,
+  analysis: Analysis,
+  runs: readonly Run[],
+): void {
+  state.openRuns.push(...runs);
+  for (const run of runs) run.state = 'bound';
+  forward(state, frame, { kind: 'execute', runs }, worstSafety(runs));
+  noteSessionChanges(state, analysis);
 }
 
 export type RefusalPosition =
@@ -116,6 +165,8 @@ export function refuse(
   fields: ErrorFields,
   runs: readonly Run[] = NO_RUNS,
 ): void {
+  // What the server says decides; an outcome that is certain already is in the log.
+  state.openRuns.push(...runs);
   const refusal: Refusal = { marker: `${state.setup.markerPrefix}:${++state.refusalNo}`, fields };
   if (position.kind === 'query') {
     const entry = forward(state, substituteQuery(refusal), { kind: 'query', refusal, runs });
@@ -151,32 +202,39 @@ function queryDestroysUnnamed(state: SessionState, entry: LedgerEntry): void {
   state.portals.propose('', null, entry, entry.group);
 }
 
-function proposeSymbols(state: SessionState, run: Run, sql: Buffer): void {
+function proposeSymbols(state: SessionState, run: Run): void {
   for (const symbol of run.symbols) {
     if (symbol.kind === 'prepare')
-      state.statements.propose(nameKey(symbol.name), preparedBySql(state, symbol, sql), run, state.group);
+      state.statements.propose(nameKey(symbol.name), preparedBySql(symbol, run), run, state.group);
     else if (symbol.kind === 'deallocate' && symbol.name !== null)
       state.statements.propose(nameKey(symbol.name), null, run, state.group);
     else if (symbol.kind === 'declare')
-      state.portals.propose(
-        nameKey(symbol.name),
-        { kind: 'sql', body: symbol.body, withHold: symbol.hold, sql: Buffer.from(sql) },
-        run,
-        state.group,
-      );
+      state.portals.propose(nameKey(symbol.name), declaredBySql(symbol, run), run, state.group);
     else if (symbol.kind === 'close' && symbol.name !== null)
       state.portals.propose(nameKey(symbol.name), null, run, state.group);
   }
 }
 
-function preparedBySql(state: SessionState, symbol: Extract<SymbolUse, { kind: 'prepare' }>, sql: Buffer) {
+function preparedBySql({ body }: Extract<SymbolUse, { kind: 'prepare' }>, run: Run): Prepared {
+  const sql = run.text ?? EMPTY;
   return {
-    sql: Buffer.from(sql),
+    sql,
     parameterTypes: [],
-    analysis: analysisOf(symbol.body),
-    scopeKey: scopeKey(state),
+    analysis: analysisOf(inOwnText(body, sql)),
+    scopeKey: run.scopeKey,
     bySql: true,
   };
+}
+
+function declaredBySql({ body, hold }: Extract<SymbolUse, { kind: 'declare' }>, run: Run): Portal {
+  const sql = run.text ?? EMPTY;
+  return { kind: 'sql', body: inOwnText(body, sql), withHold: hold, sql };
+}
+
+/** The same analysis, with places in the statement's own text instead of the string that it was cut out of. */
+function inOwnText(body: StatementAnalysis, sql: Buffer): StatementAnalysis {
+  const secrets = body.secrets.map(([from, to]) => [from - body.start, to - body.start] as const);
+  return { ...body, start: 0, end: sql.length, secrets };
 }
 
 /** The analysis of a string that holds just this statement. */
@@ -213,16 +271,6 @@ function noteSessionChanges(state: SessionState, analysis: Analysis): void {
     state.tempPossible = true;
     state.catalogUncertain = true;
   }
-}
-
-function startCopy(state: SessionState, entry: LedgerEntry): void {
-  state.copy = { entry, open: false, closed: false, dataSent: false, ambiguous: false, bytes: 0 };
-}
-
-/** May ask for COPY data. COPY from a file or TO does not, and then only what is pipelined behind it waits a moment. */
-export function takesCopyData(analysis: Analysis): boolean {
-  for (const { command } of analysis.statements) if (command.startsWith('COPY')) return true;
-  return false;
 }
 
 function worstSafety(runs: readonly Run[]): Safety {

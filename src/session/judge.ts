@@ -8,6 +8,7 @@ import type { Analysis, StatementAnalysis } from '../statement/analysis.ts';
 import { resolveNames } from '../statement/resolve-names.ts';
 import { showSql } from '../statement/visible.ts';
 import { analysisOf } from './forward.ts';
+import type { Lookup } from './names.ts';
 import { recordIntents, recordOutcome, relationNames, releasedRuns } from './record.ts';
 import type { Run } from './run.ts';
 import {
@@ -19,12 +20,18 @@ import {
   scopeKey,
   scopeOf,
 } from './state.ts';
-import type { Subject } from './subject.ts';
+import type { NamedText, Subject } from './subject.ts';
 import { deniedByPolicy, noSuchPortal, noSuchStatement, tooLong } from './wording.ts';
 
 export type Ruling =
   | { readonly kind: 'forward'; readonly runs: readonly Run[] }
-  | { readonly kind: 'refuse'; readonly fields: ErrorFields; readonly runs: readonly Run[] }
+  | {
+      readonly kind: 'refuse';
+      readonly fields: ErrorFields;
+      readonly runs: readonly Run[];
+      /** SQL EXECUTE or FETCH of a name that is not there: said only when it is executed. */
+      readonly absent?: true;
+    }
   /** The hold is over without a release: `current.refusal` says how. */
   | { readonly kind: 'refuseHeld' }
   | { readonly kind: 'wait'; readonly phase: Phase }
@@ -40,6 +47,8 @@ const WAIT_SETTLE = { kind: 'wait', phase: 'settling' } as const;
 
 /** The analysis of a text as names are now; a wait where a worker or the catalog is needed first. */
 export function analyseText(state: SessionState, sql: Buffer, current: Current | null): Judged<Analysis> {
+  // Released: what was judged, shown and verified is what runs.
+  if (current?.release && current.subject) return { kind: 'is', value: current.subject.analysis };
   const { statementBytes } = state.setup.limits;
   if (sql.length > statementBytes)
     return { kind: 'refuse', fields: tooLong(statementBytes, sql.length), runs: NO_RUNS };
@@ -50,16 +59,37 @@ export function analyseText(state: SessionState, sql: Buffer, current: Current |
   return analysis === null ? { kind: 'wait', phase: 'analysing' } : { kind: 'is', value: analysis };
 }
 
-/** The analysis of a prepared statement; made again when names may mean something else by now. */
-export function analysePrepared(
+/** A statement by the name that Bind or SQL EXECUTE uses, also one whose Parse is still kept back. */
+export function statementNamed(state: SessionState, name: string): Lookup<Prepared> {
+  for (let i = state.withheld.length - 1; i >= 0; i--) {
+    const withheld = state.withheld[i];
+    if (withheld?.name === name) return { kind: 'found', value: withheld.prepared };
+  }
+  return state.statements.lookup(name, state.group);
+}
+
+/** What Bind, or Execute of what was bound, would run. */
+export function judgePrepared(
   state: SessionState,
   prepared: Prepared,
+  parameters: readonly BoundParameter[],
+  resultFormats: readonly number[],
   current: Current | null,
-): Judged<Analysis> {
+): Judged<Subject> {
+  const plain = analysePrepared(state, prepared, current);
+  const analysis: Judged<Analysis> =
+    plain.kind === 'is'
+      ? { kind: 'is', value: withParameters(state, prepared, plain.value, parameters) }
+      : plain;
+  return judgedSubject(state, analysis, prepared.sql, parameters, resultFormats);
+}
+
+/** The analysis of a prepared statement; made again when names may mean something else by now. */
+function analysePrepared(state: SessionState, prepared: Prepared, current: Current | null): Judged<Analysis> {
   if (state.refreshing) return { kind: 'wait', phase: 'refreshing' };
   if (prepared.scopeKey === scopeKey(state)) return { kind: 'is', value: prepared.analysis };
   const fresh = analyseText(state, prepared.sql, current);
-  if (fresh.kind !== 'is' || !prepared.bySql) return fresh;
+  if (fresh.kind !== 'is' || !prepared.bySql || current?.release) return fresh;
   const body = preparedBody(fresh.value);
   // The text was a PREPARE when the server took it, so this cannot be missing; if it is, nothing is known.
   return body === null
@@ -71,7 +101,7 @@ export function analysePrepared(
  * The same, where values of parameters decide (LIMIT $1): with these values. What a worker had to read stays as it is,
  * the worst being assumed of its parameters.
  */
-export function withParameters(
+function withParameters(
   state: SessionState,
   prepared: Prepared,
   analysis: Analysis,
@@ -92,29 +122,76 @@ function preparedBody(analysis: Analysis): StatementAnalysis | null {
   return null;
 }
 
+export function judgedSubject(
+  state: SessionState,
+  analysis: Judged<Analysis>,
+  sql: Buffer,
+  parameters: readonly BoundParameter[] | null,
+  resultFormats: readonly number[],
+): Judged<Subject> {
+  if (analysis.kind !== 'is') return analysis;
+  const named: NamedText[] = [];
+  const resolved = withNames(state, analysis.value, named);
+  if (resolved.kind !== 'is') return resolved;
+  const value = {
+    sql,
+    analysis: resolved.value,
+    parameters,
+    resultFormats,
+    scopeKey: scopeKey(state),
+    named,
+  };
+  return { kind: 'is', value };
+}
+
+/** What an approval was given for is still what would run. */
+export function sameMeaning(a: Subject, b: Subject): boolean {
+  return meaning(a) === meaning(b);
+}
+
+function meaning({ analysis, named }: Subject): string {
+  const { class: rank, statements } = analysis;
+  const texts = named.map(({ name, sql }) => [name, sql.toString('base64')]);
+  return JSON.stringify([rank, statements.map(({ command, relations }) => [command, relations]), texts]);
+}
+
 /** EXECUTE, FETCH and MOVE take the class of what they name; a name that was never seen is refused. */
-export function withNames(state: SessionState, analysis: Analysis): Judged<Analysis> {
+function withNames(state: SessionState, analysis: Analysis, named: NamedText[]): Judged<Analysis> {
   if (!usesNames(analysis)) return { kind: 'is', value: analysis };
   let unsettled = false;
   let absent: ErrorFields | null = null;
   const resolved = resolveNames(analysis, {
     statement: (name) => {
-      const found = state.statements.lookup(nameKey(name), state.group);
+      const found = statementNamed(state, nameKey(name));
       if (found.kind === 'settle') unsettled = true;
       if (found.kind === 'absent') absent ??= noSuchStatement(nameKey(name));
-      return found.kind === 'found' ? found.value.analysis.statements[0] : undefined;
+      if (found.kind !== 'found') return undefined;
+      const body = bodyNow(state, found.value);
+      named.push({ name, sql: found.value.sql, secrets: body?.secrets ?? [] });
+      return body;
     },
     portal: (name) => {
       const found = state.portals.lookup(nameKey(name), state.group);
       if (found.kind === 'settle') unsettled = true;
       if (found.kind === 'absent') absent ??= noSuchPortal(nameKey(name), 'cursor');
-      return found.kind === 'found' && found.value.kind === 'sql' ? found.value.body : undefined;
+      if (found.kind !== 'found' || found.value.kind !== 'sql') return undefined;
+      named.push({ name, sql: found.value.sql, secrets: found.value.body.secrets });
+      return found.value.body;
     },
   });
   if (unsettled && !state.ledger.empty) return WAIT_SETTLE;
   if (absent !== null && state.setup.mode === 'enforce')
-    return { kind: 'refuse', fields: absent, runs: NO_RUNS };
+    return { kind: 'refuse', fields: absent, runs: NO_RUNS, absent: true };
   return { kind: 'is', value: resolved };
+}
+
+/** What SQL EXECUTE would run: the server analyses a prepared statement anew when search_path or objects changed. */
+function bodyNow(state: SessionState, prepared: Prepared): StatementAnalysis | undefined {
+  if (prepared.scopeKey === scopeKey(state)) return prepared.analysis.statements[0];
+  // What only a worker could read stays unknown, so a person is asked.
+  const fresh = state.setup.analyse(prepared.sql, scopeOf(state), !state.catalogUncertain, null);
+  if (fresh === null) return undefined;
+  return prepared.bySql ? (preparedBody(fresh) ?? undefined) : fresh.statements[0];
 }
 
 function usesNames(analysis: Analysis): boolean {
@@ -189,7 +266,10 @@ export function questionOf(state: SessionState, subject: Subject, decision: Deci
   return {
     session: state.setup.facts,
     sqlBytes: Buffer.from(sql),
-    sql: showSql(sql, secrets),
+    sql: [
+      showSql(sql, secrets),
+      ...subject.named.map((one) => `\n\n-- ${one.name}:\n${showSql(one.sql, one.secrets)}`),
+    ].join(''),
     // Copies: the socket's buffer is used again.
     parameters:
       subject.parameters?.map((one) => ({ ...one, value: one.value && Buffer.from(one.value) })) ?? null,

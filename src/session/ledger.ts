@@ -35,6 +35,10 @@ export type LedgerEntry = {
   readonly inCopy: boolean;
   /** The text was not understood, so the number of its results is not known. */
   readonly unparsed: boolean;
+  /** Sent in the middle of a group of extended messages. */
+  readonly midGroup: boolean;
+  /** Something has been answered to it. */
+  begun: boolean;
 };
 
 export class Ledger {

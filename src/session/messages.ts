@@ -1,10 +1,9 @@
 /** Frontend messages: what each does to the session. A message that must wait is judged from the start again. */
 import type { BoundParameter } from '../approval/port.ts';
-import { fatalError } from '../protocol/backend.ts';
 import {
   type BindMessage,
   decodeBind,
-  decodeExecute,
+  decodeFlush,
   decodeNamed,
   decodeParse,
   decodeQuery,
@@ -12,40 +11,38 @@ import {
   MalformedMessage,
 } from '../protocol/frontend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
-import type { Analysis } from '../statement/analysis.ts';
 import { showParameter } from '../statement/visible.ts';
+import { COPY_MESSAGES, placeUnknown, takesCopyData } from './copy.ts';
+import { execute } from './execute.ts';
 import {
-  analysisOf,
   forward,
+  forwardAbsent,
   forwardBind,
-  forwardExecute,
   forwardQuery,
   forwardSilently,
   forwardWithheld,
-  injectFlush,
-  positionOf,
   refuse,
-  refuseCurrent,
 } from './forward.ts';
+import { giveUp } from './give-up.ts';
 import {
-  analysePrepared,
   analyseText,
   type Hindrance,
   type Judged,
+  judgedSubject,
+  judgePrepared,
   mayBeMistake,
   rule,
-  wait,
-  withNames,
-  withParameters,
+  statementNamed,
 } from './judge.ts';
-
-import { type Current, type Portal, type Prepared, type SessionState, scopeKey } from './state.ts';
+import { close, finish, NOWHERE, obey, SETTLE_FIRST } from './obey.ts';
+import { type CopyIn, type Current, type Prepared, type SessionState, scopeKey } from './state.ts';
 import type { Subject } from './subject.ts';
-import { functionCallRefused, malformed, noSuchPortal, noSuchStatement, tooManyPrepared } from './wording.ts';
+import { functionCallRefused, malformed, noSuchStatement, tooManyPrepared } from './wording.ts';
 
 /** Takes one message; `current` is what was found out about it before a wait. */
 export function process(state: SessionState, type: number, frame: Buffer, current: Current | null): void {
   if (state.skipping && type !== FRONTEND.sync && type !== FRONTEND.terminate) {
+    giveUp(state);
     finish(state);
     return;
   }
@@ -54,15 +51,17 @@ export function process(state: SessionState, type: number, frame: Buffer, curren
   } catch (error) {
     if (!(error instanceof MalformedMessage)) throw error;
     forwardWithheld(state);
-    refuse(state, positionOf(type, ''), malformed(error.message));
+    // A malformed Parse leaves the unnamed statement alone, so it is not refused as a Parse.
+    refuse(state, { kind: type === FRONTEND.query ? 'query' : 'inGroup' }, malformed(error.message));
     finish(state);
   }
 }
 
 function dispatch(state: SessionState, type: number, frame: Buffer, current: Current | null): void {
-  if (state.copy !== null && !COPY_MESSAGES.has(type) && !state.copy.closed) {
-    copyInterrupted(state, type, frame);
-    return;
+  if (state.copy !== null) {
+    if (placeUnknown(state.copy)) return obey(state, SETTLE_FIRST, type, frame, '', NOWHERE, current);
+    if (!COPY_MESSAGES.has(type) && !state.copy.closed)
+      return copyInterrupted(state, state.copy, type, frame);
   }
   switch (type) {
     case FRONTEND.query:
@@ -79,6 +78,7 @@ function dispatch(state: SessionState, type: number, frame: Buffer, current: Cur
     case FRONTEND.sync:
       return sync(state, frame);
     case FRONTEND.flush:
+      decodeFlush(frame);
       forwardWithheld(state);
       forwardSilently(state, frame);
       return finish(state);
@@ -89,6 +89,7 @@ function dispatch(state: SessionState, type: number, frame: Buffer, current: Cur
     case FRONTEND.terminate:
       forwardSilently(state, frame);
       state.clientGone = true;
+      state.inbox.clear();
       return finish(state);
     case FRONTEND.functionCall:
       return functionCall(state, frame);
@@ -97,24 +98,17 @@ function dispatch(state: SessionState, type: number, frame: Buffer, current: Cur
   }
 }
 
-const COPY_MESSAGES: ReadonlySet<number> = new Set([
-  FRONTEND.copyData,
-  FRONTEND.copyDone,
-  FRONTEND.copyFail,
-  FRONTEND.flush,
-  FRONTEND.sync,
-  FRONTEND.terminate,
-]);
-
 function query(state: SessionState, frame: Buffer, current: Current | null): void {
   const sql = decodeQuery(frame);
   forwardWithheld(state);
   const subject = judgedSubject(state, analyseText(state, sql, current), sql, null, []);
   if (subject.kind !== 'is')
     return obey(state, subject, FRONTEND.query, frame, '', { sql, judged: null }, current);
+  if (state.copy !== null && takesCopyData(subject.value.analysis))
+    return obey(state, SETTLE_FIRST, FRONTEND.query, frame, '', NOWHERE, current);
   const ruling = rule(state, subject.value, current);
   if (ruling.kind === 'forward') {
-    forwardQuery(state, frame, subject.value.analysis, ruling.runs, sql);
+    forwardQuery(state, frame, subject.value.analysis, ruling.runs);
     return finish(state);
   }
   obey(state, ruling, FRONTEND.query, frame, '', { sql, judged: subject.value }, current);
@@ -136,7 +130,14 @@ function parse(state: SessionState, frame: Buffer, current: Current | null): voi
   if (enforced && (analysis.value.syntaxError !== null || analysis.value.changesPinned)) {
     const ruling: Hindrance | null = ruleAtParse(
       state,
-      { sql: message.sql, analysis: analysis.value, parameters: null, resultFormats: [] },
+      {
+        sql: message.sql,
+        analysis: analysis.value,
+        parameters: null,
+        resultFormats: [],
+        scopeKey: scopeKey(state),
+        named: [],
+      },
       current,
     );
     if (ruling !== null) return obey(state, ruling, FRONTEND.parse, frame, message.name, where, current);
@@ -149,7 +150,8 @@ function parse(state: SessionState, frame: Buffer, current: Current | null): voi
     bySql: false,
   };
   state.withheld.push({ name: message.name, frame: Buffer.from(frame), prepared });
-  if (state.withheld.length > MAX_WITHHELD) forwardWithheld(state);
+  // Several statements in one Parse are the server's to reject, before anybody is asked about them at Bind.
+  if (state.withheld.length > MAX_WITHHELD || analysis.value.statements.length > 1) forwardWithheld(state);
   finish(state);
 }
 
@@ -170,32 +172,28 @@ function ruleAtParse(state: SessionState, subject: Subject, current: Current | n
 
 function bind(state: SessionState, frame: Buffer, current: Current | null): void {
   const message = decodeBind(frame);
-  const nowhere = { sql: EMPTY, judged: null };
   const found = preparedNamed(state, message.statement);
-  if (found.kind !== 'is') return obey(state, found, FRONTEND.bind, frame, '', nowhere, current);
+  if (found.kind !== 'is') return obey(state, found, FRONTEND.bind, frame, '', NOWHERE, current);
   const prepared = found.value;
   const parameters = boundParameters(message, prepared);
-  const plain = analysePrepared(state, prepared, current);
-  const analysis: Judged<Analysis> =
-    plain.kind === 'is'
-      ? { kind: 'is', value: withParameters(state, prepared, plain.value, parameters) }
-      : plain;
-  const subject = judgedSubject(state, analysis, prepared.sql, parameters, message.resultFormats);
+  const subject = judgePrepared(state, prepared, parameters, message.resultFormats, current);
+  if (subject.kind === 'refuse' && subject.absent) {
+    // Binding it does nothing: it is refused where the server would.
+    forwardWithheld(state);
+    forwardAbsent(state, frame, message.portal, subject.fields);
+    return finish(state);
+  }
   const where = { sql: prepared.sql, judged: subject.kind === 'is' ? subject.value : null };
   if (subject.kind !== 'is') return obey(state, subject, FRONTEND.bind, frame, '', where, current);
   const ruling = rule(state, subject.value, current);
   if (ruling.kind !== 'forward') return obey(state, ruling, FRONTEND.bind, frame, '', where, current);
   forwardWithheld(state);
-  forwardBind(state, frame, message.portal, subject.value.analysis, ruling.runs, prepared.sql);
+  forwardBind(state, frame, message.portal, subject.value, prepared, ruling.runs);
   finish(state);
 }
 
 function preparedNamed(state: SessionState, name: string): Judged<Prepared> {
-  for (let i = state.withheld.length - 1; i >= 0; i--) {
-    const withheld = state.withheld[i];
-    if (withheld?.name === name) return { kind: 'is', value: withheld.prepared };
-  }
-  const found = state.statements.lookup(name, state.group);
+  const found = statementNamed(state, name);
   if (found.kind === 'found') return { kind: 'is', value: found.value };
   if (found.kind === 'settle' && !state.ledger.empty) return { kind: 'wait', phase: 'settling' };
   return { kind: 'refuse', fields: noSuchStatement(name), runs: [] };
@@ -211,48 +209,6 @@ function boundParameters(message: BindMessage, prepared: Prepared): readonly Bou
     const typeOid = prepared.parameterTypes[i] ?? 0;
     return { typeOid, format, value, shown: showParameter(value, format, typeOid) };
   });
-}
-
-/** A portal that the protocol made was judged at Bind; one that SQL made (DECLARE) is judged here. */
-function execute(state: SessionState, frame: Buffer, current: Current | null): void {
-  const message = decodeExecute(frame);
-  const found = state.portals.lookup(message.portal, state.group);
-  const nowhere = { sql: EMPTY, judged: null };
-  if (found.kind === 'settle' && !state.ledger.empty)
-    return obey(state, { kind: 'wait', phase: 'settling' }, FRONTEND.execute, frame, '', nowhere, current);
-  if (found.kind !== 'found') {
-    const absent: Hindrance = { kind: 'refuse', fields: noSuchPortal(message.portal, 'portal'), runs: [] };
-    return obey(state, absent, FRONTEND.execute, frame, '', nowhere, current);
-  }
-  const portal = found.value;
-  if (portal.kind === 'protocol') {
-    forwardWithheld(state);
-    forwardExecute(state, frame, portal);
-    return finish(state);
-  }
-  executeSqlPortal(state, frame, portal, current);
-}
-
-function executeSqlPortal(
-  state: SessionState,
-  frame: Buffer,
-  portal: Extract<Portal, { kind: 'sql' }>,
-  current: Current | null,
-): void {
-  const subject: Subject = {
-    sql: portal.sql,
-    analysis: analysisOf(portal.body),
-    parameters: null,
-    resultFormats: [],
-  };
-  const ruling = rule(state, subject, current);
-  if (ruling.kind !== 'forward')
-    return obey(state, ruling, FRONTEND.execute, frame, '', { sql: portal.sql, judged: subject }, current);
-  forwardWithheld(state);
-  state.openRuns.push(...ruling.runs);
-  for (const run of ruling.runs) run.state = 'bound';
-  forward(state, frame, { kind: 'execute', runs: ruling.runs });
-  finish(state);
 }
 
 function named(state: SessionState, type: number, frame: Buffer): void {
@@ -273,7 +229,8 @@ function sync(state: SessionState, frame: Buffer): void {
   forward(state, frame, { kind: 'sync', inCopy });
   if (inCopy && state.copy !== null && (state.copy.open || state.copy.dataSent)) state.copy.ambiguous = true;
   state.skipping = false;
-  if (!inCopy) state.group += 1;
+  // Also where COPY may eat it: whether it does is not known, and names are not carried over what may be a Sync.
+  state.group += 1;
   finish(state);
 }
 
@@ -300,24 +257,10 @@ function copyMessage(state: SessionState, type: number, frame: Buffer): void {
  * Anything but COPY messages while COPY data are expected. Until the server has said that it takes data it may as
  * well have failed, so the message waits; once it takes data, Postgres ends the session, and so do we.
  */
-function copyInterrupted(state: SessionState, type: number, frame: Buffer): void {
-  if (state.copy?.open) {
-    close(
-      state,
-      SQLSTATE.protocolViolation,
-      `unexpected message type 0x${type.toString(16).toUpperCase()} during COPY from stdin`,
-    );
-    return;
-  }
-  obey(
-    state,
-    { kind: 'wait', phase: 'settling' },
-    type,
-    frame,
-    '',
-    { sql: EMPTY, judged: null },
-    state.current,
-  );
+function copyInterrupted(state: SessionState, copy: CopyIn, type: number, frame: Buffer): void {
+  if (!copy.open) return obey(state, SETTLE_FIRST, type, frame, '', NOWHERE, state.current);
+  const hex = type.toString(16).toUpperCase().padStart(2, '0');
+  close(state, SQLSTATE.protocolViolation, `unexpected message type 0x${hex} during COPY from stdin`);
 }
 
 function functionCall(state: SessionState, frame: Buffer): void {
@@ -328,62 +271,3 @@ function functionCall(state: SessionState, frame: Buffer): void {
   } else refuse(state, { kind: 'query' }, functionCallRefused());
   finish(state);
 }
-
-function judgedSubject(
-  state: SessionState,
-  analysis: Judged<Analysis>,
-  sql: Buffer,
-  parameters: readonly BoundParameter[] | null,
-  resultFormats: readonly number[],
-): Judged<Subject> {
-  if (analysis.kind !== 'is') return analysis;
-  const resolved = withNames(state, analysis.value);
-  if (resolved.kind !== 'is') return resolved;
-  return { kind: 'is', value: { sql, analysis: resolved.value, parameters, resultFormats } };
-}
-
-/** Carries out a ruling that is not to forward. */
-function obey(
-  state: SessionState,
-  ruling: Hindrance,
-  type: number,
-  frame: Buffer,
-  name: string,
-  subject: { readonly sql: Buffer; readonly judged: Subject | null },
-  current: Current | null,
-): void {
-  switch (ruling.kind) {
-    case 'wait':
-      if (ruling.phase === 'settling') injectFlush(state);
-      return wait(state, ruling.phase, type, frame, subject);
-    case 'drop':
-      return finish(state);
-    case 'refuse':
-      forwardWithheld(state);
-      refuse(state, positionOf(type, name), ruling.fields, ruling.runs);
-      return finish(state);
-    case 'refuseHeld':
-      if (current === null) throw new Error('a hold ended that never began');
-      forwardWithheld(state);
-      refuseCurrent(state, current, positionOf(type, name));
-      return finish(state);
-  }
-}
-
-/** The message is dealt with. */
-function finish(state: SessionState): void {
-  state.current = null;
-  state.phase = 'ready';
-}
-
-/** Ends the session for the client's fault. */
-export function close(state: SessionState, code: string, message: string): void {
-  state.current = null;
-  state.phase = 'ended';
-  state.effects.push(
-    { kind: 'stopTimers', end: 'failed' },
-    { kind: 'close', error: fatalError(code, message), why: message },
-  );
-}
-
-const EMPTY = Buffer.alloc(0);

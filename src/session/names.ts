@@ -23,22 +23,37 @@ const SETTLE = { kind: 'settle' } as const;
 
 export class Names<V, Tag> {
   readonly #confirmed = new Map<string, V>();
-  #pending: Change<V, Tag>[] = [];
+  /** Pending changes by tag and, in the order they were sent, by name: a client can have very many under way. */
+  readonly #byTag = new Map<Tag, Change<V, Tag>[]>();
+  readonly #byName = new Map<string, Set<Change<V, Tag>>>();
+  /** The latest pending change of each name. */
+  readonly #last = new Map<string, Change<V, Tag>>();
+  #changes = 0;
 
   /** Names known for certain. */
   get size(): number {
     return this.#confirmed.size;
   }
 
+  /** Rises whenever a name may have come to mean something else. */
+  get changes(): number {
+    return this.#changes;
+  }
+
   propose(name: string, value: V | null, tag: Tag, group: number): void {
-    this.#pending.push({ name, value, tag, group });
+    const change = { name, value, tag, group };
+    this.#changes += 1;
+    append(this.#byTag, tag, change);
+    const sameName = this.#byName.get(name);
+    if (sameName === undefined) this.#byName.set(name, new Set([change]));
+    else sameName.add(change);
+    this.#last.set(name, change);
   }
 
   /** A pending value counts only within its own Sync group: there, order is certain. */
   lookup(name: string, group: number): Lookup<V> {
-    for (let i = this.#pending.length - 1; i >= 0; i--) {
-      const change = this.#pending[i];
-      if (change === undefined || change.name !== name) continue;
+    const change = this.#last.get(name);
+    if (change !== undefined) {
       if (change.group !== group) return SETTLE;
       return change.value === null ? ABSENT : { kind: 'found', value: change.value };
     }
@@ -48,28 +63,56 @@ export class Names<V, Tag> {
 
   /** The server did what the entry asked for. */
   confirm(tag: Tag): void {
-    if (this.#pending.length === 0) return;
-    const rest: Change<V, Tag>[] = [];
-    for (const change of this.#pending) {
-      if (change.tag !== tag) rest.push(change);
-      else this.set(change.name, change.value);
-    }
-    this.#pending = rest;
+    for (const { name, value } of this.#take(tag)) this.#put(name, value);
   }
 
   /** The server refused or skipped the entry. */
   drop(tag: Tag): void {
-    if (this.#pending.length > 0) this.#pending = this.#pending.filter((change) => change.tag !== tag);
+    if (this.#take(tag).length > 0) this.#changes += 1;
   }
 
   /** At once, for what the server does by itself (a Query destroys the unnamed statement, DEALLOCATE ALL …). */
   set(name: string, value: V | null): void {
-    if (value === null) this.#confirmed.delete(name);
-    else this.#confirmed.set(name, value);
+    this.#changes += 1;
+    this.#put(name, value);
   }
 
   /** Deletes every confirmed name for which `gone` says so. */
   deleteWhere(gone: (value: V) => boolean): void {
-    for (const [name, value] of this.#confirmed) if (gone(value)) this.#confirmed.delete(name);
+    for (const [name, value] of this.#confirmed)
+      if (gone(value)) {
+        this.#confirmed.delete(name);
+        this.#changes += 1;
+      }
+  }
+
+  #put(name: string, value: V | null): void {
+    if (value === null) this.#confirmed.delete(name);
+    else this.#confirmed.set(name, value);
+  }
+
+  #take(tag: Tag): readonly Change<V, Tag>[] {
+    const changes = this.#byTag.get(tag);
+    if (changes === undefined) return NONE;
+    this.#byTag.delete(tag);
+    for (const change of changes) {
+      const sameName = this.#byName.get(change.name);
+      sameName?.delete(change);
+      if (sameName === undefined || sameName.size === 0) {
+        this.#byName.delete(change.name);
+        this.#last.delete(change.name);
+      } else if (this.#last.get(change.name) === change) {
+        for (const other of sameName) this.#last.set(change.name, other);
+      }
+    }
+    return changes;
   }
 }
+
+function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
+}
+
+const NONE: readonly never[] = [];

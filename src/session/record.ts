@@ -5,6 +5,7 @@ import type { Outcome } from '../audit/entry.ts';
 import type { Decision } from '../policy/decision.ts';
 import type { RelationUse, StatementAnalysis } from '../statement/analysis.ts';
 import { redactSql } from '../statement/visible.ts';
+import { isCopyFrom } from './copy.ts';
 import type { Run } from './run.ts';
 import type { SessionState } from './state.ts';
 import type { Subject } from './subject.ts';
@@ -46,12 +47,13 @@ export function recordIntents(
         policyDigest: state.setup.policyDigest,
       },
     });
-    return newRun(state, statement, no, requestId, !controlsTransaction);
+    return newRun(state, subject, statement, no, requestId, !controlsTransaction);
   });
 }
 
 function newRun(
   state: SessionState,
+  subject: Subject,
   statement: StatementAnalysis,
   no: number,
   requestId: string | null,
@@ -64,8 +66,15 @@ function newRun(
     approvers: [],
     startedAt: state.now,
     symbols: statement.symbols,
+    text: statement.symbols.some(({ kind }) => kind === 'prepare' || kind === 'declare')
+      ? Buffer.from(subject.sql.subarray(statement.start, statement.end))
+      : null,
+    scopeKey: subject.analysis.statements.length === 1 ? subject.scopeKey : null,
+    copyIn: isCopyFrom(statement.command),
+    maySelfCommit: SELF_COMMITTING.test(statement.command) || CODE.has(statement.class),
     changesCatalog: statement.changesCatalog,
     implicitTransaction: implicit && state.transaction === 'I',
+    begun: false,
     rows: 0,
     bytes: 0,
     tag: null,
@@ -73,6 +82,11 @@ function newRun(
     sqlstate: null,
   };
 }
+
+/** Commands that begin and end transactions of their own (manual, "cannot be executed inside a transaction block"). */
+const SELF_COMMITTING =
+  /^(?:CALL|DO|VACUUM|CLUSTER|REINDEX|CREATE INDEX|DROP INDEX|(?:CREATE|DROP|ALTER) (?:DATABASE|TABLESPACE|SUBSCRIPTION|SYSTEM)|ALTER (?:TYPE|TABLE)|DISCARD)/;
+const CODE: ReadonlySet<string> = new Set(['opaque', 'admin', 'unparsed']);
 
 /** The same runs, started now, by the people of the release. */
 export function releasedRuns(state: SessionState, runs: readonly Run[], release: Release): readonly Run[] {

@@ -11,6 +11,9 @@ import {
   type TransactionStatus,
 } from '../protocol/backend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
+import type { TransactionOp } from '../statement/analysis.ts';
+import { copyCompleted, copyFailed, copyOpened } from './copy.ts';
+import { giveUp } from './give-up.ts';
 import type { LedgerEntry } from './ledger.ts';
 import { endRequests, recordOutcome } from './record.ts';
 import { rewriteError } from './refusal.ts';
@@ -41,8 +44,10 @@ export function reply(state: SessionState, type: number, frame: Buffer): Relay {
 export function data(state: SessionState, bytes: number): Relay {
   const head = state.ledger.head;
   if (head === undefined || head.refusal !== null) return lost(state, 'data without a statement');
+  head.begun = true;
   const run = head.runs[head.completed];
   if (run !== undefined) {
+    run.begun = true;
     run.rows += 1;
     run.bytes += bytes;
   }
@@ -55,6 +60,7 @@ function answer(state: SessionState, type: number, frame: Buffer): Relay {
   if (head.refusal !== null) return lost(state, 'the server accepted a substitute');
   if (!(EXPECTED[type] ?? ANY).has(head.kind))
     return lost(state, `message ${String.fromCharCode(type)} in answer to ${head.kind}`);
+  head.begun = true;
   switch (type) {
     case BACKEND.parseComplete:
       state.statements.confirm(head);
@@ -66,6 +72,9 @@ function answer(state: SessionState, type: number, frame: Buffer): Relay {
     case BACKEND.closeComplete:
       state.statements.confirm(head);
       state.portals.confirm(head);
+      break;
+    case BACKEND.portalSuspended:
+      for (const run of head.runs) run.begun = true;
       break;
     case BACKEND.commandComplete:
       return commandComplete(state, head, commandTag(frame));
@@ -116,15 +125,11 @@ function commandComplete(state: SessionState, head: LedgerEntry, tag: string): R
   if (run !== undefined) {
     run.tag = tag;
     if (run.state !== 'recorded') run.state = 'complete';
-    if (state.copy?.entry === head) run.bytes += state.copy.bytes;
+    if (state.copy?.entry === head && run.copyIn) {
+      run.bytes += state.copy.bytes;
+      copyCompleted(state, state.copy);
+    }
     applySymbols(state, run, tag);
-  }
-  if (state.copy?.entry === head) {
-    state.copy = null;
-    state.ledger.removeBehindHead(
-      (entry) => entry.inCopy,
-      () => false,
-    );
   }
   if (head.kind === 'execute') pop(state);
   return 'pass';
@@ -140,19 +145,26 @@ function applySymbols(state: SessionState, run: Run, tag: string): void {
     if (all || (symbol.kind === 'deallocate' && symbol.name === null))
       state.statements.deleteWhere(() => true);
     if (all || (symbol.kind === 'close' && symbol.name === null)) state.portals.deleteWhere(() => true);
-    if (all) state.tempPossible = false;
+    // Not where what makes new ones is under way already.
+    if (all && state.openRuns.every((other) => other === run || other.state !== 'sent'))
+      state.tempPossible = false;
+    if (symbol.kind === 'transaction') transactionChanged(state, symbol.op, tag);
   }
-  void tag;
 }
 
-/** The server takes COPY data: it eats a Sync that was sent before the data's end. */
+/** Within a group or string ReadyForQuery does not tell yet, but what completed is certain. */
+function transactionChanged(state: SessionState, op: TransactionOp, tag: string): void {
+  const inside = op === 'begin' || op === 'savepoint' || op === 'release' || op === 'rollback_to';
+  state.transaction = inside || op === 'commit_and_chain' || op === 'rollback_and_chain' ? 'T' : 'I';
+  if (!tag.startsWith('COMMIT')) return;
+  // An error later in the group cannot undo it any more.
+  for (const run of state.openRuns) if (run.state === 'complete') run.implicitTransaction = false;
+}
+
 function copyInResponse(state: SessionState, head: LedgerEntry): Relay {
   const { copy } = state;
   if (copy === null || copy.entry !== head) return lost(state, 'COPY FROM STDIN that no statement asked for');
-  copy.open = true;
-  const isEnd = (entry: LedgerEntry) => entry.kind === 'copyEnd';
-  if (copy.ambiguous) state.ledger.removeBehindHead(isEnd, isEnd);
-  else state.ledger.removeBehindHead((entry) => entry.inCopy || isEnd(entry), isEnd);
+  copyOpened(state, copy);
   return 'pass';
 }
 
@@ -161,12 +173,25 @@ function error(state: SessionState, frame: Buffer): Relay {
   const severity = fields['V'] ?? fields['S'];
   const head = state.ledger.head;
   if (severity === 'FATAL' || severity === 'PANIC') state.fatalSeen = true;
-  if (state.fatalSeen || head === undefined) return 'pass';
+  if (state.fatalSeen) return 'pass';
+  if (head === undefined) {
+    // statement_timeout while it waits for the rest of a group: the server skips to Sync, as after any error.
+    if (state.groupOpen) {
+      state.skipping = true;
+      state.withheld = [];
+    }
+    return 'pass';
+  }
+  if (head.kind === 'query' && head.midGroup && !head.begun && fields['C'] === SQLSTATE.queryCanceled)
+    // It may have struck before the Query arrived, which is then skipped, or during it.
+    return lost(state, 'a timeout in the middle of a group');
   const relay = head.refusal === null ? null : rewriteError(frame, head.refusal);
   const sqlstate = relay === null ? (fields['C'] ?? null) : (head.refusal?.fields['C'] ?? null);
-  if (state.copy?.ambiguous)
-    return lost(state, 'a Sync between COPY data that failed', SQLSTATE.protocolViolation);
-  if (state.copy !== null) failCopy(state);
+  if (state.copy?.entry === head) {
+    if (state.copy.ambiguous && state.copy.open)
+      return lost(state, 'a Sync between COPY data that failed', SQLSTATE.protocolViolation);
+    copyFailed(state);
+  }
   state.groupError = sqlstate;
   fail(state, head, sqlstate);
   if (head.kind === 'query' || head.kind === 'sync' || head.kind === 'functionCall')
@@ -178,14 +203,6 @@ function error(state: SessionState, frame: Buffer): Relay {
     state.withheld = [];
   }
   return relay === null ? 'pass' : { replace: relay };
-}
-
-function failCopy(state: SessionState): void {
-  state.copy = null;
-  state.ledger.removeBehindHead(
-    (entry) => entry.kind === 'copyEnd',
-    () => false,
-  );
 }
 
 /** The statement that the error is about; in a Query those after it never ran. */
@@ -215,6 +232,7 @@ function failRun(state: SessionState, run: Run, sqlstate: string | null): void {
 function skipped(state: SessionState, entry: LedgerEntry): void {
   state.statements.drop(entry);
   state.portals.drop(entry);
+  if (state.copy?.entry === entry) copyFailed(state);
   for (const run of entry.runs) if (run.state === 'sent' || run.state === 'bound') failRun(state, run, null);
 }
 
@@ -248,20 +266,31 @@ function settleRuns(state: SessionState, status: TransactionStatus): void {
     else done.push(run);
   }
   state.openRuns = open;
-  // An error later in an implicit transaction undid what had completed.
-  for (const run of done)
-    if (run.state === 'complete' && state.groupError !== null && run.implicitTransaction)
-      failRun(state, run, state.groupError);
-  const outcomeOf = (run: Run) => (run.state === 'failed' ? 'failed' : 'executed');
-  const outcomes = new Map(done.map((run) => [run, outcomeOf(run)] as const));
+  const outcomes = new Map(done.map((run) => [run, outcomeOf(state, run)] as const));
   for (const run of done) recordOutcome(state, run, outcomes.get(run) ?? 'unknown');
-  endRequests(state, done, (run) => outcomes.get(run) ?? 'unknown');
+  endRequests(state, done, (run) => {
+    const outcome = outcomes.get(run);
+    return outcome === 'withdrawn' ? 'failed' : (outcome ?? 'unknown');
+  });
+}
+
+function outcomeOf(state: SessionState, run: Run): 'executed' | 'failed' | 'unknown' | 'withdrawn' {
+  if (run.state === 'failed') return 'failed';
+  // Bound, and its portal is gone: it never ran.
+  if (run.state === 'bound' && !run.begun) return 'withdrawn';
+  if (run.state !== 'complete' || state.groupError === null || !run.implicitTransaction) return 'executed';
+  // An error later in an implicit transaction undid what had completed, unless that had committed by itself.
+  if (run.maySelfCommit) return 'unknown';
+  failRun(state, run, state.groupError);
+  return 'failed';
 }
 
 function transactionEnded(state: SessionState): void {
-  state.portals.deleteWhere((portal) => portal.kind === 'protocol' || !portal.withHold);
+  state.portals.deleteWhere((portal) => portal.kind !== 'sql' || !portal.withHold);
   state.pathSetInTransaction = false;
-  if (state.catalogUncertain && !state.refreshing) {
+  // What changes it and is still under way would be missed.
+  const changing = state.openRuns.some((run) => run.changesCatalog);
+  if (state.catalogUncertain && !state.refreshing && !changing) {
     state.refreshing = true;
     state.effects.push({ kind: 'refreshCatalog' });
   }
@@ -302,8 +331,8 @@ export function parseSearchPath(text: string, role: string): readonly string[] |
 
 /** The session is out of step or unsafe: nothing else is true any more but to end it. */
 function lost(state: SessionState, why: string, code: string = SQLSTATE.protocolViolation): Relay {
+  giveUp(state);
   state.phase = 'ended';
-  state.current = null;
   state.effects.push(
     { kind: 'stopTimers', end: 'failed' },
     { kind: 'close', error: fatalError(code, `countersign: session closed: ${why}`), why },

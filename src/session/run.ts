@@ -9,9 +9,19 @@ export type Run = {
   /** Microseconds since 1970 UTC. */
   readonly startedAt: number;
   readonly symbols: readonly SymbolUse[];
+  /** The statement's own text: what a name that it makes stands for. Null where it makes none. */
+  readonly text: Buffer | null;
+  /** What names meant when it was judged; null where that hangs on the rest of its string. */
+  readonly scopeKey: string | null;
   readonly changesCatalog: boolean;
+  /** Takes COPY data, or may: COPY FROM. */
+  readonly copyIn: boolean;
+  /** It may commit by itself (CALL, VACUUM, CREATE INDEX CONCURRENTLY …), so a later error need not undo it. */
+  readonly maySelfCommit: boolean;
   /** The transaction status when it was sent was idle, so an error later in its group undoes it. */
-  readonly implicitTransaction: boolean;
+  implicitTransaction: boolean;
+  /** Rows have come, or its portal was suspended. */
+  begun: boolean;
   rows: number;
   bytes: number;
   tag: string | null;

@@ -2,10 +2,11 @@
 import { BACKEND } from '../protocol/backend.ts';
 import { FRONTEND } from '../protocol/frontend.ts';
 import type { Effect } from './effect.ts';
+import { giveUp } from './give-up.ts';
 import { process } from './messages.ts';
 import { endRequests, recordOutcome } from './record.ts';
 import { data, type Relay, reply } from './replies.ts';
-import { createState, type SessionSetup, type SessionState } from './state.ts';
+import { type CopyIn, createState, type SessionSetup, type SessionState } from './state.ts';
 import { resume, step, type WaitEvent } from './waits.ts';
 
 /** In these phases a person is involved: the client's leaving must not wait for the answer. */
@@ -27,7 +28,7 @@ export class Session {
 
   /** Bytes that the client sent ahead; at `limits.pendingBytes` its socket should not be read any more. */
   get pendingBytes(): number {
-    return this.#state.inboxBytes;
+    return this.#state.inbox.bytes;
   }
 
   get phase(): SessionState['phase'] {
@@ -49,9 +50,8 @@ export class Session {
     const state = this.#state;
     state.now = now;
     if (state.phase === 'ended' || state.clientGone) return;
-    if (state.phase !== 'ready' || state.cancelInFlight || state.inbox.length > 0) {
+    if (state.phase !== 'ready' || state.cancelInFlight || !state.inbox.empty) {
       state.inbox.push({ type, frame: Buffer.from(frame) });
-      state.inboxBytes += frame.length;
       // Nothing can follow Terminate, so a statement that waits before it will find nobody.
       if (type === FRONTEND.terminate && LEAVES_AT_ONCE.has(state.phase))
         this.event({ kind: 'clientGone' }, now);
@@ -65,8 +65,13 @@ export class Session {
     const state = this.#state;
     state.now = now;
     if (state.phase === 'ended') return type === BACKEND.error ? 'pass' : 'end';
+    const { copy } = state;
     const relay = reply(state, type, frame);
     if (state.ledger.empty) this.#settled();
+    else if (state.phase === 'settling' && !state.cancelInFlight && moved(copy, state.copy)) {
+      resume(state);
+      this.#takeInbox();
+    }
     return relay;
   }
 
@@ -95,10 +100,7 @@ export class Session {
   upstreamClosed(now: number): void {
     const state = this.#state;
     state.now = now;
-    if (state.phase === 'held')
-      state.effects.push({ kind: 'detach', requestId: state.current?.request?.id ?? '' });
-    for (const run of state.current?.runs ?? [])
-      if (state.current?.release == null) recordOutcome(state, run, 'withdrawn');
+    giveUp(state);
     const runs = state.openRuns;
     state.openRuns = [];
     const outcomeOf = (failed: boolean) => (failed ? 'failed' : 'unknown');
@@ -107,13 +109,17 @@ export class Session {
     endRequests(state, runs, (run) => outcomes.get(run) ?? 'unknown');
     state.effects.push({ kind: 'stopTimers', end: 'failed' }, { kind: 'unwatch' });
     state.phase = 'ended';
-    state.current = null;
   }
 
   #settled(): void {
     const state = this.#state;
     if (state.phase === 'settling' && !state.cancelInFlight) step(state, { kind: 'settled' });
-    if (state.clientGone && state.phase === 'ready' && state.inbox.length === 0 && state.ledger.empty) {
+    // The server skips what is held: nobody needs to be asked any more.
+    if (state.phase === 'held' && state.skipping) {
+      giveUp(state);
+      state.phase = 'ready';
+    }
+    if (state.clientGone && state.phase === 'ready' && state.inbox.empty && state.ledger.empty) {
       state.phase = 'ended';
       state.effects.push({ kind: 'close', error: null, why: 'the client closed the connection' });
     }
@@ -125,8 +131,12 @@ export class Session {
     while (state.phase === 'ready' && !state.cancelInFlight) {
       const next = state.inbox.shift();
       if (next === undefined) return;
-      state.inboxBytes -= next.frame.length;
       process(state, next.type, next.frame, null);
     }
   }
+}
+
+/** COPY data begin or end: what had to wait because its place was not known can be judged. */
+function moved(before: CopyIn | null, after: CopyIn | null): boolean {
+  return after !== null && (after !== before || after.open);
 }

@@ -6,6 +6,7 @@ import type { ErrorFields, TransactionStatus } from '../protocol/backend.ts';
 import type { Analysis, NameScope, StatementAnalysis } from '../statement/analysis.ts';
 import type { ParameterValues } from '../statement/context.ts';
 import type { Effect } from './effect.ts';
+import { Inbox } from './inbox.ts';
 import { Ledger, type LedgerEntry } from './ledger.ts';
 import { Names } from './names.ts';
 import type { Run } from './run.ts';
@@ -37,19 +38,25 @@ export type Prepared = {
   readonly sql: Buffer;
   readonly parameterTypes: readonly number[];
   readonly analysis: Analysis;
-  /** What bare names meant when it was analysed; when that has changed it is analysed again. */
-  readonly scopeKey: string;
-  /** Made by SQL PREPARE, so `sql` holds the statement within it. */
+  /** What bare names meant when it was analysed; when that has changed (null: always) it is analysed again. */
+  readonly scopeKey: string | null;
+  /** Made by SQL PREPARE: `sql` is that PREPARE alone, without the rest of its string. */
   readonly bySql: boolean;
 };
 
 export type Portal =
+  /** Bound to the name of a statement or cursor that was not there: `fields` is what Execute says. */
+  | { readonly kind: 'absent'; readonly fields: ErrorFields }
   | {
       readonly kind: 'protocol';
       /** Null: an empty statement. */
       readonly run: Run | null;
       readonly copyIn: boolean;
-      readonly sql: Buffer;
+      /** What was judged at Bind. */
+      readonly subject: Subject;
+      readonly prepared: Prepared;
+      /** What the judgement rests on; null for a plain query, which was planned at Bind and cannot change any more. */
+      readonly basis: string | null;
     }
   | {
       readonly kind: 'sql';
@@ -97,6 +104,8 @@ export type CopyIn = {
   /** A Sync was sent between COPY data: if the COPY fails, whether the server ate it cannot be known. */
   ambiguous: boolean;
   bytes: number;
+  /** COPY FROM statements that follow in the same string. */
+  readonly left: number;
 };
 
 /** What a session is given. The functions are pure, or a snapshot of what the shell knows. */
@@ -126,8 +135,7 @@ export type SessionState = {
   readonly setup: SessionSetup;
   phase: Phase;
   current: Current | null;
-  inbox: { readonly type: number; readonly frame: Buffer }[];
-  inboxBytes: number;
+  readonly inbox: Inbox;
   withheld: WithheldParse[];
   readonly ledger: Ledger;
   readonly statements: Names<Prepared, Tag>;
@@ -140,6 +148,8 @@ export type SessionState = {
   /** SQLSTATE of the error that failed the group whose Z is due. */
   groupError: string | null;
   copy: CopyIn | null;
+  /** Extended messages were sent since the last Sync or Query: a timeout can strike between two of them. */
+  groupOpen: boolean;
   cancelInFlight: boolean;
   clientGone: boolean;
   /** The server itself said why it ends the session. */
@@ -167,8 +177,7 @@ export function createState(setup: SessionSetup): SessionState {
     setup,
     phase: 'ready',
     current: null,
-    inbox: [],
-    inboxBytes: 0,
+    inbox: new Inbox(),
     withheld: [],
     ledger: new Ledger(),
     statements: new Names(),
@@ -178,6 +187,7 @@ export function createState(setup: SessionSetup): SessionState {
     skipping: false,
     groupError: null,
     copy: null,
+    groupOpen: false,
     cancelInFlight: false,
     clientGone: false,
     fatalSeen: false,
@@ -208,6 +218,25 @@ export function scopeKey(state: SessionState): string {
   const path = state.searchPathUncertain ? '?' : (state.searchPath?.join('\u0000') ?? '?');
   return `${state.setup.knowledge()}\u0001${state.tempPossible}\u0001${state.catalogUncertain}\u0001${path}`;
 }
+
+/** What the judgement of a command that looks names up only when it is executed rests on. */
+export function basisOf(state: SessionState, analysis: Analysis): string {
+  if (!analysis.statements.some(({ symbols }) => symbols.some(usesName))) return scopeKey(state);
+  return `${scopeKey(state)}\u0001${state.statements.changes}\u0001${state.portals.changes}`;
+}
+
+function usesName({ kind }: StatementAnalysis['symbols'][number]): boolean {
+  return kind === 'execute' || kind === 'fetch';
+}
+
+/** All but plain queries, which are analysed and planned at Bind. */
+export function looksUpLate(analysis: Analysis): boolean {
+  return analysis.statements.some(
+    ({ command, class: rank }) => !PLANNED_AT_BIND.has(command) || rank === 'ddl',
+  );
+}
+
+const PLANNED_AT_BIND: ReadonlySet<string> = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'MERGE']);
 
 export function newCurrent(type: number, frame: Buffer): Current {
   return {

@@ -6,9 +6,11 @@ import type { Ended, OpenedRequest, Release, RequestState } from '../approval/po
 import { type ErrorFields, encodeNotice } from '../protocol/backend.ts';
 import type { Analysis } from '../statement/analysis.ts';
 import type { HoldEnd } from './effect.ts';
+import { injectFlush } from './forward.ts';
+import { endUnused, giveUp } from './give-up.ts';
 import { isMistake } from './judge.ts';
 import { process } from './messages.ts';
-import { recordIntents, recordOutcome } from './record.ts';
+import { recordIntents } from './record.ts';
 import type { Current, Phase, SessionState } from './state.ts';
 import {
   cannotAsk,
@@ -75,7 +77,7 @@ export const TABLE: Table = {
     noticeDue,
     refreshed: catalogRead,
     cancel: cancelHold,
-    clientGone: abandonHold,
+    clientGone: leave,
     drain: drainHold,
   }),
   releasing: row({
@@ -179,7 +181,12 @@ function opened(state: SessionState, { request }: { readonly request: OpenedRequ
   const current = waiting(state);
   current.request = request;
   recordHeldIntents(state, current, request.id);
-  if (current.leave !== null) return leaveHold(state, current, request);
+  if (state.skipping) {
+    // The server has failed the group meanwhile: the message is skipped.
+    state.effects.push({ kind: 'detach', requestId: request.id });
+    return resume(state);
+  }
+  if (current.leave !== null) return leaveHold(state, current);
   state.phase = 'held';
   if (request.state !== 'open') return settleAnswer(state, current, request.state, request.ended);
   state.effects.push({ kind: 'watch', requestId: request.id });
@@ -201,7 +208,7 @@ function openFailed(state: SessionState, event: { readonly why: string; readonly
   if (current.subject !== null && current.decision !== null)
     current.runs = recordIntents(state, current.subject, current.decision, null);
   current.refusal = { fields: cannotAsk(rule, event.why, event.limit), outcome: 'denied' };
-  if (current.leave === 'gone') return abandon(state, current);
+  if (current.leave === 'gone') return leave(state);
   resume(state);
 }
 
@@ -260,18 +267,14 @@ function refuseHold(
 
 function released(state: SessionState, { release }: { readonly release: Release }): void {
   const current = waiting(state);
-  if (current.leave === 'gone') {
-    // Consumed, but nobody is there to take the result: it does not run.
-    endUnused(state, release.requestId);
-    return abandon(state, current);
-  }
   current.release = release;
+  if (current.leave === 'gone') return leave(state);
   resume(state);
 }
 
 function releaseFailed(state: SessionState, event: { readonly why: string }): void {
   const current = waiting(state);
-  if (current.leave === 'gone') return abandon(state, current);
+  if (current.leave === 'gone') return leave(state);
   const fields = releaseRefused(current.decision?.rule ?? '', current.request?.id ?? '', event.why);
   current.refusal = { fields, outcome: 'denied' };
   resume(state);
@@ -313,21 +316,6 @@ function cancelHold(state: SessionState): void {
   );
 }
 
-function abandonHold(state: SessionState): void {
-  const current = waiting(state);
-  state.effects.push({ kind: 'stopTimers', end: 'detached' }, { kind: 'unwatch' });
-  state.effects.push({ kind: 'detach', requestId: current.request?.id ?? '' });
-  abandon(state, current);
-}
-
-/** The client is gone: its statement did not run, and what it sent behind it will not. */
-function abandon(state: SessionState, current: Current): void {
-  for (const run of current.runs) recordOutcome(state, run, 'withdrawn');
-  state.current = null;
-  state.phase = 'ready';
-  leave(state);
-}
-
 function leaveLater(how: 'cancel' | 'gone' | 'drain'): (state: SessionState) => void {
   return (state) => {
     const current = waiting(state);
@@ -335,17 +323,21 @@ function leaveLater(how: 'cancel' | 'gone' | 'drain'): (state: SessionState) => 
   };
 }
 
-function leaveHold(state: SessionState, current: Current, request: OpenedRequest): void {
+function leaveHold(state: SessionState, current: Current): void {
   state.phase = 'held';
   if (current.leave === 'cancel') cancelHold(state);
   else if (current.leave === 'drain') drainHold(state);
-  else abandonHold(state);
-  void request;
+  else leave(state);
 }
 
 /** A cancel while something runs goes upstream, on its own connection; while nothing does it means nothing. */
 function cancelRunning(state: SessionState): void {
-  if (state.ledger.empty || state.cancelInFlight) return;
+  if (state.ledger.empty) {
+    // A message that is still being judged: if it is to be held, it is withdrawn at once.
+    if (state.current !== null) state.current.leave = 'cancel';
+    return;
+  }
+  if (state.cancelInFlight) return;
   state.cancelInFlight = true;
   state.effects.push({ kind: 'cancelUpstream' });
 }
@@ -353,15 +345,16 @@ function cancelRunning(state: SessionState): void {
 /** The client's socket ended: what was sent still runs, its outcome is recorded, nothing more is taken. */
 function leave(state: SessionState): void {
   state.clientGone = true;
-  state.inbox = [];
+  state.inbox.clear();
   state.withheld = [];
-  if (state.phase !== 'ready') {
-    state.current = null;
-    state.phase = 'ready';
-  }
+  giveUp(state);
+  state.phase = 'ready';
   if (state.ledger.empty || state.copy !== null) {
     state.phase = 'ended';
     state.effects.push({ kind: 'close', error: null, why: 'the client closed the connection' });
+  } else if (!state.cancelInFlight) {
+    // A group without Sync: the server would keep its answers, and its locks, for ever.
+    injectFlush(state);
   }
 }
 
@@ -371,18 +364,6 @@ function openedTooLate(state: SessionState, { request }: { readonly request: Ope
 
 function releasedTooLate(state: SessionState, { release }: { readonly release: Release }): void {
   endUnused(state, release.requestId);
-}
-
-function endUnused(state: SessionState, requestId: string): void {
-  state.effects.push({
-    kind: 'end',
-    requestId,
-    outcome: 'failed',
-    tag: null,
-    rows: 0,
-    bytes: 0,
-    sqlstate: null,
-  });
 }
 
 function waiting(state: SessionState): Current {

@@ -124,6 +124,16 @@ export function noSuchPortal(name: string, word: 'portal' | 'cursor'): ErrorFiel
   return { C: SQLSTATE.invalidCursorName, M: `${word} "${latin1ToUtf8(name)}" does not exist` };
 }
 
+/** The names that a bound command looks up when it is executed have changed since it was judged. */
+export function changedSinceBind(): ErrorFields {
+  return {
+    C: SQLSTATE.insufficientPrivilege,
+    M: 'countersign: what this command means has changed since it was bound, so it was not run',
+    D: 'A prepared statement, cursor, search_path or object that it names was changed between Bind and Execute.',
+    H: 'Nothing was executed. Bind the statement again, and execute it before you change what it refers to.',
+  };
+}
+
 export function functionCallRefused(): ErrorFields {
   return {
     C: SQLSTATE.insufficientPrivilege,

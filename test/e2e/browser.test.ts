@@ -34,7 +34,7 @@ describe.runIf(CHROMIUM !== undefined)(
 
       const page = await (await browser.newContext()).newPage();
       await page.goto(await stack.running.signInLink('approver'));
-    await page.waitForURL(`${stack.httpUrl}/`);
+      await page.waitForURL(`${stack.httpUrl}/`);
       await page.goto(address);
       expect(await page.locator('pre').first().textContent()).toBe('CREATE TABLE asked_on_the_page (id int)');
       await page.getByRole('textbox').first().fill('seen on the page');
@@ -51,7 +51,7 @@ describe.runIf(CHROMIUM !== undefined)(
       const { id } = await stack.api.waitFor('DROP TABLE payments');
       const page = await (await browser.newContext()).newPage();
       await page.goto(await stack.running.signInLink('owner'));
-    await page.waitForURL(`${stack.httpUrl}/`);
+      await page.waitForURL(`${stack.httpUrl}/`);
       await page.goto(`${stack.httpUrl}/requests/${id}`);
       expect(await page.getByRole('button', { name: 'Approve' }).count()).toBe(0);
       await stack.api.verdict(id, 'deny');

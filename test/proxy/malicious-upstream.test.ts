@@ -76,7 +76,9 @@ describe('what an upstream server may say', () => {
     const notice = B('N', `SNOTICE\0M${'x'.repeat(1 << 20)}\0\0`);
     const said = [notice, B('A', '\0\0\0\x01news\0hello\0'), B('S', 'TimeZone\0UTC\0')];
     server.say(...said);
-    expect(await client.until((frames) => frames.length >= 3)).toEqual(said);
+    const got = await client.until((frames) => frames.length >= 3);
+    // A matcher would take seconds over a megabyte.
+    expect(Buffer.concat(got).equals(Buffer.concat(said))).toBe(true);
     between.change = (bytes) => (bytes[0] === 0x54 ? Buffer.concat([...said, bytes]) : bytes);
     client.send(QUERY);
     expect(typesOf(await client.ready())).toBe('NASTDCZ');

@@ -165,6 +165,14 @@ describe('COPY', () => {
   });
 });
 
+describe('a Query in the middle of a group', () => {
+  it('that had begun may be cancelled, or its COPY be given up', () => {
+    const s = new TestSession().f(F.parse('read 1'), F.query('copyin t')).b(B.parseComplete(), B.copyIn());
+    s.f(F.copyDone()).b(B.error('57014', 'COPY from stdin failed: no'), B.ready());
+    expect(s.session.idle).toBe(true);
+  });
+});
+
 describe('the client leaves', () => {
   it('in the middle of a group: the server is made to answer, so that nothing stays open for ever', () => {
     const s = new TestSession().f(F.parse('write 1'), F.bind(), F.execute());

@@ -1,0 +1,67 @@
+/** COPY FROM STDIN: what the client may send before, in and after it (manual, "COPY Operations"). */
+import { FRONTEND } from '../protocol/frontend.ts';
+import type { Analysis } from '../statement/analysis.ts';
+import type { LedgerEntry } from './ledger.ts';
+import type { CopyIn, SessionState } from './state.ts';
+
+/** What may be sent while COPY data are expected. */
+export const COPY_MESSAGES: ReadonlySet<number> = new Set([
+  FRONTEND.copyData,
+  FRONTEND.copyDone,
+  FRONTEND.copyFail,
+  FRONTEND.flush,
+  FRONTEND.sync,
+  FRONTEND.terminate,
+]);
+
+/** May ask for COPY data. COPY from a file does not, and then only what is pipelined behind it waits a moment. */
+export function takesCopyData(analysis: Analysis): boolean {
+  for (const { command } of analysis.statements) if (isCopyFrom(command)) return true;
+  return false;
+}
+
+export function isCopyFrom(command: string): boolean {
+  return command === 'COPY FROM';
+}
+
+/** One string can hold several. */
+export function startCopy(state: SessionState, entry: LedgerEntry): void {
+  const copies = entry.runs.filter(({ copyIn }) => copyIn).length;
+  state.copy = newCopy(entry, Math.max(0, copies - 1));
+}
+
+function newCopy(entry: LedgerEntry, left: number): CopyIn {
+  return { entry, open: false, closed: false, dataSent: false, ambiguous: false, bytes: 0, left };
+}
+
+/** What follows the end of one COPY's data may belong to the string's next COPY, or not: it waits. */
+export function placeUnknown(copy: CopyIn): boolean {
+  return copy.closed && copy.left > 0;
+}
+
+/** The server takes COPY data: it eats each Sync that was sent before the data's end. */
+export function copyOpened(state: SessionState, copy: CopyIn): void {
+  copy.open = true;
+  const isEnd = (entry: LedgerEntry) => entry.kind === 'copyEnd';
+  if (copy.ambiguous) state.ledger.removeBehindHead(isEnd, isEnd);
+  else state.ledger.removeBehindHead((entry) => entry.inCopy || isEnd(entry), isEnd);
+}
+
+/** The COPY statement is complete; a Sync in the middle of its data was eaten, if it took any. */
+export function copyCompleted(state: SessionState, copy: CopyIn): void {
+  if (copy.open)
+    state.ledger.removeBehindHead(
+      (entry) => entry.inCopy,
+      () => false,
+    );
+  state.copy = copy.left > 0 ? newCopy(copy.entry, copy.left - 1) : null;
+}
+
+/** It failed, or was never reached: its data are read over, and the end of them has no meaning. */
+export function copyFailed(state: SessionState): void {
+  state.copy = null;
+  state.ledger.removeBehindHead(
+    (entry) => entry.kind === 'copyEnd',
+    () => false,
+  );
+}

@@ -1,0 +1,85 @@
+/**
+ * Execute. A plain query was judged and planned at Bind. A command (EXECUTE, COPY, DROP …) looks its names up only when
+ * it is executed, so it must still mean what was judged; a portal that SQL made (DECLARE) is judged here.
+ */
+import { decodeExecute, FRONTEND } from '../protocol/frontend.ts';
+import { analysisOf, forwardExecute, forwardSqlPortal, forwardWithheld } from './forward.ts';
+import { type Hindrance, judgePrepared, rule, sameMeaning } from './judge.ts';
+import { finish, NOWHERE, obey, SETTLE_FIRST } from './obey.ts';
+import { basisOf, type Current, type Portal, type SessionState, scopeKey } from './state.ts';
+import type { Subject } from './subject.ts';
+import { changedSinceBind, noSuchPortal } from './wording.ts';
+
+export function execute(state: SessionState, frame: Buffer, current: Current | null): void {
+  const message = decodeExecute(frame);
+  const found = state.portals.lookup(message.portal, state.group);
+  if (found.kind === 'settle' && !state.ledger.empty)
+    return obey(state, SETTLE_FIRST, FRONTEND.execute, frame, '', NOWHERE, current);
+  if (found.kind !== 'found') {
+    const absent: Hindrance = { kind: 'refuse', fields: noSuchPortal(message.portal, 'portal'), runs: [] };
+    return obey(state, absent, FRONTEND.execute, frame, '', NOWHERE, current);
+  }
+  const { value } = found;
+  if (value.kind === 'absent') {
+    const refused: Hindrance = { kind: 'refuse', fields: value.fields, runs: [] };
+    return obey(state, refused, FRONTEND.execute, frame, '', NOWHERE, current);
+  }
+  if (value.kind === 'protocol') executeBound(state, frame, value, current);
+  else executeSqlPortal(state, frame, value, current);
+}
+
+type BoundPortal = Extract<Portal, { kind: 'protocol' }>;
+
+function executeBound(
+  state: SessionState,
+  frame: Buffer,
+  portal: BoundPortal,
+  current: Current | null,
+): void {
+  if (portal.copyIn && state.copy !== null)
+    return obey(state, SETTLE_FIRST, FRONTEND.execute, frame, '', NOWHERE, current);
+  const hindrance = changed(state, portal, current);
+  if (hindrance !== null) {
+    const where = { sql: portal.prepared.sql, judged: null };
+    return obey(state, hindrance, FRONTEND.execute, frame, '', where, current);
+  }
+  forwardWithheld(state);
+  forwardExecute(state, frame, portal);
+  finish(state);
+}
+
+/** Null where the portal still means what was judged, and may still run. */
+function changed(state: SessionState, portal: BoundPortal, current: Current | null): Hindrance | null {
+  const { basis, subject, prepared, run } = portal;
+  if (basis === null || run === null || state.setup.mode === 'observe') return null;
+  if (basis === basisOf(state, subject.analysis)) return null;
+  const parameters = subject.parameters ?? [];
+  const again = judgePrepared(state, prepared, parameters, subject.resultFormats, current);
+  if (again.kind !== 'is') return again;
+  const released = run.approvers.length > 0;
+  const same = sameMeaning(subject, again.value);
+  if (released ? same : state.setup.decide(again.value.analysis).decision === 'allow') return null;
+  return { kind: 'refuse', fields: changedSinceBind(), runs: [run] };
+}
+
+function executeSqlPortal(
+  state: SessionState,
+  frame: Buffer,
+  portal: Extract<Portal, { kind: 'sql' }>,
+  current: Current | null,
+): void {
+  const subject: Subject = {
+    sql: portal.sql,
+    analysis: analysisOf(portal.body),
+    parameters: null,
+    resultFormats: [],
+    scopeKey: scopeKey(state),
+    named: [],
+  };
+  const ruling = rule(state, subject, current);
+  if (ruling.kind !== 'forward')
+    return obey(state, ruling, FRONTEND.execute, frame, '', { sql: portal.sql, judged: subject }, current);
+  forwardWithheld(state);
+  forwardSqlPortal(state, frame, subject.analysis, ruling.runs);
+  finish(state);
+}

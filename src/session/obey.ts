@@ -1,0 +1,57 @@
+/** Carries out what was ruled about a message, and ends dealing with it. */
+import { fatalError } from '../protocol/backend.ts';
+import { forwardWithheld, injectFlush, positionOf, refuse, refuseCurrent } from './forward.ts';
+import { giveUp } from './give-up.ts';
+import { type Hindrance, wait } from './judge.ts';
+import type { Current, SessionState } from './state.ts';
+import type { Subject } from './subject.ts';
+
+/** The text in question, and its judgement as far as there is one. */
+export type Where = { readonly sql: Buffer; readonly judged: Subject | null };
+
+export const NOWHERE: Where = { sql: Buffer.alloc(0), judged: null };
+export const SETTLE_FIRST: Hindrance = { kind: 'wait', phase: 'settling' };
+
+/** Carries out a ruling that is not to forward. `name`: of a Parse. */
+export function obey(
+  state: SessionState,
+  ruling: Hindrance,
+  type: number,
+  frame: Buffer,
+  name: string,
+  where: Where,
+  current: Current | null,
+): void {
+  switch (ruling.kind) {
+    case 'wait':
+      if (ruling.phase === 'settling') injectFlush(state);
+      return wait(state, ruling.phase, type, frame, where);
+    case 'drop':
+      return finish(state);
+    case 'refuse':
+      forwardWithheld(state);
+      refuse(state, positionOf(type, name), ruling.fields, ruling.runs);
+      return finish(state);
+    case 'refuseHeld':
+      if (current === null) throw new Error('a hold ended that never began');
+      forwardWithheld(state);
+      refuseCurrent(state, current, positionOf(type, name));
+      return finish(state);
+  }
+}
+
+/** The message is dealt with. */
+export function finish(state: SessionState): void {
+  state.current = null;
+  state.phase = 'ready';
+}
+
+/** Ends the session for the client's fault. */
+export function close(state: SessionState, code: string, message: string): void {
+  giveUp(state);
+  state.phase = 'ended';
+  state.effects.push(
+    { kind: 'stopTimers', end: 'failed' },
+    { kind: 'close', error: fatalError(code, message), why: message },
+  );
+}
