@@ -89,12 +89,20 @@ function analysePrepared(state: SessionState, prepared: Prepared, current: Curre
   if (state.refreshing) return { kind: 'wait', phase: 'refreshing' };
   if (prepared.scopeKey === scopeKey(state)) return { kind: 'is', value: prepared.analysis };
   const fresh = analyseText(state, prepared.sql, current);
-  if (fresh.kind !== 'is' || !prepared.bySql || current?.release) return fresh;
+  if (fresh.kind !== 'is' || current?.release) return fresh;
+  if (!prepared.bySql) return { kind: 'is', value: remember(state, prepared, fresh.value) };
   const body = preparedBody(fresh.value);
   // The text was a PREPARE when the server took it, so this cannot be missing; if it is, nothing is known.
   return body === null
     ? { kind: 'refuse', fields: noSuchStatement(''), runs: NO_RUNS }
-    : { kind: 'is', value: analysisOf(body) };
+    : { kind: 'is', value: remember(state, prepared, analysisOf(body)) };
+}
+
+/** For the next Bind, as long as names mean what they mean now. */
+function remember(state: SessionState, prepared: Prepared, analysis: Analysis): Analysis {
+  prepared.analysis = analysis;
+  prepared.scopeKey = scopeKey(state);
+  return analysis;
 }
 
 /**

@@ -37,9 +37,10 @@ export type Prepared = {
   /** The SQL text's bytes: of Parse, or of the whole SQL PREPARE. */
   readonly sql: Buffer;
   readonly parameterTypes: readonly number[];
-  readonly analysis: Analysis;
+  /** As of `scopeKey`. */
+  analysis: Analysis;
   /** What bare names meant when it was analysed; when that has changed (null: always) it is analysed again. */
-  readonly scopeKey: string | null;
+  scopeKey: string | null;
   /** Made by SQL PREPARE: `sql` is that PREPARE alone, without the rest of its string. */
   readonly bySql: boolean;
 };

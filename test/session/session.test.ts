@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_LIMITS } from '../../src/config/limits.ts';
-import { B, F, OPEN, RELEASE, rejection, TestSession } from './harness.ts';
+import { B, F, fakeAnalysis, OPEN, RELEASE, rejection, TestSession } from './harness.ts';
 
 describe('allowed statements', () => {
   it('go upstream byte for byte, with their intent recorded first', () => {
@@ -247,6 +247,34 @@ describe('names', () => {
     s.f(F.query('')).b(B.empty(), B.ready()).sent();
     s.f(F.bind(), F.sync());
     expect(s.sent()[0]).toContain('cs:test');
+  });
+});
+
+describe('a prepared statement', () => {
+  it('is analysed again when what is known has changed, once', () => {
+    let knowledge = 'one';
+    let analysed = 0;
+    const s = new TestSession({
+      knowledge: () => knowledge,
+      analyse: (sql) => {
+        analysed += 1;
+        return fakeAnalysis(knowledge === 'one' ? sql.toString() : sql.toString().replace('read', 'deny'));
+      },
+    });
+    s.f(F.parse('read 1', 'x'), F.sync()).b(B.parseComplete(), B.ready()).sent();
+    s.f(F.bind('x'), F.sync());
+    expect(s.sent()).toHaveLength(2);
+    s.b(B.bindComplete(), B.ready());
+    expect(analysed).toBe(1);
+    knowledge = 'two';
+    s.f(F.bind('x'), F.sync());
+    const refused = s.sent();
+    expect(refused[0]).toContain('cs:test');
+    s.b(rejection(refused), B.ready());
+    const before = analysed;
+    s.f(F.bind('x'), F.sync());
+    expect(s.sent()[0]).toContain('cs:test');
+    expect(analysed).toBe(before);
   });
 });
 
