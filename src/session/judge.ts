@@ -21,7 +21,7 @@ import {
   scopeOf,
 } from './state.ts';
 import type { NamedText, Subject } from './subject.ts';
-import { deniedByPolicy, noSuchPortal, noSuchStatement, tooLong } from './wording.ts';
+import { deniedByPolicy, noSuchPortal, noSuchStatement, releaseRefused, tooLong } from './wording.ts';
 
 export type Ruling =
   | { readonly kind: 'forward'; readonly runs: readonly Run[] }
@@ -212,10 +212,22 @@ export function rule(state: SessionState, subject: Subject, current: Current | n
   if (current?.refusal) return { kind: 'refuseHeld' };
   if (current?.release) return { kind: 'forward', runs: releasedRuns(state, current.runs, current.release) };
   const decision = state.setup.decide(subject.analysis);
+  if (current?.approved) return releaseIfSame(state, subject, decision, current);
   if (state.setup.mode === 'observe' || decision.decision === 'allow')
     return { kind: 'forward', runs: recordIntents(state, subject, decision, null) };
   if (decision.decision === 'deny') return refusedAtOnce(state, subject, decision, deniedByPolicy(decision));
   return hold(state, subject, decision, current);
+}
+
+/** Names, objects or policy may have changed while people thought: then their approval was for something else. */
+function releaseIfSame(state: SessionState, subject: Subject, decision: Decision, current: Current): Ruling {
+  const same = current.subject !== null && sameMeaning(subject, current.subject);
+  if (same && decision.decision !== 'deny') return { kind: 'wait', phase: 'releasing' };
+  const why = same ? 'policy denies it now' : 'it means something else than when it was asked about';
+  const id = current.request?.id ?? '';
+  state.effects.push({ kind: 'withdraw', requestId: id, why });
+  current.refusal = { fields: releaseRefused(decision.rule, id, why), outcome: 'denied' };
+  return { kind: 'refuseHeld' };
 }
 
 function hold(state: SessionState, subject: Subject, decision: Decision, current: Current | null): Ruling {
@@ -325,6 +337,12 @@ export function wait(
     current.subject = subject.judged;
     current.question = questionOf(state, subject.judged, decision);
     state.effects.push({ kind: 'open', question: current.question });
+  }
+  if (phase === 'releasing' && subject.judged !== null && current.request !== null) {
+    const decision = state.setup.decide(subject.judged.analysis);
+    // Built anew: the store verifies the receipt against what would run now.
+    const question = questionOf(state, subject.judged, decision);
+    state.effects.push({ kind: 'release', requestId: current.request.id, question });
   }
 }
 

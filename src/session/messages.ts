@@ -94,8 +94,25 @@ function dispatch(state: SessionState, type: number, frame: Buffer, current: Cur
     case FRONTEND.functionCall:
       return functionCall(state, frame);
     default:
+      recordViolation(state, `invalid frontend message type ${type}`);
       close(state, SQLSTATE.protocolViolation, `invalid frontend message type ${type}`);
   }
+}
+
+/** What has no SQL text has no intent; the log says that it was tried. */
+function recordViolation(state: SessionState, what: string): void {
+  state.effects.push({
+    kind: 'record',
+    entry: {
+      kind: 'protocol_violation',
+      at: BigInt(state.now),
+      session: state.setup.facts,
+      requestId: null,
+      people: [],
+      receipt: null,
+      detail: { what },
+    },
+  });
 }
 
 function query(state: SessionState, frame: Buffer, current: Current | null): void {
@@ -265,6 +282,7 @@ function copyInterrupted(state: SessionState, copy: CopyIn, type: number, frame:
 
 function functionCall(state: SessionState, frame: Buffer): void {
   forwardWithheld(state);
+  recordViolation(state, 'function call protocol');
   if (state.setup.mode === 'observe') {
     forward(state, frame, { kind: 'functionCall' });
     state.group += 1;

@@ -1,7 +1,7 @@
 /** Carries out what was ruled about a message, and ends dealing with it. */
 import { fatalError } from '../protocol/backend.ts';
 import { forwardWithheld, injectFlush, positionOf, refuse, refuseCurrent } from './forward.ts';
-import { giveUp } from './give-up.ts';
+import { endHold, giveUp } from './give-up.ts';
 import { type Hindrance, wait } from './judge.ts';
 import type { Current, SessionState } from './state.ts';
 import type { Subject } from './subject.ts';
@@ -27,8 +27,10 @@ export function obey(
       if (ruling.phase === 'settling') injectFlush(state);
       return wait(state, ruling.phase, type, frame, where);
     case 'drop':
+      if (current !== null) endHold(state, current, null);
       return finish(state);
     case 'refuse':
+      if (current !== null) endHold(state, current, ruling.fields['C'] ?? null);
       forwardWithheld(state);
       refuse(state, positionOf(type, name), ruling.fields, ruling.runs);
       return finish(state);

@@ -88,6 +88,8 @@ export type Current = {
   waitsUntil: number;
   question: Question | null;
   request: OpenedRequest | null;
+  /** People approved it; before the release it is judged once more. */
+  approved: boolean;
   runs: readonly Run[];
   /** The client cancelled, or left, while the request was being opened or released. */
   leave: 'cancel' | 'gone' | 'drain' | null;
@@ -251,6 +253,7 @@ export function newCurrent(type: number, frame: Buffer): Current {
     waitsUntil: 0,
     question: null,
     request: null,
+    approved: false,
     runs: [],
     leave: null,
     release: null,

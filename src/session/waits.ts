@@ -237,11 +237,11 @@ function settleAnswer(
 ): void {
   const id = current.request?.id ?? '';
   const rule = current.decision?.rule ?? '';
-  if (answer === 'approved' && current.question !== null) {
-    state.phase = 'releasing';
+  if (answer === 'approved') {
+    // A person's time has passed: what it means now is what is released, or nothing.
+    current.approved = true;
     state.effects.push({ kind: 'stopTimers', end: 'released' }, { kind: 'unwatch' });
-    state.effects.push({ kind: 'release', requestId: id, question: current.question });
-    return;
+    return resume(state);
   }
   const refusal =
     answer === 'denied'
@@ -275,8 +275,13 @@ function released(state: SessionState, { release }: { readonly release: Release 
 function releaseFailed(state: SessionState, event: { readonly why: string }): void {
   const current = waiting(state);
   if (current.leave === 'gone') return leave(state);
-  const fields = releaseRefused(current.decision?.rule ?? '', current.request?.id ?? '', event.why);
-  current.refusal = { fields, outcome: 'denied' };
+  const id = current.request?.id ?? '';
+  // If it was not consumed, the same statement, sent again, may still use it.
+  state.effects.push({ kind: 'detach', requestId: id });
+  current.refusal = {
+    fields: releaseRefused(current.decision?.rule ?? '', id, event.why),
+    outcome: 'denied',
+  };
   resume(state);
 }
 

@@ -162,6 +162,36 @@ describe('a hold', () => {
   });
 });
 
+describe('an approval', () => {
+  it.each(['execute other', 'write t', 'deny t'])(
+    'is for what the statement meant when it was asked about, not for %s',
+    (later) => {
+      let meaning = 'ddl t';
+      const s = new TestSession({ analyse: () => fakeAnalysis(meaning) });
+      s.f(F.query('ddl t')).opened();
+      // Somebody exchanged what the name stands for while a person thought.
+      meaning = later;
+      s.on({ kind: 'answered', state: 'approved', ended: null });
+      expect(s.kinds()).not.toContain('release');
+      expect(s.effect('withdraw').requestId).toBe('req_1');
+      const sent = s.sent();
+      s.b(rejection(sent), B.ready());
+      expect(s.client.at(-2)).toMatch(/^E:(42501|26000)/);
+      expect(s.outcomes()).toEqual(['1 denied']);
+    },
+  );
+
+  it('is put to the store with the question as it stands at the release', () => {
+    let knowledge = 'one';
+    const s = new TestSession({ knowledge: () => knowledge });
+    s.f(F.query('ddl t')).opened().b(B.parameter('search_path', 'other'));
+    knowledge = 'two';
+    s.on({ kind: 'answered', state: 'approved', ended: null });
+    expect(s.effect('open').question.searchPath).toBe('public');
+    expect(s.effect('release').question.searchPath).toBe('other');
+  });
+});
+
 describe('refusals', () => {
   it("at Parse keep the name, and skip to Sync is the server's own", () => {
     const s = new TestSession().f(F.parse('pinned x', 'n'), F.bind('n'), F.execute(), F.sync());
