@@ -50,8 +50,8 @@ export function unknownOutcome(statement: OpenStatement, at: bigint): OutcomeEnt
 }
 
 /** The form in which open statements outlive the segments that their intents were in. */
-export function openToJson(seq: bigint, open: OpenStatements): unknown {
-  return { seq: String(seq), open: open.list() };
+export function openToJson(seq: bigint, open: readonly OpenStatement[]): unknown {
+  return { seq: String(seq), open };
 }
 
 /** Nothing where the value is not such a form. */
