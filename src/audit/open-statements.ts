@@ -22,8 +22,16 @@ export class OpenStatements {
   follow(entry: Entry): void {
     if (entry.kind === 'intent') {
       const { session, statementNo, requestId } = entry;
-      this.#open.set(keyOf(entry), { session, statementNo, requestId });
-    } else if (entry.kind === 'outcome') this.#open.delete(keyOf(entry));
+      this.begin({ session, statementNo, requestId });
+    } else if (entry.kind === 'outcome') this.end(entry);
+  }
+
+  begin(statement: OpenStatement): void {
+    this.#open.set(keyOf(statement), statement);
+  }
+
+  end(statement: Pick<OpenStatement, 'session' | 'statementNo'>): void {
+    this.#open.delete(keyOf(statement));
   }
 
   list(): OpenStatement[] {

@@ -1,11 +1,12 @@
-import { type BatchSigner, type Head, type SignedBatch, signBatch } from './batch.ts';
-import { saltOf } from './block.ts';
+import type { BatchSigner, Head } from './batch.ts';
+import { BatchEncoder, type EncodedBatch } from './batch-encoder.ts';
+import { ByteReader } from './bytes.ts';
 import { GENESIS_HASH } from './chain.ts';
-import { JournalAltered, JournalReader, type ReadEntry } from './journal-reader.ts';
+import { JournalAltered, JournalReader, type RawRecord } from './journal-reader.ts';
 import type { AuditLogger } from './logger.ts';
 import { OpenStatements } from './open-statements.ts';
+import { readRecord } from './record.ts';
 import type { RemoteJournal } from './remote-journal.ts';
-import { entryRow } from './row.ts';
 import type { ShippingStatus } from './shipping-messages.ts';
 import { type AuditStore, connectStore, isRefusal } from './store.ts';
 
@@ -21,13 +22,11 @@ export type ShipperOptions = {
   readonly report: (status: ShippingStatus, bytes: number) => void;
 };
 
-/** A batch ready to be sent, and the entries in it. */
-type Prepared = { readonly batch: SignedBatch; readonly entries: readonly ReadEntry[] };
-
 /** Turns one stream's journal into rows of the audit database: reads, hashes, signs, sends, and tries again. */
 export class Shipper {
   readonly #options: ShipperOptions;
   readonly #reader: JournalReader;
+  readonly #encoder: BatchEncoder;
   readonly #open = new OpenStatements();
   #store: AuditStore | null = null;
   /** The end of what was prepared; null until the database said where the stream ends there. */
@@ -35,7 +34,7 @@ export class Shipper {
   /** The last row that the database has. */
   #shipped: Head = { seq: 0n, hash: GENESIS_HASH };
   /** Sent but not answered, and ready behind it. */
-  #prepared: Prepared[] = [];
+  #prepared: EncodedBatch[] = [];
   #segment = 0;
   /** Somebody waits for this entry. */
   #needed = 0n;
@@ -50,6 +49,7 @@ export class Shipper {
 
   constructor(options: ShipperOptions) {
     this.#options = options;
+    this.#encoder = new BatchEncoder(options);
     this.#reader = new JournalReader(() => options.journal.segments);
   }
 
@@ -134,18 +134,22 @@ export class Shipper {
     const first = this.#prepared[0];
     if (first === undefined) return false;
     // What the database has is on this disk too: after a loss of power the journal is never behind it.
-    if (this.#options.journal.syncedSeq < first.batch.facts.toSeq) await this.#options.journal.sync();
+    if (this.#options.journal.syncedSeq < first.facts.toSeq) await this.#options.journal.sync();
     this.#sentAt = Date.now();
     this.#report();
     const ahead = this.#prepared.length < 2 && this.#waiting() >= FULL_BATCH ? this.#prepare() : null;
-    const [sent, prepared] = await Promise.allSettled([store.append(first.batch), ahead]);
+    const [sent, prepared] = await Promise.allSettled([store.append(first), ahead]);
     this.#sentAt = null;
     if (sent.status === 'rejected') throw sent.reason;
     this.#prepared.shift();
     this.#back();
-    this.#account(first.entries);
-    this.#stored({ seq: first.batch.facts.toSeq, hash: first.batch.facts.hash });
-    await this.#release(first.entries);
+    for (const { intent, statement } of first.statements) {
+      if (intent) this.#open.begin(statement);
+      else this.#open.end(statement);
+    }
+    this.#storedBytes += first.bytes;
+    this.#stored({ seq: first.facts.toSeq, hash: first.facts.hash });
+    await this.#release(first.facts.toSeq, first.segment);
     if (prepared.status === 'rejected') throw prepared.reason;
     return true;
   }
@@ -181,48 +185,44 @@ export class Shipper {
   }
 
   async #prepare(): Promise<void> {
-    const { journal, stream, saltSecret, key } = this.#options;
+    const { journal } = this.#options;
     for (let from = this.#prepareFrom; from !== null; ) {
       const read = await this.#reader.take(BATCH_ROWS, BATCH_BYTES);
       if (read.length === 0) throw new JournalAltered(`the journal ends before record ${journal.writtenSeq}`);
       const known = from.seq;
-      const entries = read.filter(({ seq }) => seq > known);
+      const records = read.filter(({ seq }) => seq > known);
+      const last = read.at(-1);
       // Shipped already, by the process that wrote this journal.
-      if (entries.length < read.length) {
-        const shipped = read.filter(({ seq }) => seq <= known);
-        this.#account(shipped);
-        await this.#release(shipped);
+      if (records.length < read.length && last !== undefined) {
+        this.#skip(read.filter(({ seq }) => seq <= known));
+        await this.#release(known, last.segment);
       }
-      if (entries[0] === undefined) continue;
-      if (entries[0].seq !== known + 1n) {
-        throw new JournalAltered(`the journal goes on at ${entries[0].seq}, the database ends at ${known}`);
+      if (records[0] === undefined) continue;
+      if (records[0].seq !== known + 1n) {
+        throw new JournalAltered(`the journal goes on at ${records[0].seq}, the database ends at ${known}`);
       }
-      const rows = entries.map(({ seq, entry }) => entryRow(entry, stream, seq, saltOf(saltSecret, seq)));
-      const batch = signBatch(from, stream, rows, key);
+      const batch = this.#encoder.encode(from, records);
       this.#prepareFrom = { seq: batch.facts.toSeq, hash: batch.facts.hash };
-      this.#prepared.push({ batch, entries });
+      this.#prepared.push(batch);
       return;
     }
   }
 
-  /** What was stored: it no longer counts against the journal's limit. */
-  #account(entries: readonly ReadEntry[]): void {
-    let bytes = 0;
-    for (const { entry, bytes: length } of entries) {
-      this.#open.follow(entry);
-      bytes += length;
+  /** What was stored before: it does not count against the journal's limit. */
+  #skip(records: readonly RawRecord[]): void {
+    for (const { record } of records) {
+      this.#open.follow(readRecord(new ByteReader(record)).entry);
+      this.#storedBytes += record.length;
     }
-    this.#storedBytes += bytes;
   }
 
-  /** Deletes the segments before that of the last entry stored. */
-  async #release(entries: readonly ReadEntry[]): Promise<void> {
-    const last = entries.at(-1);
-    if (last === undefined || last.segment === this.#segment) return;
+  /** Deletes the segments before that of `seq`, the last entry stored. */
+  async #release(seq: bigint, segment: number): Promise<void> {
+    if (segment === this.#segment) return;
     try {
       const first = this.#segment === 0;
-      this.#segment = last.segment;
-      if (!first) await this.#options.journal.release(last.segment, last.seq, this.#open);
+      this.#segment = segment;
+      if (!first) await this.#options.journal.release(segment, seq, this.#open);
     } catch (error) {
       const facts = { err: error, stream: this.#options.stream };
       this.#options.log.warn(facts, 'a shipped journal segment stays');
