@@ -22,6 +22,9 @@ export type ShipperOptions = {
   readonly report: (status: ShippingStatus, bytes: number) => void;
 };
 
+/** Why nothing goes on: nothing to ship; waiting for company; leaving the cores to traffic; the database is away. */
+type Sleep = 'idle' | 'linger' | 'rest' | 'pause';
+
 /** Turns one stream's journal into rows of the audit database: reads, hashes, signs, sends, and tries again. */
 export class Shipper {
   readonly #options: ShipperOptions;
@@ -40,7 +43,7 @@ export class Shipper {
   #needed = 0n;
   /** Stored since the last report. */
   #storedBytes = 0;
-  #sleeping: { readonly wake: () => void; readonly kind: 'idle' | 'linger' | 'pause' } | null = null;
+  #sleeping: { readonly wake: () => void; readonly kind: Sleep } | null = null;
   #awaySince: number | null = null;
   #sentAt: number | null = null;
   #refused = false;
@@ -71,7 +74,8 @@ export class Shipper {
   /** The journal has come further. */
   written(): void {
     if (this.#sleeping === null || this.#sleeping.kind === 'pause') return;
-    if (this.#sleeping.kind === 'idle' || this.#waiting() >= FULL_BATCH) this.#sleeping.wake();
+    const enough = { idle: 1n, linger: FULL_BATCH, rest: SMALL_BACKLOG }[this.#sleeping.kind];
+    if (this.#waiting() >= enough) this.#sleeping.wake();
   }
 
   /** Stops after the batch that is under way; what is not shipped stays in the journal. */
@@ -125,19 +129,20 @@ export class Shipper {
 
   /** Sends the oldest prepared batch, and prepares the next while the database works. True: something was stored. */
   async #shipNext(store: AuditStore): Promise<boolean> {
+    const { journal } = this.#options;
     if (this.#prepared.length === 0) {
       if (!(await this.#due())) return false;
-      // One force for everything written by now, of which this batch is the first.
-      if (this.#options.journal.syncedSeq <= this.#preparedSeq()) await this.#options.journal.sync();
+      // What the database has is on this disk too: after a loss of power the journal is never behind it. One force is
+      // for everything written by then, and no other is needed before all of that is sent.
+      if (this.#onDisk() === 0n) await journal.sync();
       await this.#prepare();
     }
     const first = this.#prepared[0];
     if (first === undefined) return false;
-    // What the database has is on this disk too: after a loss of power the journal is never behind it.
-    if (this.#options.journal.syncedSeq < first.facts.toSeq) await this.#options.journal.sync();
-    this.#sentAt = Date.now();
+    const sentAt = Date.now();
+    this.#sentAt = sentAt;
     this.#report();
-    const ahead = this.#prepared.length < 2 && this.#waiting() >= FULL_BATCH ? this.#prepare() : null;
+    const ahead = this.#prepared.length < 2 && this.#onDisk() >= FULL_BATCH ? this.#prepare() : null;
     const [sent, prepared] = await Promise.allSettled([store.append(first), ahead]);
     this.#sentAt = null;
     if (sent.status === 'rejected') throw sent.reason;
@@ -151,7 +156,17 @@ export class Shipper {
     this.#stored({ seq: first.facts.toSeq, hash: first.facts.hash });
     await this.#release(first.facts.toSeq, first.segment);
     if (prepared.status === 'rejected') throw prepared.reason;
+    await this.#rest(Date.now() - sentAt);
     return true;
+  }
+
+  /** Leaves the cores to traffic for as long as the last batch had them, unless somebody waits or much has piled up. */
+  async #rest(workedMs: number): Promise<void> {
+    const waiting = this.#waiting();
+    if (this.#stopped || this.#store === null || this.#urgent()) return;
+    if (waiting === 0n || waiting >= SMALL_BACKLOG) return;
+    this.#options.journal.want(this.#preparedSeq() + SMALL_BACKLOG);
+    await this.#sleep('rest', Math.min(workedMs, LONGEST_REST_MS));
   }
 
   /** Waits until there is something to ship, and a little longer for more, unless somebody waits for it. */
@@ -176,6 +191,11 @@ export class Shipper {
     return this.#options.journal.writtenSeq - this.#preparedSeq();
   }
 
+  /** Those of them that are on disk: only they may be sent. */
+  #onDisk(): bigint {
+    return this.#options.journal.syncedSeq - this.#preparedSeq();
+  }
+
   #preparedSeq(): bigint {
     return this.#prepareFrom?.seq ?? 0n;
   }
@@ -187,7 +207,8 @@ export class Shipper {
   async #prepare(): Promise<void> {
     const { journal } = this.#options;
     for (let from = this.#prepareFrom; from !== null; ) {
-      const read = await this.#reader.take(BATCH_ROWS, BATCH_BYTES);
+      const rows = Math.min(BATCH_ROWS, Number(journal.syncedSeq - from.seq));
+      const read = await this.#reader.take(rows, BATCH_BYTES);
       if (read.length === 0) throw new JournalAltered(`the journal ends before record ${journal.writtenSeq}`);
       const known = from.seq;
       const records = read.filter(({ seq }) => seq > known);
@@ -274,7 +295,7 @@ export class Shipper {
     await this.#sleep('pause', Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures - 1, 10)));
   }
 
-  #sleep(kind: 'idle' | 'linger' | 'pause', ms: number): Promise<void> {
+  #sleep(kind: Sleep, ms: number): Promise<void> {
     return new Promise((resolve) => {
       const wake = () => {
         clearTimeout(timer);
@@ -288,11 +309,14 @@ export class Shipper {
 }
 
 /** Rows in a batch, and bytes of journal records after which it has no more. */
-const BATCH_ROWS = 250;
+const BATCH_ROWS = 500;
 const BATCH_BYTES = 4 * 1024 * 1024;
 const FULL_BATCH = BigInt(BATCH_ROWS);
 /** Milliseconds that a batch waits for company where nobody waits for it. */
-const LINGER_MS = 20;
+const LINGER_MS = 100;
+/** Entries; fewer than these are shipped at half speed. A few seconds of busy traffic. */
+const SMALL_BACKLOG = 20_000n;
+const LONGEST_REST_MS = 500;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
 /** The longest that a timer can run. */
