@@ -67,13 +67,14 @@ export function headCall(schema: string, stream: string): { text: string; values
 }
 
 /** Parameters of `append` after the first seven, in its order: the hashed columns that differ from row to row. */
-const ROW_COLUMNS: readonly (keyof Row)[] = (columnsOf(SCHEMA_VERSION) ?? [])
+export const ROW_COLUMNS: readonly (keyof Row)[] = (columnsOf(SCHEMA_VERSION) ?? [])
   .map((column) => column.name)
   .filter((name) => name !== 'version' && name !== 'stream' && name !== 'seq');
-const CONTENT_COLUMNS: readonly (keyof Content)[] = ['salt', 'sql', 'sql_sha256', 'parameters'];
+export const CONTENT_COLUMNS: readonly (keyof Content)[] = ['salt', 'sql', 'sql_sha256', 'parameters'];
 const PARAMETERS = 7 + ROW_COLUMNS.length + CONTENT_COLUMNS.length;
 
-function appendText(schema: string): string {
+/** The text of a call of `append`. */
+export function appendText(schema: string): string {
   const places = Array.from({ length: PARAMETERS }, (_, i) => `$${i + 1}`).join(', ');
   return `SELECT head_seq, head_hash FROM ${schema}.append(${places})`;
 }
@@ -96,7 +97,8 @@ function columnArray(rows: readonly EntryRow[], pick: (entry: EntryRow) => Value
   return any ? `${text}}` : null;
 }
 
-function arrayOf(values: readonly Value[]): string {
+/** A list in Postgres' array notation. */
+export function arrayOf(values: readonly Value[]): string {
   return `{${values.map((value) => (value === null ? 'NULL' : element(value))).join(',')}}`;
 }
 

@@ -57,6 +57,17 @@ export class ByteWriter {
     this.#length += bytes.length;
   }
 
+  /** Appends a range of other bytes. */
+  copy(source: Buffer, start: number, end: number): void {
+    const length = end - start;
+    this.#reserve(length);
+    const bytes = this.#bytes;
+    const at = this.#length;
+    if (length > SHORT) source.copy(bytes, at, start, end);
+    else for (let i = 0; i < length; i += 1) bytes[at + i] = source[start + i] ?? 0;
+    this.#length = at + length;
+  }
+
   integerField(value: bigint | null): void {
     if (value === null) {
       this.int32(-1);
@@ -124,7 +135,7 @@ export class ByteWriter {
   }
 }
 
-/** Strings up to this many units are copied by a loop. */
+/** Strings up to this many units, and bytes, are copied by a loop. */
 const SHORT = 64;
 
 /** Reads what `ByteWriter` wrote. Throws `RangeError` when the bytes end too early: then they are not such a record. */

@@ -8,6 +8,14 @@ import { type NumberedEntry, readRecord } from './record.ts';
 /** A record as it was read: its length in the journal and the segment that it is in. */
 export type ReadEntry = NumberedEntry & { readonly bytes: number; readonly segment: number };
 
+/** A record as it stands in the journal, with its length in front. */
+export type RawRecord = {
+  readonly seq: bigint;
+  readonly kind: number;
+  readonly record: Buffer;
+  readonly segment: number;
+};
+
 /** The journal's files do not hold what was written to them. */
 export class JournalAltered extends Error {
   override readonly name = 'JournalAltered';
@@ -23,8 +31,8 @@ export class JournalReader {
   /** The oldest segment that is not read to its end. */
   #number = 1;
   #previous: Buffer = GENESIS_HASH;
-  /** Decoded, and how many of them were taken. */
-  #queue: readonly ReadEntry[] = [];
+  /** The last block's records, and how many of them were taken. */
+  #queue: readonly RawRecord[] = [];
   #taken = 0;
 
   /** `segments` tells how far the journal has come. Everything in it is read from the first block that is there. */
@@ -33,15 +41,15 @@ export class JournalReader {
   }
 
   /** Up to so many records, and no more once they have so many bytes; none: everything written was read. */
-  async take(records: number, bytes: number): Promise<ReadEntry[]> {
-    const taken: ReadEntry[] = [];
+  async take(records: number, bytes: number): Promise<RawRecord[]> {
+    const taken: RawRecord[] = [];
     for (let size = 0; taken.length < records && (size < bytes || taken.length === 0); ) {
       if (this.#taken === this.#queue.length && !(await this.#fill())) break;
       const next = this.#queue[this.#taken];
       if (next === undefined) break;
       this.#taken += 1;
       taken.push(next);
-      size += next.bytes;
+      size += next.record.length;
     }
     return taken;
   }
@@ -63,7 +71,7 @@ export class JournalReader {
         if (at.kind !== 'block')
           throw new JournalAltered(`${segment.path} was altered at byte ${reader.offset}`);
         this.#previous = at.block.hash;
-        this.#queue = records(at.block, segment.number);
+        this.#queue = rawRecords(at.block, segment.number);
         this.#taken = 0;
         return true;
       }
@@ -100,6 +108,22 @@ export function records(block: Block, segment: number): ReadEntry[] {
     entries.push({ seq, entry, bytes: reader.position - start, segment });
   }
   return entries;
+}
+
+/** The same, not decoded. They stay valid: a chunk's memory is never used again. */
+function rawRecords(block: Block, segment: number): RawRecord[] {
+  const { payload } = block;
+  const taken: RawRecord[] = [];
+  let at = 0;
+  for (let i = 0; i < block.records; i += 1) {
+    const end = at + 4 + (payload.length - at >= RECORD_HEAD_BYTES ? payload.readInt32BE(at) : 0);
+    if (end < at + RECORD_HEAD_BYTES || end > payload.length) throw new RangeError('a record ends too early');
+    const seq = block.firstSeq + BigInt(i);
+    if (payload.readBigInt64BE(at + 5) !== seq) throw new RangeError(`record ${seq} is in another's place`);
+    taken.push({ seq, kind: payload.readUInt8(at + 4), record: payload.subarray(at, end), segment });
+    at = end;
+  }
+  return taken;
 }
 
 /** Reads a segment's blocks one by one, a large chunk of the file at a time. */
@@ -153,6 +177,9 @@ export class SegmentReader {
     return bytesRead >= bytes;
   }
 }
+
+/** Length, kind, seq and time. */
+export const RECORD_HEAD_BYTES = 21;
 
 /** Bytes read at a time: some hundred blocks of ordinary traffic. */
 const CHUNK = 256 * 1024;

@@ -60,6 +60,7 @@ export class Journal {
   #pendingRecords = 0;
   #seq: bigint;
   #writtenSeq: bigint;
+  #syncedSeq: bigint;
   #blockHash: Buffer;
   #takenBytes: number;
   #releasedBytes = 0;
@@ -91,6 +92,7 @@ export class Journal {
     this.saltSecret = resume?.saltSecret ?? randomBytes(32);
     this.#seq = resume?.seq ?? 0n;
     this.#writtenSeq = this.#seq;
+    this.#syncedSeq = this.#seq;
     this.#blockHash = resume?.blockHash ?? GENESIS_HASH;
     this.#takenBytes = resume?.bytes ?? 0;
     this.#segments = [...(resume?.segments ?? [])];
@@ -109,6 +111,11 @@ export class Journal {
 
   get writtenSeq(): bigint {
     return this.#writtenSeq;
+  }
+
+  /** Number of the last record that was forced to disk (or was found there). */
+  get syncedSeq(): bigint {
+    return this.#syncedSeq;
   }
 
   /** Bytes of records taken in and not yet released. */
@@ -238,6 +245,7 @@ export class Journal {
 
   async #force(): Promise<void> {
     this.#unsynced = false;
+    const written = this.#writtenSeq;
     const left = this.#left;
     this.#left = [];
     const fds = [...left.map((s) => s.fd), ...(this.#current === null ? [] : [this.#current.fd])];
@@ -247,6 +255,7 @@ export class Journal {
         await syncDirectory(this.directory);
       }
       for (const fd of fds) await dataSync(fd);
+      this.#syncedSeq = written;
     } catch (error) {
       this.#failure = unavailable('cannot be forced to disk', error);
       throw this.#failure;

@@ -10,7 +10,7 @@ import type { AuditLogger } from './logger.ts';
 import { openToJson, unknownOutcome } from './open-statements.ts';
 import type { LogSigner } from './port.ts';
 import { OPEN_FILE, type RecoveredStream, Recovery } from './recovery.ts';
-import { Shipper } from './shipper.ts';
+import { Shipping } from './shipping.ts';
 import {
   beat,
   HEARTBEAT_MS,
@@ -70,7 +70,7 @@ export async function openAuditLog(options: AuditLogOptions): Promise<OpenAuditL
   journal.append(keyEntry(signer.kid, signer.publicJwk, 'installation', now()));
   await journal.sync();
 
-  const shipper = new Shipper({
+  const shipping = new Shipping({
     journal,
     key,
     url,
@@ -85,9 +85,8 @@ export async function openAuditLog(options: AuditLogOptions): Promise<OpenAuditL
       await rememberEnd(root, facts.stream, facts.head);
     },
   });
-  shipper.start();
   const timers = startTimers(journal, recovery, directory, options);
-  return running({ journal, shipper, recovery, timers, root, directory, options });
+  return running({ journal, shipping, recovery, timers, root, directory, options });
 }
 
 /** An id that sorts by time: start of the stream and 8 random bytes. */
@@ -108,7 +107,7 @@ export function now(): bigint {
 
 type Parts = {
   readonly journal: Journal;
-  readonly shipper: Shipper;
+  readonly shipping: Shipping;
   readonly recovery: Recovery;
   readonly timers: readonly NodeJS.Timeout[];
   readonly root: string;
@@ -117,7 +116,7 @@ type Parts = {
 };
 
 function running(parts: Parts): OpenAuditLog {
-  const { journal, shipper, recovery, options } = parts;
+  const { journal, shipping, recovery, options } = parts;
   let closing: Promise<void> | null = null;
   return {
     stream: journal.stream,
@@ -129,19 +128,19 @@ function running(parts: Parts): OpenAuditLog {
     sync: () => journal.sync(),
     committed: async (seq) => {
       journal.write();
-      await shipper.committed(seq, COMMIT_MS);
+      await shipping.committed(seq, COMMIT_MS);
     },
     healthy: () =>
       closing === null &&
       journal.failure === null &&
-      !shipper.refused &&
-      shipper.awayMs() < AWAY_MS &&
+      !shipping.refused &&
+      shipping.awayMs() < AWAY_MS &&
       journal.unshippedBytes < options.limits.journalBytes * NEARLY_FULL,
     stats: () => ({
-      lagEntries: Number(journal.seq - shipper.shipped.seq),
+      lagEntries: Number(journal.seq - shipping.shipped.seq),
       journalBytes: journal.unshippedBytes,
-      shippedEntries: Number(shipper.shipped.seq),
-      awayMs: shipper.awayMs(),
+      shippedEntries: Number(shipping.shipped.seq),
+      awayMs: shipping.awayMs(),
     }),
     recovered: () => recovery.run(),
     close: () => {
@@ -170,18 +169,18 @@ function startTimers(journal: Journal, recovery: Recovery, directory: string, op
 
 /** Ships the rest, says that the log ends here, ships that too. Where the database is away, all of it stays on disk. */
 async function close(parts: Parts): Promise<void> {
-  const { journal, shipper, recovery, timers, root, directory, options } = parts;
+  const { journal, shipping, recovery, timers, root, directory, options } = parts;
   for (const timer of timers) clearInterval(timer);
   await recovery.stop();
   let whole = false;
   try {
     journal.write();
-    await shipper.committed(journal.seq, CLOSE_MS);
+    await shipping.committed(journal.seq, CLOSE_MS);
     // Statements still open belong to sessions that are gone by now: nobody else will say how they ended.
-    for (const statement of shipper.open.list()) journal.append(unknownOutcome(statement, now()));
+    for (const statement of await shipping.openStatements()) journal.append(unknownOutcome(statement, now()));
     journal.append(event('log_stop', { reason: 'closed' }));
     journal.write();
-    await shipper.committed(journal.seq, CLOSE_MS);
+    await shipping.committed(journal.seq, CLOSE_MS);
     whole = true;
   } catch (error) {
     options.log.warn(
@@ -189,14 +188,14 @@ async function close(parts: Parts): Promise<void> {
       'the audit log ends with entries in its journal',
     );
   }
-  await shipper.stop();
+  await shipping.stop();
   try {
     await journal.close();
   } finally {
     streamEnded(journal.stream);
   }
   if (!whole) return;
-  await rememberEnd(root, journal.stream, shipper.shipped);
+  await rememberEnd(root, journal.stream, shipping.shipped);
   await removeStreamDirectory(directory);
 }
 

@@ -22,8 +22,16 @@ export class OpenStatements {
   follow(entry: Entry): void {
     if (entry.kind === 'intent') {
       const { session, statementNo, requestId } = entry;
-      this.#open.set(keyOf(entry), { session, statementNo, requestId });
-    } else if (entry.kind === 'outcome') this.#open.delete(keyOf(entry));
+      this.begin({ session, statementNo, requestId });
+    } else if (entry.kind === 'outcome') this.end(entry);
+  }
+
+  begin(statement: OpenStatement): void {
+    this.#open.set(keyOf(statement), statement);
+  }
+
+  end(statement: Pick<OpenStatement, 'session' | 'statementNo'>): void {
+    this.#open.delete(keyOf(statement));
   }
 
   list(): OpenStatement[] {
@@ -50,8 +58,8 @@ export function unknownOutcome(statement: OpenStatement, at: bigint): OutcomeEnt
 }
 
 /** The form in which open statements outlive the segments that their intents were in. */
-export function openToJson(seq: bigint, open: OpenStatements): unknown {
-  return { seq: String(seq), open: open.list() };
+export function openToJson(seq: bigint, open: readonly OpenStatement[]): unknown {
+  return { seq: String(seq), open };
 }
 
 /** Nothing where the value is not such a form. */

@@ -166,7 +166,8 @@ function readSession(reader: ByteReader): SessionFacts {
   return sessionFrom(bytes);
 }
 
-function sessionFrom(bytes: Buffer): SessionFacts {
+/** A session's facts from their bytes in a record. Throws when they are none. */
+export function sessionFrom(bytes: Buffer): SessionFacts {
   const key = bytes.toString('latin1');
   const known = decodedSessions.get(key);
   if (known !== undefined) return known;
@@ -201,7 +202,7 @@ function texts(reader: ByteReader): string[] {
 }
 
 /** The numbers are written to disk: never changed, only added to. */
-const KIND_NUMBERS: Readonly<Record<Entry['kind'], number>> = {
+export const KIND_NUMBERS: Readonly<Record<Entry['kind'], number>> = {
   intent: 1,
   outcome: 2,
   log_start: 3,

@@ -3,9 +3,9 @@ import type { Head } from './batch.ts';
 import type { EventEntry } from './entry.ts';
 import { Journal } from './journal.ts';
 import type { AuditLogger } from './logger.ts';
-import { OpenStatements, openToJson, unknownOutcome } from './open-statements.ts';
+import { openToJson, unknownOutcome } from './open-statements.ts';
 import { scanJournal } from './scan.ts';
-import { Shipper } from './shipper.ts';
+import { Shipping } from './shipping.ts';
 import {
   claim,
   type DeadStream,
@@ -46,7 +46,7 @@ export class Recovery {
   readonly #options: RecoveryOptions;
   /** Streams that could not be recovered; the next start tries again. */
   readonly #left = new Set<string>();
-  #shipper: Shipper | null = null;
+  #shipping: Shipping | null = null;
   #running: Promise<void> | null = null;
   #stopped = false;
 
@@ -65,7 +65,7 @@ export class Recovery {
   /** What is not finished stays on disk, for the next start. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    await this.#shipper?.stop();
+    await this.#shipping?.stop();
     await this.#running;
   }
 
@@ -103,7 +103,7 @@ export class Recovery {
       journal.append(this.#recoveredEntry(open.size));
       await journal.sync();
       // From here on the journal itself says that nothing is open.
-      await writeJson(kept, openToJson(journal.seq, new OpenStatements()));
+      await writeJson(kept, openToJson(journal.seq, []));
       const head = await this.#ship(journal);
       await this.#options.recovered({ stream: dead.stream, head, unknownOutcomes: open.size });
     } finally {
@@ -115,15 +115,14 @@ export class Recovery {
 
   async #ship(journal: Journal): Promise<Head> {
     const { key, url, schema, log } = this.#options;
-    const shipper = new Shipper({ journal, key, url, schema, log, keepOpen: async () => {} });
-    this.#shipper = shipper;
-    shipper.start();
+    const shipping = new Shipping({ journal, key, url, schema, log, keepOpen: async () => {} });
+    this.#shipping = shipping;
     try {
-      await shipper.committed(journal.seq, 0);
-      return shipper.shipped;
+      await shipping.committed(journal.seq, 0);
+      return shipping.shipped;
     } finally {
-      this.#shipper = null;
-      await shipper.stop();
+      this.#shipping = null;
+      await shipping.stop();
     }
   }
 

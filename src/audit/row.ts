@@ -83,7 +83,8 @@ function eventRow(entry: EventEntry, stream: string, seq: bigint): Row {
   };
 }
 
-function sessionColumns(session: SessionFacts) {
+/** A session's columns, in the order of the canonical form. */
+export function sessionColumns(session: SessionFacts) {
   return {
     session_id: storable(session.sessionId),
     agent: storable(session.agent),

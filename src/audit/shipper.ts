@@ -1,38 +1,35 @@
-import { type BatchSigner, type Head, type SignedBatch, signBatch } from './batch.ts';
-import { saltOf } from './block.ts';
+import type { BatchSigner, Head } from './batch.ts';
+import { BatchEncoder, type EncodedBatch } from './batch-encoder.ts';
+import { ByteReader } from './bytes.ts';
 import { GENESIS_HASH } from './chain.ts';
-import { AuditUnavailable } from './entry.ts';
-import type { Journal } from './journal.ts';
-import { JournalAltered, JournalReader, type ReadEntry } from './journal-reader.ts';
+import { JournalAltered, JournalReader, type RawRecord } from './journal-reader.ts';
 import type { AuditLogger } from './logger.ts';
 import { OpenStatements } from './open-statements.ts';
-import { entryRow } from './row.ts';
+import { readRecord } from './record.ts';
+import type { RemoteJournal } from './remote-journal.ts';
+import type { ShippingStatus } from './shipping-messages.ts';
 import { type AuditStore, connectStore, isRefusal } from './store.ts';
 
 export type ShipperOptions = {
-  readonly journal: Journal;
+  readonly journal: RemoteJournal;
+  readonly stream: string;
+  readonly saltSecret: Buffer;
   readonly key: BatchSigner;
   readonly url: string;
   readonly schema: string;
   readonly log: AuditLogger;
-  /** Called before segments are deleted: statements open then would be forgotten with them. */
-  readonly keepOpen: (seq: bigint, open: OpenStatements) => Promise<void>;
+  /** Called when the status changed; `bytes` of journal records were stored since the last call. */
+  readonly report: (status: ShippingStatus, bytes: number) => void;
 };
 
-/** A batch ready to be sent, and the entries in it. */
-type Prepared = { readonly batch: SignedBatch; readonly entries: readonly ReadEntry[] };
-
-type Waiter = {
-  readonly seq: bigint;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-  readonly timer: NodeJS.Timeout;
-};
+/** Why nothing goes on: nothing to ship; waiting for company; leaving the cores to traffic; the database is away. */
+type Sleep = 'idle' | 'linger' | 'rest' | 'pause';
 
 /** Turns one stream's journal into rows of the audit database: reads, hashes, signs, sends, and tries again. */
 export class Shipper {
   readonly #options: ShipperOptions;
   readonly #reader: JournalReader;
+  readonly #encoder: BatchEncoder;
   readonly #open = new OpenStatements();
   #store: AuditStore | null = null;
   /** The end of what was prepared; null until the database said where the stream ends there. */
@@ -40,10 +37,13 @@ export class Shipper {
   /** The last row that the database has. */
   #shipped: Head = { seq: 0n, hash: GENESIS_HASH };
   /** Sent but not answered, and ready behind it. */
-  #prepared: Prepared[] = [];
+  #prepared: EncodedBatch[] = [];
   #segment = 0;
-  #waiters: Waiter[] = [];
-  #sleeping: { readonly wake: () => void; readonly kind: 'idle' | 'linger' | 'pause' } | null = null;
+  /** Somebody waits for this entry. */
+  #needed = 0n;
+  /** Stored since the last report. */
+  #storedBytes = 0;
+  #sleeping: { readonly wake: () => void; readonly kind: Sleep } | null = null;
   #awaySince: number | null = null;
   #sentAt: number | null = null;
   #refused = false;
@@ -52,12 +52,8 @@ export class Shipper {
 
   constructor(options: ShipperOptions) {
     this.#options = options;
+    this.#encoder = new BatchEncoder(options);
     this.#reader = new JournalReader(() => options.journal.segments);
-    options.journal.onWritten = () => this.#written();
-  }
-
-  get shipped(): Head {
-    return this.#shipped;
   }
 
   /** Statements that were shipped without an outcome so far. */
@@ -65,31 +61,21 @@ export class Shipper {
     return this.#open;
   }
 
-  /** True where the database has another history of this stream, or the journal was altered: a person must look. */
-  get refused(): boolean {
-    return this.#refused;
-  }
-
-  /** Milliseconds for which the database has not answered; 0: it does. */
-  awayMs(): number {
-    const since = this.#awaySince ?? this.#sentAt;
-    return since === null ? 0 : Date.now() - since;
-  }
-
   start(): void {
     this.#running ??= this.#run();
   }
 
-  /** Resolves when that entry is stored; rejects with `AuditUnavailable` after `waitMs` (0: never). */
-  committed(seq: bigint, waitMs: number): Promise<void> {
-    if (seq <= this.#shipped.seq) return Promise.resolve();
-    if (this.#stopped) return Promise.reject(new AuditUnavailable('the audit log is closed', 'audit_closed'));
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#giveUp(waiter, waitMs), waitMs === 0 ? FOREVER_MS : waitMs);
-      const waiter: Waiter = { seq, resolve, reject, timer };
-      this.#waiters.push(waiter);
-      if (this.#sleeping?.kind !== 'pause') this.#sleeping?.wake();
-    });
+  /** Somebody waits for this entry: it goes out at once. */
+  need(seq: bigint): void {
+    if (seq > this.#needed) this.#needed = seq;
+    if (this.#sleeping?.kind !== 'pause') this.#sleeping?.wake();
+  }
+
+  /** The journal has come further. */
+  written(): void {
+    if (this.#sleeping === null || this.#sleeping.kind === 'pause') return;
+    const enough = { idle: 1n, linger: FULL_BATCH, rest: SMALL_BACKLOG }[this.#sleeping.kind];
+    if (this.#waiting() >= enough) this.#sleeping.wake();
   }
 
   /** Stops after the batch that is under way; what is not shipped stays in the journal. */
@@ -101,11 +87,6 @@ export class Shipper {
     this.#store = null;
     await store?.close();
     await this.#reader.close();
-    for (const waiter of this.#waiters) {
-      clearTimeout(waiter.timer);
-      waiter.reject(new AuditUnavailable('the audit log is closed', 'audit_closed'));
-    }
-    this.#waiters = [];
   }
 
   async #run(): Promise<void> {
@@ -122,7 +103,7 @@ export class Shipper {
 
   async #connected(): Promise<AuditStore> {
     if (this.#store !== null) return this.#store;
-    const { url, schema, journal } = this.#options;
+    const { url, schema, stream } = this.#options;
     let lost = false;
     let store: AuditStore | null = null;
     store = await connectStore({
@@ -136,7 +117,7 @@ export class Shipper {
       },
     });
     if (this.#prepareFrom === null) {
-      const head = (await store.head(journal.stream)) ?? this.#shipped;
+      const head = (await store.head(stream)) ?? this.#shipped;
       this.#prepareFrom = head;
       this.#stored(head);
     }
@@ -148,26 +129,44 @@ export class Shipper {
 
   /** Sends the oldest prepared batch, and prepares the next while the database works. True: something was stored. */
   async #shipNext(store: AuditStore): Promise<boolean> {
+    const { journal } = this.#options;
     if (this.#prepared.length === 0) {
       if (!(await this.#due())) return false;
+      // What the database has is on this disk too: after a loss of power the journal is never behind it. One force is
+      // for everything written by then, and no other is needed before all of that is sent.
+      if (this.#onDisk() === 0n) await journal.sync();
       await this.#prepare();
     }
     const first = this.#prepared[0];
     if (first === undefined) return false;
-    // What the database has is on this disk too: after a loss of power the journal is never behind it.
-    await this.#options.journal.sync();
-    this.#sentAt = Date.now();
-    const ahead = this.#prepared.length < 2 && this.#waiting() >= FULL_BATCH ? this.#prepare() : null;
-    const [sent, prepared] = await Promise.allSettled([store.append(first.batch), ahead]);
+    const sentAt = Date.now();
+    this.#sentAt = sentAt;
+    this.#report();
+    const ahead = this.#prepared.length < 2 && this.#onDisk() >= FULL_BATCH ? this.#prepare() : null;
+    const [sent, prepared] = await Promise.allSettled([store.append(first), ahead]);
     this.#sentAt = null;
     if (sent.status === 'rejected') throw sent.reason;
     this.#prepared.shift();
     this.#back();
-    this.#account(first.entries);
-    this.#stored({ seq: first.batch.facts.toSeq, hash: first.batch.facts.hash });
-    await this.#release(first.entries);
+    for (const { intent, statement } of first.statements) {
+      if (intent) this.#open.begin(statement);
+      else this.#open.end(statement);
+    }
+    this.#storedBytes += first.bytes;
+    this.#stored({ seq: first.facts.toSeq, hash: first.facts.hash });
+    await this.#release(first.facts.toSeq, first.segment);
     if (prepared.status === 'rejected') throw prepared.reason;
+    await this.#rest(Date.now() - sentAt);
     return true;
+  }
+
+  /** Leaves the cores to traffic for as long as the last batch had them, unless somebody waits or much has piled up. */
+  async #rest(workedMs: number): Promise<void> {
+    const waiting = this.#waiting();
+    if (this.#stopped || this.#store === null || this.#urgent()) return;
+    if (waiting === 0n || waiting >= SMALL_BACKLOG) return;
+    this.#options.journal.want(this.#preparedSeq() + SMALL_BACKLOG);
+    await this.#sleep('rest', Math.min(workedMs, LONGEST_REST_MS));
   }
 
   /** Waits until there is something to ship, and a little longer for more, unless somebody waits for it. */
@@ -175,9 +174,12 @@ export class Shipper {
     for (let lingered = false; ; ) {
       if (this.#stopped || this.#store === null) return false;
       const waiting = this.#waiting();
-      if (waiting === 0n) await this.#sleep('idle', FOREVER_MS);
-      else if (lingered || this.#waiters.length > 0 || waiting >= FULL_BATCH) return true;
+      if (waiting === 0n) {
+        this.#options.journal.want(this.#preparedSeq() + 1n);
+        await this.#sleep('idle', FOREVER_MS);
+      } else if (lingered || this.#urgent() || waiting >= FULL_BATCH) return true;
       else {
+        this.#options.journal.want(this.#preparedSeq() + FULL_BATCH);
         await this.#sleep('linger', LINGER_MS);
         lingered = true;
       }
@@ -186,69 +188,83 @@ export class Shipper {
 
   /** Written records that are in no batch yet. */
   #waiting(): bigint {
-    return this.#options.journal.writtenSeq - (this.#prepareFrom?.seq ?? 0n);
+    return this.#options.journal.writtenSeq - this.#preparedSeq();
+  }
+
+  /** Those of them that are on disk: only they may be sent. */
+  #onDisk(): bigint {
+    return this.#options.journal.syncedSeq - this.#preparedSeq();
+  }
+
+  #preparedSeq(): bigint {
+    return this.#prepareFrom?.seq ?? 0n;
+  }
+
+  #urgent(): boolean {
+    return this.#needed > this.#shipped.seq;
   }
 
   async #prepare(): Promise<void> {
-    const { journal, key } = this.#options;
+    const { journal } = this.#options;
     for (let from = this.#prepareFrom; from !== null; ) {
-      const read = await this.#reader.take(BATCH_ROWS, BATCH_BYTES);
+      const rows = Math.min(BATCH_ROWS, Number(journal.syncedSeq - from.seq));
+      const read = await this.#reader.take(rows, BATCH_BYTES);
       if (read.length === 0) throw new JournalAltered(`the journal ends before record ${journal.writtenSeq}`);
       const known = from.seq;
-      const entries = read.filter(({ seq }) => seq > known);
+      const records = read.filter(({ seq }) => seq > known);
+      const last = read.at(-1);
       // Shipped already, by the process that wrote this journal.
-      if (entries.length < read.length) {
-        const shipped = read.filter(({ seq }) => seq <= known);
-        this.#account(shipped);
-        await this.#release(shipped);
+      if (records.length < read.length && last !== undefined) {
+        this.#skip(read.filter(({ seq }) => seq <= known));
+        await this.#release(known, last.segment);
       }
-      if (entries[0] === undefined) continue;
-      if (entries[0].seq !== known + 1n) {
-        throw new JournalAltered(`the journal goes on at ${entries[0].seq}, the database ends at ${known}`);
+      if (records[0] === undefined) continue;
+      if (records[0].seq !== known + 1n) {
+        throw new JournalAltered(`the journal goes on at ${records[0].seq}, the database ends at ${known}`);
       }
-      const rows = entries.map(({ seq, entry }) =>
-        entryRow(entry, journal.stream, seq, saltOf(journal.saltSecret, seq)),
-      );
-      const batch = signBatch(from, journal.stream, rows, key);
+      const batch = this.#encoder.encode(from, records);
       this.#prepareFrom = { seq: batch.facts.toSeq, hash: batch.facts.hash };
-      this.#prepared.push({ batch, entries });
+      this.#prepared.push(batch);
       return;
     }
   }
 
-  /** What was stored: it no longer counts against the journal's limit. */
-  #account(entries: readonly ReadEntry[]): void {
-    let bytes = 0;
-    for (const { entry, bytes: length } of entries) {
-      this.#open.follow(entry);
-      bytes += length;
+  /** What was stored before: it does not count against the journal's limit. */
+  #skip(records: readonly RawRecord[]): void {
+    for (const { record } of records) {
+      this.#open.follow(readRecord(new ByteReader(record)).entry);
+      this.#storedBytes += record.length;
     }
-    this.#options.journal.shipped(bytes);
   }
 
-  /** Deletes the segments before that of the last entry stored. */
-  async #release(entries: readonly ReadEntry[]): Promise<void> {
-    const last = entries.at(-1);
-    if (last === undefined || last.segment === this.#segment) return;
+  /** Deletes the segments before that of `seq`, the last entry stored. */
+  async #release(seq: bigint, segment: number): Promise<void> {
+    if (segment === this.#segment) return;
     try {
-      if (this.#segment !== 0) await this.#options.keepOpen(last.seq, this.#open);
-      this.#segment = last.segment;
-      await this.#options.journal.release(last.segment);
+      const first = this.#segment === 0;
+      this.#segment = segment;
+      if (!first) await this.#options.journal.release(segment, seq, this.#open);
     } catch (error) {
-      const facts = { err: error, stream: this.#options.journal.stream };
+      const facts = { err: error, stream: this.#options.stream };
       this.#options.log.warn(facts, 'a shipped journal segment stays');
     }
   }
 
   #stored(head: Head): void {
     this.#shipped = head;
-    if (this.#waiters.length === 0) return;
-    const done = this.#waiters.filter(({ seq }) => seq <= head.seq);
-    this.#waiters = this.#waiters.filter(({ seq }) => seq > head.seq);
-    for (const { timer, resolve } of done) {
-      clearTimeout(timer);
-      resolve();
-    }
+    this.#report();
+  }
+
+  #report(): void {
+    const bytes = this.#storedBytes;
+    this.#storedBytes = 0;
+    const status = {
+      shipped: this.#shipped,
+      awaySince: this.#awaySince,
+      sentAt: this.#sentAt,
+      refused: this.#refused,
+    };
+    this.#options.report(status, bytes);
   }
 
   #back(): void {
@@ -256,15 +272,16 @@ export class Shipper {
     const ms = Date.now() - this.#awaySince;
     this.#awaySince = null;
     this.#refused = false;
-    this.#options.log.info({ stream: this.#options.journal.stream, awayMs: ms }, 'audit database is back');
+    this.#report();
+    this.#options.log.info({ stream: this.#options.stream, awayMs: ms }, 'audit database is back');
   }
 
   async #failed(error: unknown, failures: number): Promise<void> {
     const store = this.#store;
     this.#store = null;
     void store?.close();
-    const { log, journal } = this.#options;
-    const facts = { err: error, stream: journal.stream };
+    const { log, stream } = this.#options;
+    const facts = { err: error, stream };
     if (isRefusal(error) || error instanceof JournalAltered || error instanceof RangeError) {
       if (!this.#refused)
         log.error(facts, 'the audit database and this journal do not agree: nothing more is stored');
@@ -273,23 +290,12 @@ export class Shipper {
       log.warn(facts, 'audit database is away; entries stay in the journal');
     }
     this.#awaySince ??= Date.now();
+    this.#report();
     if (this.#stopped) return;
     await this.#sleep('pause', Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures - 1, 10)));
   }
 
-  #giveUp(waiter: Waiter, waitMs: number): void {
-    this.#waiters = this.#waiters.filter((other) => other !== waiter);
-    const why = `entry ${waiter.seq} was not stored in the audit database within ${waitMs} ms`;
-    waiter.reject(new AuditUnavailable(why, 'audit_database_away'));
-  }
-
-  /** On the hot path, after each write of the journal. */
-  #written(): void {
-    if (this.#sleeping === null || this.#sleeping.kind === 'pause') return;
-    if (this.#sleeping.kind === 'idle' || this.#waiting() >= FULL_BATCH) this.#sleeping.wake();
-  }
-
-  #sleep(kind: 'idle' | 'linger' | 'pause', ms: number): Promise<void> {
+  #sleep(kind: Sleep, ms: number): Promise<void> {
     return new Promise((resolve) => {
       const wake = () => {
         clearTimeout(timer);
@@ -303,11 +309,14 @@ export class Shipper {
 }
 
 /** Rows in a batch, and bytes of journal records after which it has no more. */
-const BATCH_ROWS = 250;
+const BATCH_ROWS = 500;
 const BATCH_BYTES = 4 * 1024 * 1024;
 const FULL_BATCH = BigInt(BATCH_ROWS);
 /** Milliseconds that a batch waits for company where nobody waits for it. */
-const LINGER_MS = 20;
+const LINGER_MS = 100;
+/** Entries; fewer than these are shipped at half speed. A few seconds of busy traffic. */
+const SMALL_BACKLOG = 20_000n;
+const LONGEST_REST_MS = 500;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
 /** The longest that a timer can run. */

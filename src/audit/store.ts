@@ -1,12 +1,13 @@
 import pg from 'pg';
-import { appendCall, type Head, headCall, type SignedBatch } from './batch.ts';
+import { appendText, type Head, headCall } from './batch.ts';
+import type { EncodedBatch } from './batch-encoder.ts';
 
 /** The audit database as the shipper sees it. Every call rejects when the connection is lost. */
 export type AuditStore = {
   /** Where a stream ends there; null: it is not there. */
   readonly head: (stream: string) => Promise<Head | null>;
   /** Stores a batch, or finds it stored already. */
-  readonly append: (batch: SignedBatch) => Promise<Head>;
+  readonly append: (batch: EncodedBatch) => Promise<Head>;
   readonly close: () => Promise<void>;
 };
 
@@ -35,10 +36,11 @@ export async function connectStore(options: StoreOptions): Promise<AuditStore> {
     throw error;
   }
   const schema = quoteName(options.schema);
+  const text = appendText(schema);
   return {
     head: async (stream) => headFrom((await client.query<HeadRow>(headCall(schema, stream))).rows[0]),
     append: async (batch) => {
-      const { rows } = await client.query<HeadRow>({ name: 'append', ...appendCall(schema, batch) });
+      const { rows } = await client.query<HeadRow>({ name: 'append', text, values: [...batch.values] });
       const head = headFrom(rows[0]);
       if (head === null) throw new Error('append returned no head');
       return head;

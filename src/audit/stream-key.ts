@@ -1,11 +1,11 @@
-import { createHash, generateKeyPairSync, sign } from 'node:crypto';
+import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import type { BatchSigner } from './batch.ts';
 import { endorsementBytes } from './chain.ts';
 import type { EventEntry } from './entry.ts';
 import type { LogSigner } from './port.ts';
 
 /** A stream's own key: made at its start, kept in memory alone, gone with the process. */
-export type StreamKey = BatchSigner & { readonly publicJwk: PublicJwk };
+export type StreamKey = BatchSigner & { readonly publicJwk: PublicJwk; readonly privateKey: KeyObject };
 
 type PublicJwk = { readonly kty: string; readonly crv: string; readonly x: string };
 
@@ -14,7 +14,12 @@ export function createStreamKey(): StreamKey {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519');
   const { kty = '', crv = '', x = '' } = publicKey.export({ format: 'jwk' });
   const publicJwk = { kty, crv, x };
-  return { kid: jwkThumbprint(publicJwk), publicJwk, sign: (bytes) => sign(null, bytes, privateKey) };
+  return {
+    kid: jwkThumbprint(publicJwk),
+    publicJwk,
+    privateKey,
+    sign: (bytes) => sign(null, bytes, privateKey),
+  };
 }
 
 /** The first entry of a stream: its key, endorsed by the installation's, and facts about the process. */

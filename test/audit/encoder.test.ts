@@ -1,0 +1,131 @@
+import { randomBytes } from 'node:crypto';
+import fc from 'fast-check';
+import pg from 'pg';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { appendText, signBatch } from '../../src/audit/batch.ts';
+import { BatchEncoder } from '../../src/audit/batch-encoder.ts';
+import { SALT_BYTES, saltsOf } from '../../src/audit/block.ts';
+import { ByteWriter } from '../../src/audit/bytes.ts';
+import { GENESIS_HASH } from '../../src/audit/chain.ts';
+import type { Entry } from '../../src/audit/entry.ts';
+import type { RawRecord } from '../../src/audit/journal-reader.ts';
+import { KIND_NUMBERS, writeRecord } from '../../src/audit/record.ts';
+import { entryRow } from '../../src/audit/row.ts';
+import { createStreamKey, keyEntry, streamStart } from '../../src/audit/stream-key.ts';
+import {
+  type AuditDatabase,
+  createAuditDatabase,
+  event,
+  intent,
+  makeSigner,
+  now,
+  outcome,
+  SESSION,
+} from './support.ts';
+
+let database: AuditDatabase;
+let writer: pg.Client;
+const signer = makeSigner();
+const key = createStreamKey();
+const secret = randomBytes(32);
+
+beforeAll(async () => {
+  database = await createAuditDatabase();
+  writer = new pg.Client(database.writerUrl);
+  await writer.connect();
+});
+afterAll(async () => {
+  await writer.end();
+  await database.dropAll();
+});
+
+function raw(entries: readonly Entry[]): RawRecord[] {
+  return entries.map((entry, i) => {
+    const bytes = new ByteWriter(16);
+    const seq = BigInt(i) + 1n;
+    writeRecord(bytes, seq, entry);
+    return { seq, kind: KIND_NUMBERS[entry.kind], record: Buffer.from(bytes.written()), segment: 1 };
+  });
+}
+
+const head = { seq: 0n, hash: GENESIS_HASH };
+const text = fc.string({ unit: 'binary', maxLength: 90 });
+const session = fc
+  .record({ agent: text, owner: fc.option(text), runVerified: fc.boolean(), tls: fc.boolean() })
+  .map((change) => ({ ...SESSION, ...change }));
+const entries: fc.Arbitrary<Entry[]> = fc.array(
+  fc.oneof(
+    fc
+      .record({
+        session,
+        sql: text,
+        rule: text,
+        reasons: fc.array(text),
+        relations: fc.array(text),
+        requestId: fc.option(text),
+        parameters: fc.option(fc.array(fc.option(text))),
+      })
+      .map((change) => intent(7, change)),
+    fc
+      .record({
+        session,
+        tag: fc.option(text),
+        sqlstate: fc.option(text),
+        requestId: fc.option(text),
+        rows: fc.bigInt({ min: 0n, max: 2n ** 62n }),
+        approvers: fc.array(text),
+      })
+      .map((change) => outcome(2 ** 40, change)),
+    fc
+      .record({ receipt: fc.option(text), people: fc.array(text), session: fc.option(session) })
+      .map((change) => event('verdict', { ...change, detail: { a: 'ü\0', b: '' } })),
+  ),
+  { minLength: 1, maxLength: 20 },
+);
+
+test('a batch copied from the journal has the hashes of the rows that its entries are', () => {
+  const encoder = new BatchEncoder({ stream: 's', saltSecret: secret, key });
+  fc.assert(
+    fc.property(entries, (some) => {
+      const salts = saltsOf(secret, 1n, some.length);
+      const rows = some.map((entry, i) =>
+        entryRow(entry, 's', BigInt(i) + 1n, salts.subarray(i * SALT_BYTES, (i + 1) * SALT_BYTES)),
+      );
+      const plain = signBatch(head, 's', rows, key);
+      const encoded = encoder.encode(head, raw(some));
+      expect(encoded.facts).toEqual(plain.facts);
+      expect(encoded.values[4]).toEqual(plain.signature);
+      expect(encoded.statements.length).toBe(some.filter(({ kind }) => kind !== 'verdict').length);
+    }),
+  );
+});
+
+test('the database reads from it what was hashed, whatever texts the agents chose', async () => {
+  let no = 0;
+  await fc.assert(
+    fc.asyncProperty(entries, async (some) => {
+      no += 1;
+      const stream = `20260101T000000Z-${String(no).padStart(4, '0')}`;
+      const all = [
+        streamStart(stream, key, signer, now(), { purpose: 'test' }),
+        keyEntry(signer.kid, signer.publicJwk, 'audit', now()),
+        ...some,
+      ];
+      const { values, facts } = new BatchEncoder({ stream, saltSecret: secret, key }).encode(head, raw(all));
+      const { rows } = await writer.query(appendText('audit'), [...values]);
+      expect(rows[0]).toEqual({ head_seq: String(all.length), head_hash: facts.hash });
+    }),
+    { numRuns: 40 },
+  );
+  expect((await database.query('SELECT * FROM audit.verify() WHERE NOT ok')).rows).toEqual([]);
+}, 60_000);
+
+test('salts depend on the secret and the number alone, and every entry has its own', () => {
+  const salts = saltsOf(secret, 5n, 100);
+  expect(saltsOf(secret, 7n, 1)).toEqual(salts.subarray(2 * SALT_BYTES, 3 * SALT_BYTES));
+  const each = Array.from({ length: 100 }, (_, i) =>
+    salts.toString('hex', i * SALT_BYTES, (i + 1) * SALT_BYTES),
+  );
+  expect(new Set(each).size).toBe(100);
+  expect(saltsOf(randomBytes(32), 5n, 1)).not.toEqual(salts.subarray(0, SALT_BYTES));
+});
