@@ -286,27 +286,20 @@ function releaseFailed(state: SessionState, event: { readonly why: string }): vo
 }
 
 function holdTimeout(state: SessionState): void {
-  const current = waiting(state);
-  const id = current.request?.id ?? '';
-  state.effects.push({ kind: 'detach', requestId: id });
-  refuseHold(
-    state,
-    current,
-    { fields: holdTimedOut(current.decision?.rule ?? '', id), outcome: 'expired' },
-    'detached',
-  );
+  leaveOpen(state, holdTimedOut);
 }
 
 function drainHold(state: SessionState): void {
+  leaveOpen(state, draining);
+}
+
+/** The hold ends, the request does not: the same statement, sent again, attaches to it. */
+function leaveOpen(state: SessionState, wording: (rule: string, requestId: string) => ErrorFields): void {
   const current = waiting(state);
   const id = current.request?.id ?? '';
   state.effects.push({ kind: 'detach', requestId: id });
-  refuseHold(
-    state,
-    current,
-    { fields: draining(current.decision?.rule ?? '', id), outcome: 'expired' },
-    'detached',
-  );
+  const fields = wording(current.decision?.rule ?? '', id);
+  refuseHold(state, current, { fields, outcome: 'expired' }, 'detached');
 }
 
 function cancelHold(state: SessionState): void {

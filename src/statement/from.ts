@@ -1,10 +1,10 @@
 import { rowsOfFunction } from './calls.ts';
 import { contains } from './constants.ts';
-import { type Context, type QuerySize, unparsed } from './context.ts';
+import { type Context, unparsed } from './context.ts';
 import { Level, type Source } from './level.ts';
 import { checkOperator } from './names.ts';
 import { rememberedSize, UNKNOWN_SIZE } from './query-sizes.ts';
-import { aliasOf, cteNamed, cteSource, relationSource, renamed } from './sources.ts';
+import { aliasOf, cteNamed, cteSource, relationSource, sourceOf } from './sources.ts';
 import { bodyOf, child, list, nameParts, type Tree, text, typeOf } from './tree.ts';
 import { checkFields, visit, visitAll, visitAs, visitChildren } from './walk.ts';
 
@@ -55,20 +55,6 @@ function subselectSource(context: Context, node: Tree): Source {
   const size = rememberedSize(context, wrapped) ?? UNKNOWN_SIZE;
   const { alias, columns } = aliasOf(node, '');
   return sourceOf(alias, size, columns);
-}
-
-export function sourceOf(alias: string, size: QuerySize, columns: readonly string[]): Source {
-  return {
-    alias,
-    columns: renamed(size.columns, columns),
-    relation: null,
-    rows: size.rows,
-    perRow: size.perRow,
-    data: size.data,
-    tables: size.tables,
-    filtered: size.filtered,
-    determines: true,
-  };
 }
 
 const ROWS = new Set(['ColumnRef']);

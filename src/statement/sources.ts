@@ -1,5 +1,5 @@
 import type { Relation } from './catalog.ts';
-import type { Context, CteScope } from './context.ts';
+import type { Context, CteScope, QuerySize } from './context.ts';
 import { conjuncts } from './equalities.ts';
 import type { Level, Source } from './level.ts';
 import { type ResolvedRelation, resolveRelation } from './names.ts';
@@ -41,6 +41,11 @@ export function cteSource(rangeVar: Tree, scope: CteScope): Source {
       determines: false,
     };
   }
+  return sourceOf(alias, size, columns);
+}
+
+/** A query whose size is known, under a name. */
+export function sourceOf(alias: string, size: QuerySize, columns: readonly string[]): Source {
   return {
     alias,
     columns: renamed(size.columns, columns),
@@ -55,7 +60,7 @@ export function cteSource(rangeVar: Tree, scope: CteScope): Source {
 }
 
 /** Column aliases replace the first names; with an unknown list, all is unknown. */
-export function renamed(
+function renamed(
   columns: ReadonlySet<string> | null,
   aliases: readonly string[],
 ): ReadonlySet<string> | null {
