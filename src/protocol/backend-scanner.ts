@@ -5,6 +5,7 @@
  */
 import { BACKEND } from './backend.ts';
 import { FrameError } from './frame-reader.ts';
+import { PartialFrame } from './partial-frame.ts';
 
 const HEADER = 5;
 
@@ -22,7 +23,8 @@ export type ScanListener = {
 
 export class BackendScanner {
   readonly #limit: number;
-  #kept: Buffer = EMPTY;
+  /** A frame that is kept whole and is not whole yet, or the beginning of a header. */
+  readonly #kept = new PartialFrame();
   /** Bytes of a DataRow or CopyData that are still to come. */
   #passing = 0;
 
@@ -31,25 +33,30 @@ export class BackendScanner {
     this.#limit = limit;
   }
 
-  /** Throws `FrameError` on a length that no frame can have. Returns false where the listener said stop. */
-  push(input: Buffer, listener: ScanListener): boolean {
-    let chunk = input;
-    if (this.#kept.length > 0) {
-      chunk = Buffer.concat([this.#kept, input]);
-      this.#kept = EMPTY;
-    }
-    /** Where bytes begin that go on unchanged. */
-    let from = 0;
+  /**
+   * Throws `FrameError` on a length that no frame can have, after everything before it went on; then the scanner must
+   * not be used again. Returns false where the listener said stop.
+   */
+  push(chunk: Buffer, listener: ScanListener): boolean {
     let at = Math.min(this.#passing, chunk.length);
     this.#passing -= at;
+    /** Where bytes begin that go on unchanged. */
+    let from = 0;
+    if (this.#kept.have > 0) {
+      at = this.#fill(chunk, listener);
+      if (at < 0) return at === NOT_WHOLE;
+      from = at;
+      const body = Math.min(this.#passing, chunk.length - at);
+      this.#passing -= body;
+      at += body;
+    }
     const flush = (to: number) => {
       if (to > from) listener.out(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to));
     };
     while (at < chunk.length) {
       const left = chunk.length - at;
-      const size = left < HEADER ? 0 : this.#size(chunk, at);
-      const type = chunk[at];
-      if (size > 0 && (type === BACKEND.dataRow || type === BACKEND.copyData)) {
+      const size = left < HEADER ? 0 : this.#size(chunk, at, flush);
+      if (size > 0 && isData(chunk[at])) {
         if (listener.data(size - HEADER) === 'stop') {
           flush(at);
           return false;
@@ -60,10 +67,10 @@ export class BackendScanner {
       }
       if (size === 0 || size > left) {
         flush(at);
-        this.#kept = Buffer.from(chunk.subarray(at));
+        this.#kept.add(chunk, at, left);
         return true;
       }
-      const handled = listener.frame(type ?? 0, chunk.subarray(at, at + size));
+      const handled = listener.frame(chunk[at] ?? 0, chunk.subarray(at, at + size));
       if (handled !== 'pass') {
         flush(at);
         from = at + size;
@@ -76,14 +83,44 @@ export class BackendScanner {
     return true;
   }
 
-  #size(bytes: Buffer, at: number): number {
+  /** Goes on with what was kept; where the chunk's rest begins, or one of the two negative values. */
+  #fill(chunk: Buffer, listener: ScanListener): number {
+    const kept = this.#kept;
+    let at = kept.add(chunk, 0, HEADER);
+    if (kept.have < HEADER) return NOT_WHOLE;
+    const size = this.#size(kept.bytes, 0, NO_FLUSH);
+    if (isData(kept.bytes[0])) {
+      if (listener.data(size - HEADER) === 'stop') return STOPPED;
+      this.#passing = size - HEADER;
+      listener.out(kept.take());
+      return at;
+    }
+    at += kept.add(chunk, at, size);
+    if (kept.have < size) return NOT_WHOLE;
+    const frame = kept.take();
+    const handled = listener.frame(frame[0] ?? 0, frame);
+    if (handled === 'stop') return STOPPED;
+    listener.out(handled === 'pass' ? frame : handled.replace);
+    return at;
+  }
+
+  /** `before`: lets go on what came before, as far as it did not yet. */
+  #size(bytes: Buffer, at: number, before: (to: number) => void): number {
     const length = bytes.readInt32BE(at + 1);
-    if (length < 4) throw new FrameError('invalid', bytes[at] ?? 0, length, this.#limit);
-    const data = bytes[at] === BACKEND.dataRow || bytes[at] === BACKEND.copyData;
-    if (!data && length + 1 > this.#limit)
-      throw new FrameError('too long', bytes[at] ?? 0, length + 1, this.#limit);
-    return length + 1;
+    const type = bytes[at] ?? 0;
+    const tooLong = !isData(type) && length + 1 > this.#limit;
+    if (length >= 4 && !tooLong) return length + 1;
+    before(at);
+    throw length < 4
+      ? new FrameError('invalid', type, length, this.#limit)
+      : new FrameError('too long', type, length + 1, this.#limit);
   }
 }
 
-const EMPTY = Buffer.alloc(0);
+const NOT_WHOLE = -1;
+const STOPPED = -2;
+const NO_FLUSH = () => {};
+
+function isData(type: number | undefined): boolean {
+  return type === BACKEND.dataRow || type === BACKEND.copyData;
+}

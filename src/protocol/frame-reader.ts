@@ -1,4 +1,5 @@
 /** Cuts a byte stream into frames: type byte, int32 length that counts itself, body (manual, "Messages"). */
+import { PartialFrame } from './partial-frame.ts';
 
 const HEADER = 5;
 
@@ -22,10 +23,7 @@ export class FrameError extends Error {
  */
 export class FrameReader {
   readonly #limit: number;
-  #parts: Buffer[] = [];
-  #have = 0;
-  /** Length of the frame whose beginning is kept; 0: not known yet. */
-  #want = 0;
+  readonly #kept = new PartialFrame();
 
   constructor(limit: number) {
     this.#limit = limit;
@@ -33,29 +31,23 @@ export class FrameReader {
 
   /** True where the last chunk ended within a frame. */
   get partial(): boolean {
-    return this.#have > 0;
+    return this.#kept.have > 0;
   }
 
   /** Throws `FrameError`; then the reader must not be used again. `frame` returning false stops and drops the rest. */
   push(chunk: Buffer, frame: (type: number, frame: Buffer) => boolean): void {
     let at = 0;
-    if (this.#have > 0) {
+    if (this.#kept.have > 0) {
       at = this.#fill(chunk);
       if (at === -1) return;
-      const whole =
-        this.#parts.length === 1 ? (this.#parts[0] ?? chunk) : Buffer.concat(this.#parts, this.#have);
-      this.#parts = [];
-      this.#have = 0;
-      this.#want = 0;
+      const whole = this.#kept.take();
       if (!frame(whole[0] ?? 0, whole)) return;
     }
     while (at < chunk.length) {
       const left = chunk.length - at;
       const size = left < HEADER ? 0 : this.#size(chunk, at);
       if (size === 0 || size > left) {
-        this.#parts.push(Buffer.from(chunk.subarray(at)));
-        this.#have = left;
-        this.#want = size;
+        this.#kept.add(chunk, at, left);
         return;
       }
       if (!frame(chunk[at] ?? 0, chunk.subarray(at, at + size))) return;
@@ -72,18 +64,11 @@ export class FrameReader {
 
   /** Adds what the kept frame lacks; where the chunk's rest begins, or -1 if the frame is still not whole. */
   #fill(chunk: Buffer): number {
-    let at = 0;
-    if (this.#want === 0) {
-      const head = Buffer.concat([...this.#parts, chunk.subarray(0, HEADER - this.#have)]);
-      at = head.length - this.#have;
-      this.#parts = [head];
-      this.#have = head.length;
-      if (head.length < HEADER) return -1;
-      this.#want = this.#size(head, 0);
-    }
-    const missing = Math.min(this.#want - this.#have, chunk.length - at);
-    if (missing > 0) this.#parts.push(Buffer.from(chunk.subarray(at, at + missing)));
-    this.#have += missing;
-    return this.#have === this.#want ? at + missing : -1;
+    const kept = this.#kept;
+    let at = kept.add(chunk, 0, HEADER);
+    if (kept.have < HEADER) return -1;
+    const want = this.#size(kept.bytes, 0);
+    at += kept.add(chunk, at, want);
+    return kept.have === want ? at : -1;
   }
 }

@@ -1,5 +1,5 @@
 import { serialize } from 'pg-protocol';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { encodeFrame } from '../../src/protocol/backend.ts';
 import { BackendScanner } from '../../src/protocol/backend-scanner.ts';
 import { FrameError, FrameReader } from '../../src/protocol/frame-reader.ts';
@@ -107,5 +107,107 @@ describe('the backend scanner', () => {
     const push = () =>
       new BackendScanner(1000).push(notice, { data: () => 'pass', frame: () => 'pass', out: () => {} });
     expect(push).toThrow(FrameError);
+  });
+
+  it.each([1, 3, 16, 1000])(
+    'lets what came before a bad length go on first, cut into pieces of %i',
+    (size) => {
+      const before = Buffer.concat([rows, encodeFrame(0x43, Buffer.from('SELECT 1\0'))]);
+      const bad = Buffer.concat([before, Buffer.from([0x44, 255, 255, 255, 254])]);
+      const scanner = new BackendScanner(1000);
+      const out: Buffer[] = [];
+      const types: string[] = [];
+      const push = () => {
+        for (let at = 0; at < bad.length; at += size)
+          scanner.push(bad.subarray(at, at + size), {
+            data: () => 'pass',
+            frame: (type) => {
+              types.push(String.fromCharCode(type));
+              return 'pass';
+            },
+            out: (piece) => out.push(Buffer.from(piece)),
+          });
+      };
+      expect(push).toThrow('invalid message length -2');
+      expect(types).toEqual(['C']);
+      expect(Buffer.concat(out).equals(before)).toBe(true);
+    },
+  );
+});
+
+describe('a big frame that comes in small pieces', () => {
+  const BODY = 1 << 20;
+  const notice = encodeFrame(0x4e, Buffer.alloc(BODY, 7));
+  /** Bytes copied and the biggest room taken while `work` runs. */
+  const costs = (work: () => void) => {
+    let copied = 0;
+    let room = 0;
+    const { copy } = Buffer.prototype;
+    const { allocUnsafe, concat } = Buffer;
+    const spies = [
+      vi.spyOn(Buffer.prototype, 'copy').mockImplementation(function (this: Buffer, ...args) {
+        const bytes = copy.apply(this, args);
+        copied += bytes;
+        return bytes;
+      }),
+      vi.spyOn(Buffer, 'allocUnsafe').mockImplementation((size) => {
+        room = Math.max(room, size);
+        return allocUnsafe(size);
+      }),
+      vi.spyOn(Buffer, 'concat').mockImplementation((list, length) => {
+        const joined = concat(list, length);
+        copied += joined.length;
+        return joined;
+      }),
+    ];
+    try {
+      work();
+    } finally {
+      for (const spy of spies) spy.mockRestore();
+    }
+    return { copied, room };
+  };
+  const scan = (bytes: Buffer, size: number) => {
+    const scanner = new BackendScanner(4 * BODY);
+    let frames = 0;
+    for (let at = 0; at < bytes.length; at += size)
+      scanner.push(bytes.subarray(at, at + size), {
+        data: () => 'pass',
+        frame: (_type, frame) => {
+          expect(frame.equals(notice)).toBe(true);
+          frames += 1;
+          return 'pass';
+        },
+        out: () => {},
+      });
+    return frames;
+  };
+  const read = (bytes: Buffer, size: number) => {
+    const reader = new FrameReader(64 * BODY);
+    let frames = 0;
+    for (let at = 0; at < bytes.length; at += size)
+      reader.push(bytes.subarray(at, at + size), (_type, frame) => {
+        expect(frame.equals(notice)).toBe(true);
+        frames += 1;
+        return true;
+      });
+    return frames;
+  };
+
+  it.each([
+    ['scanner', scan],
+    ['reader', read],
+  ])('is copied a fixed number of times by the %s', (_name, take) => {
+    const { copied } = costs(() => expect(take(notice, 16)).toBe(1));
+    expect(copied).toBeGreaterThanOrEqual(BODY);
+    expect(copied).toBeLessThan(4 * BODY);
+  });
+
+  it.each([
+    ['scanner', scan],
+    ['reader', read],
+  ])('takes room for what came, not for what it claims, in the %s', (_name, take) => {
+    const { room } = costs(() => expect(take(notice.subarray(0, 1000), 100)).toBe(0));
+    expect(room).toBeLessThan(5000);
   });
 });
