@@ -85,7 +85,7 @@ export function forwardQuery(
     worstSafety(runs),
   );
   queryDestroysUnnamed(state, entry);
-  state.openRuns.push(...runs);
+  state.openRuns.add(runs);
   for (const run of runs) proposeSymbols(state, run);
   noteSessionChanges(state, analysis);
   if (entry.copyIn) startCopy(state, entry);
@@ -103,7 +103,7 @@ export function forwardBind(
   const { analysis } = subject;
   const entry = forward(state, frame, { kind: 'bind', runs, name: portal }, worstSafety(runs));
   noteSessionChanges(state, analysis);
-  state.openRuns.push(...runs);
+  state.openRuns.add(runs);
   const value: Portal = {
     kind: 'protocol',
     run: runs[0] ?? null,
@@ -147,8 +147,8 @@ export function forwardSqlPortal(
   analysis: Analysis,
   runs: readonly Run[],
 ): void {
-  state.openRuns.push(...runs);
   for (const run of runs) run.state = 'bound';
+  state.openRuns.add(runs);
   forward(state, frame, { kind: 'execute', runs }, worstSafety(runs));
   noteSessionChanges(state, analysis);
 }
@@ -166,7 +166,7 @@ export function refuse(
   runs: readonly Run[] = NO_RUNS,
 ): void {
   // What the server says decides; an outcome that is certain already is in the log.
-  state.openRuns.push(...runs);
+  state.openRuns.add(runs);
   const refusal: Refusal = { marker: `${state.setup.markerPrefix}:${++state.refusalNo}`, fields };
   if (position.kind === 'query') {
     const entry = forward(state, substituteQuery(refusal), { kind: 'query', refusal, runs });

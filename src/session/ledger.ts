@@ -64,7 +64,7 @@ export class Ledger {
     if (this.#head === this.#entries.length) {
       this.#entries.length = 0;
       this.#head = 0;
-    } else if (this.#head > 1024) {
+    } else if (this.#head > 1024 && this.#head * 2 > this.#entries.length) {
       this.#entries = this.#entries.slice(this.#head);
       this.#head = 0;
     }

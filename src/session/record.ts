@@ -96,7 +96,7 @@ export function releasedRuns(state: SessionState, runs: readonly Run[], release:
 /** Records one outcome, once. */
 export function recordOutcome(state: SessionState, run: Run, outcome: Outcome): void {
   if (run.state === 'recorded') return;
-  run.state = 'recorded';
+  state.openRuns.recorded(run);
   state.effects.push({
     kind: 'record',
     entry: {

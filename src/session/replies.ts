@@ -67,7 +67,7 @@ function answer(state: SessionState, type: number, frame: Buffer): Relay {
       break;
     case BACKEND.bindComplete:
       state.portals.confirm(head);
-      for (const run of head.runs) if (run.state === 'sent') run.state = 'bound';
+      for (const run of head.runs) if (run.state === 'sent') state.openRuns.bound(run);
       break;
     case BACKEND.closeComplete:
       state.statements.confirm(head);
@@ -124,7 +124,7 @@ function commandComplete(state: SessionState, head: LedgerEntry, tag: string): R
   }
   if (run !== undefined) {
     run.tag = tag;
-    if (run.state !== 'recorded') run.state = 'complete';
+    if (run.state !== 'recorded') state.openRuns.done(run, 'complete');
     if (state.copy?.entry === head && run.copyIn) {
       run.bytes += state.copy.bytes;
       copyCompleted(state, state.copy);
@@ -146,8 +146,7 @@ function applySymbols(state: SessionState, run: Run, tag: string): void {
       state.statements.deleteWhere(() => true);
     if (all || (symbol.kind === 'close' && symbol.name === null)) state.portals.deleteWhere(() => true);
     // Not where what makes new ones is under way already.
-    if (all && state.openRuns.every((other) => other === run || other.state !== 'sent'))
-      state.tempPossible = false;
+    if (all && state.openRuns.answeredBut(run)) state.tempPossible = false;
     if (symbol.kind === 'transaction') transactionChanged(state, symbol.op, tag);
   }
 }
@@ -158,7 +157,7 @@ function transactionChanged(state: SessionState, op: TransactionOp, tag: string)
   state.transaction = inside || op === 'commit_and_chain' || op === 'rollback_and_chain' ? 'T' : 'I';
   if (!tag.startsWith('COMMIT')) return;
   // An error later in the group cannot undo it any more.
-  for (const run of state.openRuns) if (run.state === 'complete') run.implicitTransaction = false;
+  for (const run of state.openRuns.finished) if (run.state === 'complete') run.implicitTransaction = false;
 }
 
 function copyInResponse(state: SessionState, head: LedgerEntry): Relay {
@@ -225,7 +224,7 @@ function failRun(state: SessionState, run: Run, sqlstate: string | null): void {
   state.statements.drop(run);
   state.portals.drop(run);
   if (run.state === 'recorded') return;
-  run.state = 'failed';
+  state.openRuns.done(run, 'failed');
   run.sqlstate = sqlstate;
 }
 
@@ -258,14 +257,8 @@ function readyForQuery(state: SessionState, frame: Buffer): Relay {
 
 /** Outcomes are certain now: what completed is committed, or part of a transaction that goes on. */
 function settleRuns(state: SessionState, status: TransactionStatus): void {
-  if (state.openRuns.length === 0) return;
-  const done: Run[] = [];
-  const open: Run[] = [];
-  for (const run of state.openRuns) {
-    if (run.state === 'sent' || (run.state === 'bound' && status !== 'I')) open.push(run);
-    else done.push(run);
-  }
-  state.openRuns = open;
+  const done = state.openRuns.settle(status);
+  if (done.length === 0) return;
   const outcomes = new Map(done.map((run) => [run, outcomeOf(state, run)] as const));
   for (const run of done) recordOutcome(state, run, outcomes.get(run) ?? 'unknown');
   endRequests(state, done, (run) => {
@@ -289,8 +282,7 @@ function transactionEnded(state: SessionState): void {
   state.portals.deleteWhere((portal) => portal.kind !== 'sql' || !portal.withHold);
   state.pathSetInTransaction = false;
   // What changes it and is still under way would be missed.
-  const changing = state.openRuns.some((run) => run.changesCatalog);
-  if (state.catalogUncertain && !state.refreshing && !changing) {
+  if (state.catalogUncertain && !state.refreshing && !state.openRuns.changeCatalog) {
     state.refreshing = true;
     state.effects.push({ kind: 'refreshCatalog' });
   }

@@ -101,8 +101,7 @@ export class Session {
     const state = this.#state;
     state.now = now;
     giveUp(state);
-    const runs = state.openRuns;
-    state.openRuns = [];
+    const runs = state.openRuns.takeAll();
     const outcomeOf = (failed: boolean) => (failed ? 'failed' : 'unknown');
     const outcomes = new Map(runs.map((run) => [run, outcomeOf(run.state === 'failed')] as const));
     for (const run of runs) recordOutcome(state, run, outcomes.get(run) ?? 'unknown');

@@ -9,6 +9,7 @@ import type { Effect } from './effect.ts';
 import { Inbox } from './inbox.ts';
 import { Ledger, type LedgerEntry } from './ledger.ts';
 import { Names } from './names.ts';
+import { OpenRuns } from './open-runs.ts';
 import type { Run } from './run.ts';
 import type { Subject } from './subject.ts';
 
@@ -158,7 +159,7 @@ export type SessionState = {
   /** The server itself said why it ends the session. */
   fatalSeen: boolean;
   /** Runs whose outcome is not recorded yet. */
-  openRuns: Run[];
+  readonly openRuns: OpenRuns;
   statementNo: number;
   refusalNo: number;
   searchPath: readonly string[] | null;
@@ -194,7 +195,7 @@ export function createState(setup: SessionSetup): SessionState {
     cancelInFlight: false,
     clientGone: false,
     fatalSeen: false,
-    openRuns: [],
+    openRuns: new OpenRuns(),
     statementNo: 0,
     refusalNo: 0,
     searchPath: setup.searchPath,
