@@ -28,6 +28,8 @@ export const DEFAULT_LIMITS = {
   openRequestsPerAgent: 50,
   /** Bytes waiting for a slow client before upstream is not read any more. */
   clientBufferBytes: 1024 * 1024,
+  /** A client that takes nothing of what waits for it for so long is cut off, so that it does not hold the database. */
+  clientStallMs: 15 * 60_000,
   /** Largest single notice or error that is taken from upstream; more closes the session. */
   controlFrameBytes: 4 * 1024 * 1024,
   /** Rows and bytes a statement may return before it is an export. */

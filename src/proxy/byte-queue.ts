@@ -9,6 +9,7 @@ export class HandshakeClosed extends Error {
 export class ByteQueue {
   #bytes: Buffer = Buffer.alloc(0);
   #error: Error | null = null;
+  #ended = false;
   #wake: (() => void) | null = null;
   readonly #wire: Wire;
   readonly #limit: number;
@@ -19,6 +20,11 @@ export class ByteQueue {
     this.#limit = limit;
     wire.listen({
       chunk: (chunk) => this.#take(chunk),
+      // Whoever sent all that is needed may end its side, and still wants its answer.
+      ended: () => {
+        this.#ended = true;
+        this.#wake?.();
+      },
       closed: (error) => this.fail(error ?? new HandshakeClosed('the client closed the connection')),
       drained: () => {},
     });
@@ -58,6 +64,7 @@ export class ByteQueue {
   async #have(length: number): Promise<void> {
     while (this.#bytes.length < length) {
       if (this.#error !== null) throw this.#error;
+      if (this.#ended) throw new HandshakeClosed('the client closed the connection');
       await new Promise<void>((done) => {
         this.#wake = done;
       });

@@ -60,7 +60,7 @@ export type Listener = {
 /** Rejects with the system's error when the address cannot be taken. */
 export async function startListener(ports: ListenerPorts): Promise<Listener> {
   const sessions = new Sessions(ports);
-  const server = createServer({ noDelay: true, keepAlive: true }, (socket) => {
+  const server = createServer({ noDelay: true, keepAlive: true, allowHalfOpen: true }, (socket) => {
     sessions.accept(socket).catch((error: Error) => {
       ports.log.error({ err: error }, 'a connection failed');
       socket.destroy();

@@ -5,6 +5,7 @@ import { BackendScanner, type Handled, type ScanListener } from '../protocol/bac
 import { FrameError, FrameReader } from '../protocol/frame-reader.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
 import type { Effect, HoldEnd } from '../session/effect.ts';
+import type { InputEnd } from '../session/input-end.ts';
 import { Session } from '../session/session.ts';
 import type { SessionSetup } from '../session/state.ts';
 import type { WaitEvent } from '../session/waits.ts';
@@ -35,6 +36,10 @@ export class Relay {
   #lastSeq = 0n;
   #closed = false;
   #clientPaused = false;
+  /** The client sent a length that no message can have. */
+  #outOfStep = false;
+  /** Why the client was sent away. */
+  #leftWhy: string | null = null;
 
   constructor(
     client: Wire,
@@ -72,7 +77,10 @@ export class Relay {
         this.#event({ kind: 'clientGone' });
       },
       drained: () => this.#upstream.wire.resume(),
+      ended: () => this.#inputEnded({ kind: 'eof' }),
+      stalled: () => this.#stalled(),
     });
+    this.#client.limitStall(this.#ports.limits.clientStallMs);
     if (ahead.length > 0) this.#fromClient(ahead);
   }
 
@@ -102,24 +110,54 @@ export class Relay {
   }
 
   #fromClient(chunk: Buffer): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#outOfStep) return;
     const now = nowMicros();
-    this.#guarded(() =>
-      this.#frames.push(chunk, (type, frame) => {
-        this.#session.frontend(type, frame, now);
-        return true;
-      }),
-    );
+    this.#guarded(() => {
+      try {
+        this.#frames.push(chunk, (type, frame) => {
+          this.#session.frontend(type, frame, now);
+          return true;
+        });
+      } catch (error) {
+        if (!(error instanceof FrameError)) throw error;
+        // What it sent before is still answered.
+        this.#outOfStep = true;
+        this.#session.inputEnded({ kind: 'broken', code: codeOf(error), message: error.message }, now);
+      }
+    });
     const { pendingBytes } = this.#ports.limits;
     if (this.#session.pendingBytes > pendingBytes || this.#upstream.wire.queuedBytes > pendingBytes)
       this.#pauseClient();
   }
 
+  #inputEnded(end: InputEnd): void {
+    if (!this.#closed && !this.#outOfStep) this.#guarded(() => this.#session.inputEnded(end, nowMicros()));
+  }
+
+  /** The client reads nothing: the database must not be held for it any longer. */
+  #stalled(): void {
+    if (this.#closed) return;
+    const { clientStallMs } = this.#ports.limits;
+    this.#leftWhy = `the client read nothing for ${clientStallMs} ms`;
+    this.#ports.log.warn({ clientStallMs }, 'a client does not read its result: session closed');
+    if (this.#session.running) this.#event({ kind: 'cancel' });
+    // It hears nothing more: what it has not read ends in the middle of a message.
+    this.#client.destroy();
+  }
+
   #fromUpstream(chunk: Buffer): void {
     if (this.#closed) return;
+    let broken: FrameError | null = null;
     this.#guarded(() => {
-      this.#scanner.push(chunk, this.#scan);
+      try {
+        this.#scanner.push(chunk, this.#scan);
+      } catch (error) {
+        if (!(error instanceof FrameError)) throw error;
+        broken = error;
+      }
     });
+    // What came before it counts, and is recorded.
+    if (broken !== null) this.#fault(broken);
     if (this.#client.queuedBytes > this.#ports.limits.clientBufferBytes) this.#upstream.wire.pause();
   }
 
@@ -172,13 +210,11 @@ export class Relay {
 
   /** Says whose fault it was, and ends the session. */
   #fault(error: Error): void {
+    if (error instanceof FrameError)
+      return this.#close(fatalError(codeOf(error), error.message), error.message);
     // What was not recorded must not run, and its result must not be seen.
     this.#toUpstream = [];
     this.#toClient = [];
-    if (error instanceof FrameError) {
-      const code = error.reason === 'invalid' ? SQLSTATE.protocolViolation : SQLSTATE.programLimitExceeded;
-      return this.#close(fatalError(code, error.message), error.message);
-    }
     this.#ports.log.error({ err: error }, 'session closed');
     if (error instanceof AuditUnavailable) {
       const word = 'countersign: statements cannot be recorded at the moment, so none is run';
@@ -213,7 +249,10 @@ export class Relay {
         return;
       case 'close':
         this.#writeUpstream();
-        return this.#close(effect.error, effect.why);
+        return this.#close(effect.error, this.#leftWhy ?? effect.why);
+      case 'endUpstream':
+        this.#writeUpstream();
+        return this.#upstream.wire.endOutput();
       case 'cancelUpstream':
         return this.#cancelUpstream();
       default:
@@ -277,13 +316,9 @@ export class Relay {
       },
       (error: Error) => {
         this.#ports.log.error({ err: error }, 'a record could not be made durable: session closed');
-        this.#close(
-          fatalError(
-            SQLSTATE.cannotConnectNow,
-            'countersign: the statement could not be recorded; its outcome is unknown',
-          ),
-          'audit unavailable',
-        );
+        this.#toClient = [];
+        this.#durable = null;
+        this.#close(NOT_RECORDED, 'audit unavailable');
       },
     );
   }
@@ -324,13 +359,35 @@ export class Relay {
     } catch (fault) {
       this.#ports.log.error({ err: fault as Error }, 'outcomes of a closed session could not be recorded');
     }
-    if (this.#durable === null) for (const bytes of this.#toClient) this.#client.write(bytes);
-    this.#toClient = [];
-    if (error !== null) this.#client.write(error);
-    this.#client.end();
+    this.#endClient(error);
     this.#upstream.wire.end();
     this.#ended(why);
   }
+
+  /** The last replies still wait for their records. */
+  #endClient(error: Buffer | null): void {
+    const last = error === null ? this.#toClient : [...this.#toClient, error];
+    this.#toClient = [];
+    const end = (bytes: readonly Buffer[]) => {
+      for (const piece of bytes) this.#client.write(piece);
+      this.#client.end();
+    };
+    if (this.#durable === null || last.length === 0) return end(last);
+    const kept = [Buffer.concat(last)];
+    this.#durable.then(
+      () => end(kept),
+      () => end([NOT_RECORDED]),
+    );
+  }
 }
+
+function codeOf(error: FrameError): string {
+  return error.reason === 'invalid' ? SQLSTATE.protocolViolation : SQLSTATE.programLimitExceeded;
+}
+
+const NOT_RECORDED = fatalError(
+  SQLSTATE.cannotConnectNow,
+  'countersign: the statement could not be recorded; its outcome is unknown',
+);
 
 const NOTHING = Buffer.alloc(0);

@@ -5,6 +5,10 @@ import { TLSSocket } from 'node:tls';
 /** Who listens to a wire. Chunks are views of a shared buffer: they are gone when the call returns. */
 export type WireListener = {
   readonly chunk: (chunk: Buffer) => void;
+  /** The other side sends nothing more, but may still read. Where nobody asks, that is the end of the wire. */
+  readonly ended?: () => void;
+  /** Nothing of what waits to be read was taken for as long as `limitStall` allows. */
+  readonly stalled?: () => void;
   /** The other side has ended or the socket broke; called once. */
   readonly closed: (error: Error | null) => void;
   /** Everything that was waiting has been written. */
@@ -28,11 +32,17 @@ export class Wire {
   #closed = false;
   #closedBy: Error | null = null;
   #ended = false;
+  /** Nothing more comes from the other side. */
+  #inputEnded = false;
+  /** Nothing more is sent. */
+  #outputEnded = false;
+  #stallMs = 0;
+  #stall: NodeJS.Timeout | null = null;
   readonly #handlers = {
     data: (chunk: Buffer) => this.#listener.chunk(chunk),
     error: (error: Error) => this.#close(error),
     close: () => this.#close(null),
-    end: () => this.#close(null),
+    end: () => this.#inputOver(),
     drain: () => this.#listener.drained(),
   };
 
@@ -82,6 +92,7 @@ export class Wire {
   listen(listener: WireListener): void {
     this.#listener = listener;
     if (this.#closed) setImmediate(() => this.#listener.closed(this.#closedBy));
+    else if (this.#inputEnded) setImmediate(() => this.#inputOver());
   }
 
   /** The socket itself, for TLS on top of it; the wire must not be used after that. */
@@ -105,7 +116,7 @@ export class Wire {
   }
 
   write(bytes: Buffer): void {
-    if (this.#closed || bytes.length === 0) return;
+    if (this.#closed || this.#outputEnded || bytes.length === 0) return;
     let written = 0;
     if (this.#descriptor !== -1 && this.#socket.writableLength === 0) {
       try {
@@ -118,7 +129,15 @@ export class Wire {
         }
       }
     }
-    if (written < bytes.length) this.#socket.write(Buffer.from(bytes.subarray(written)));
+    if (written === bytes.length) return;
+    this.#socket.write(Buffer.from(bytes.subarray(written)), () => this.#taken());
+    if (this.#stallMs > 0 && this.#stall === null)
+      this.#stall = setTimeout(() => this.#listener.stalled?.(), this.#stallMs);
+  }
+
+  /** From now on `stalled` is called where nothing of what waits was taken for `ms`. */
+  limitStall(ms: number): void {
+    this.#stallMs = ms;
   }
 
   pause(): void {
@@ -129,11 +148,18 @@ export class Wire {
     this.#socket.resume();
   }
 
+  /** Sends what is queued, then says that nothing more comes; the other side may still answer. */
+  endOutput(): void {
+    if (this.#outputEnded) return;
+    this.#outputEnded = true;
+    this.#socket.end();
+  }
+
   /** Sends what is queued, then ends; the other side has `graceMs` to close too. */
   end(graceMs = 2_000): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#socket.end();
+    this.endOutput();
     const timer = setTimeout(() => this.#socket.destroy(), graceMs);
     timer.unref();
     this.#socket.once('close', () => clearTimeout(timer));
@@ -143,11 +169,31 @@ export class Wire {
     this.#socket.destroy();
   }
 
+  #inputOver(): void {
+    this.#inputEnded = true;
+    if (this.#closed) return;
+    if (this.#listener.ended !== undefined) return this.#listener.ended();
+    this.#close(null);
+    this.end();
+  }
+
+  /** Some of what waited has been taken. */
+  #taken(): void {
+    if (this.#socket.writableLength === 0) this.#calm();
+    else this.#stall?.refresh();
+  }
+
+  #calm(): void {
+    if (this.#stall !== null) clearTimeout(this.#stall);
+    this.#stall = null;
+  }
+
   #close(error: Error | null): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#closedBy = error;
     this.#descriptor = -1;
+    this.#calm();
     this.#listener.closed(error);
   }
 }

@@ -44,6 +44,8 @@ export type Effect =
   | { readonly kind: 'stopTimers'; readonly end: HoldEnd }
   /** Send a CancelRequest upstream on its own connection; answered by `cancelDone`. */
   | { readonly kind: 'cancelUpstream' }
+  /** Nothing more goes upstream: the server ends the session when it has answered what it has. */
+  | { readonly kind: 'endUpstream' }
   /** Read the catalog again; answered by `refreshed`. */
   | { readonly kind: 'refreshCatalog' }
   /** Send `error` (if any), then end both sockets. */

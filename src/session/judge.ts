@@ -319,6 +319,7 @@ export function wait(
   const current = state.current ?? newCurrent(type, frame);
   state.current = current;
   state.phase = phase;
+  if (state.leaving && (phase === 'opening' || phase === 'releasing')) current.leave = 'gone';
   if (phase === 'analysing') {
     current.analysisKey = scopeKey(state);
     const certain = !state.catalogUncertain;

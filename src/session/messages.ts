@@ -24,6 +24,7 @@ import {
   refuse,
 } from './forward.ts';
 import { giveUp } from './give-up.ts';
+import { INPUT_END } from './input-end.ts';
 import {
   analyseText,
   type Hindrance,
@@ -41,7 +42,7 @@ import { functionCallRefused, malformed, noSuchStatement, tooManyPrepared } from
 
 /** Takes one message; `current` is what was found out about it before a wait. */
 export function process(state: SessionState, type: number, frame: Buffer, current: Current | null): void {
-  if (state.skipping && type !== FRONTEND.sync && type !== FRONTEND.terminate) {
+  if (state.skipping && !ENDS_SKIPPING.has(type)) {
     giveUp(state);
     finish(state);
     return;
@@ -57,7 +58,10 @@ export function process(state: SessionState, type: number, frame: Buffer, curren
   }
 }
 
+const ENDS_SKIPPING: ReadonlySet<number> = new Set([FRONTEND.sync, FRONTEND.terminate, INPUT_END]);
+
 function dispatch(state: SessionState, type: number, frame: Buffer, current: Current | null): void {
+  if (type === INPUT_END) return inputEnd(state, current);
   if (state.copy !== null) {
     if (placeUnknown(state.copy)) return obey(state, SETTLE_FIRST, type, frame, '', NOWHERE, current);
     if (!COPY_MESSAGES.has(type) && !state.copy.closed)
@@ -87,6 +91,7 @@ function dispatch(state: SessionState, type: number, frame: Buffer, current: Cur
     case FRONTEND.copyFail:
       return copyMessage(state, type, frame);
     case FRONTEND.terminate:
+      forwardWithheld(state);
       forwardSilently(state, frame);
       state.clientGone = true;
       state.inbox.clear();
@@ -98,6 +103,27 @@ function dispatch(state: SessionState, type: number, frame: Buffer, current: Cur
       close(state, SQLSTATE.protocolViolation, `invalid frontend message type ${type}`);
   }
 }
+
+/**
+ * The client sends nothing more: the server is told in the same way, finishes what it has, and ends. Where the client
+ * is out of step it hears so, after the answers to what it sent before.
+ */
+function inputEnd(state: SessionState, current: Current | null): void {
+  if (state.inputEnd?.kind === 'broken') {
+    const { code, message } = state.inputEnd;
+    if (!state.ledger.empty && !state.copy?.open)
+      return obey(state, SETTLE_FIRST, INPUT_END, NOTHING, '', NOWHERE, current);
+    return close(state, code, message);
+  }
+  forwardWithheld(state);
+  state.effects.push({ kind: 'endUpstream' });
+  finish(state);
+  if (!state.ledger.empty || state.groupOpen) return;
+  state.phase = 'ended';
+  state.effects.push({ kind: 'close', error: null, why: 'the client closed the connection' });
+}
+
+const NOTHING = Buffer.alloc(0);
 
 /** What has no SQL text has no intent; the log says that it was tried. */
 function recordViolation(state: SessionState, what: string): void {

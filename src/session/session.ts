@@ -2,7 +2,10 @@
 import { BACKEND } from '../protocol/backend.ts';
 import { FRONTEND } from '../protocol/frontend.ts';
 import type { Effect } from './effect.ts';
+import { injectFlush } from './forward.ts';
 import { giveUp } from './give-up.ts';
+import { INPUT_END, type InputEnd } from './input-end.ts';
+import type { EntryKind } from './ledger.ts';
 import { process } from './messages.ts';
 import { endRequests, recordOutcome } from './record.ts';
 import { data, type Relay, reply } from './replies.ts';
@@ -11,6 +14,9 @@ import { resume, step, type WaitEvent } from './waits.ts';
 
 /** In these phases a person is involved: the client's leaving must not wait for the answer. */
 const LEAVES_AT_ONCE: ReadonlySet<string> = new Set(['opening', 'held', 'releasing']);
+
+const ENDS_WITH_READY: ReadonlySet<EntryKind> = new Set(['query', 'sync', 'functionCall']);
+const NO_FRAME = Buffer.alloc(0);
 
 export class Session {
   readonly #state: SessionState;
@@ -35,6 +41,11 @@ export class Session {
     return this.#state.phase;
   }
 
+  /** Something that was sent upstream is unanswered. */
+  get running(): boolean {
+    return !this.#state.ledger.empty;
+  }
+
   /** Nothing that was sent upstream is unanswered. */
   get idle(): boolean {
     return this.#state.ledger.empty && this.#state.phase === 'ready' && this.#state.transaction === 'I';
@@ -42,19 +53,36 @@ export class Session {
 
   /** The client needs no word about the end: it left, or the server has said it. */
   get endExplained(): boolean {
-    return this.#state.clientGone || this.#state.fatalSeen;
+    const { clientGone, fatalSeen, inputEnd, ledger } = this.#state;
+    if (clientGone || fatalSeen) return true;
+    return inputEnd !== null && !ledger.some(({ kind }) => ENDS_WITH_READY.has(kind));
   }
 
   /** A whole frontend frame; may be a view of a buffer that is used again. `now`: microseconds since 1970 UTC. */
   frontend(type: number, frame: Buffer, now: number): void {
     const state = this.#state;
     state.now = now;
-    if (state.phase === 'ended' || state.clientGone) return;
+    if (state.phase === 'ended' || state.clientGone || state.inputEnd !== null) return;
+    this.#message(type, frame);
+  }
+
+  /** The client sends nothing more; what it sent before is dealt with first. */
+  inputEnded(end: InputEnd, now: number): void {
+    const state = this.#state;
+    state.now = now;
+    if (state.phase === 'ended' || state.clientGone || state.inputEnd !== null) return;
+    state.inputEnd = end;
+    this.#message(INPUT_END, NO_FRAME);
+  }
+
+  #message(type: number, frame: Buffer): void {
+    const state = this.#state;
     if (state.phase !== 'ready' || state.cancelInFlight || !state.inbox.empty) {
       state.inbox.push({ type, frame: Buffer.from(frame) });
-      // Nothing can follow Terminate, so a statement that waits before it will find nobody.
-      if (type === FRONTEND.terminate && LEAVES_AT_ONCE.has(state.phase))
-        this.event({ kind: 'clientGone' }, now);
+      if (type !== FRONTEND.terminate && type !== INPUT_END) return;
+      // Nothing can follow, so a statement that waits for a person will find nobody.
+      state.leaving = true;
+      if (LEAVES_AT_ONCE.has(state.phase)) this.event({ kind: 'clientGone' }, state.now);
       return;
     }
     process(state, type, frame, null);
@@ -92,6 +120,8 @@ export class Session {
     const state = this.#state;
     state.now = now;
     state.cancelInFlight = false;
+    // It found nothing to cancel: what the server keeps back must still come.
+    if (state.clientGone && !state.ledger.empty) injectFlush(state);
     if (state.phase === 'settling' && state.ledger.empty) resume(state);
     this.#takeInbox();
   }
@@ -118,7 +148,8 @@ export class Session {
       giveUp(state);
       state.phase = 'ready';
     }
-    if (state.clientGone && state.phase === 'ready' && state.inbox.empty && state.ledger.empty) {
+    const over = state.clientGone || state.inputEnd !== null;
+    if (over && state.phase === 'ready' && state.inbox.empty && state.ledger.empty) {
       state.phase = 'ended';
       state.effects.push({ kind: 'close', error: null, why: 'the client closed the connection' });
     }

@@ -7,6 +7,7 @@ import type { Analysis, NameScope, StatementAnalysis } from '../statement/analys
 import type { ParameterValues } from '../statement/context.ts';
 import type { Effect } from './effect.ts';
 import { Inbox } from './inbox.ts';
+import type { InputEnd } from './input-end.ts';
 import { Ledger, type LedgerEntry } from './ledger.ts';
 import { Names } from './names.ts';
 import { OpenRuns } from './open-runs.ts';
@@ -156,6 +157,10 @@ export type SessionState = {
   groupOpen: boolean;
   cancelInFlight: boolean;
   clientGone: boolean;
+  /** Set once the end of the client's input was seen; it takes effect in its place behind what was sent before. */
+  inputEnd: InputEnd | null;
+  /** Terminate, or the end of the input, waits in the inbox: whoever would be asked about a statement finds nobody. */
+  leaving: boolean;
   /** The server itself said why it ends the session. */
   fatalSeen: boolean;
   /** Runs whose outcome is not recorded yet. */
@@ -194,6 +199,8 @@ export function createState(setup: SessionSetup): SessionState {
     groupOpen: false,
     cancelInFlight: false,
     clientGone: false,
+    inputEnd: null,
+    leaving: false,
     fatalSeen: false,
     openRuns: new OpenRuns(),
     statementNo: 0,

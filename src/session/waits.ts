@@ -3,7 +3,7 @@
  * by type. Judging starts over (`resume`) after each answer that it waited for.
  */
 import type { Ended, OpenedRequest, Release, RequestState } from '../approval/port.ts';
-import { type ErrorFields, encodeNotice } from '../protocol/backend.ts';
+import { type ErrorFields, encodeError, encodeNotice, fatalError } from '../protocol/backend.ts';
 import type { Analysis } from '../statement/analysis.ts';
 import type { HoldEnd } from './effect.ts';
 import { injectFlush } from './forward.ts';
@@ -19,6 +19,7 @@ import {
   expired,
   heldNotice,
   holdTimedOut,
+  inputOver,
   releaseRefused,
   withdrawn,
 } from './wording.ts';
@@ -342,6 +343,7 @@ function cancelRunning(state: SessionState): void {
 
 /** The client's socket ended: what was sent still runs, its outcome is recorded, nothing more is taken. */
 function leave(state: SessionState): void {
+  const farewell = lastWord(state);
   state.clientGone = true;
   state.inbox.clear();
   state.withheld = [];
@@ -349,11 +351,20 @@ function leave(state: SessionState): void {
   state.phase = 'ready';
   if (state.ledger.empty || state.copy !== null) {
     state.phase = 'ended';
-    state.effects.push({ kind: 'close', error: null, why: 'the client closed the connection' });
+    state.effects.push({ kind: 'close', error: farewell, why: 'the client closed the connection' });
   } else if (!state.cancelInFlight) {
     // A group without Sync: the server would keep its answers, and its locks, for ever.
     injectFlush(state);
   }
+}
+
+/** For a client that sends nothing more, but may still read: why its statement did not run. */
+function lastWord({ inputEnd, current, phase }: SessionState): Buffer | null {
+  if (inputEnd === null) return null;
+  if (inputEnd.kind === 'broken') return fatalError(inputEnd.code, inputEnd.message);
+  if (phase !== 'held' || current?.request == null) return null;
+  const { C, M, D, H } = inputOver(current.decision?.rule ?? '', current.request.id);
+  return encodeError({ S: 'FATAL', V: 'FATAL', C: C ?? '', M: M ?? '', D: D ?? '', H: H ?? '' });
 }
 
 function openedTooLate(state: SessionState, { request }: { readonly request: OpenedRequest }): void {

@@ -45,6 +45,15 @@ export function holdTimedOut(rule: string, requestId: string): ErrorFields {
   };
 }
 
+export function inputOver(rule: string, requestId: string): ErrorFields {
+  return {
+    C: SQLSTATE.queryCanceled,
+    M: 'countersign: not run: it needs approval, and the client has ended its side of the connection',
+    D: `Rule ${rule}, request ${requestId}.`,
+    H: RETRY_SAME,
+  };
+}
+
 export function draining(rule: string, requestId: string): ErrorFields {
   return {
     C: SQLSTATE.queryCanceled,
