@@ -18,7 +18,9 @@ export type Analyser = {
   readonly close: () => Promise<void>;
 };
 
-const FAILURES: Readonly<Record<Exclude<ParseFailure, 'syntax'>, string>> = {
+type ReaderFailure = Exclude<ParseFailure, 'syntax' | 'settings'>;
+
+const FAILURES: Readonly<Record<ReaderFailure, string>> = {
   nul: 'the text has a NUL byte, at which a parser would stop reading',
   encoding: 'the text is not valid UTF-8',
   comment_depth: 'comments are nested too deeply to be read',
@@ -69,6 +71,6 @@ function refusal(sql: Buffer, limits: AnalyserLimits): ParseResult | null {
   return null;
 }
 
-function failure(sql: Buffer, cause: Exclude<ParseFailure, 'syntax'>): ParseResult {
+function failure(sql: Buffer, cause: ReaderFailure): ParseResult {
   return { kind: 'error', sql, cause, message: FAILURES[cause], position: null };
 }

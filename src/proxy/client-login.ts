@@ -22,6 +22,8 @@ import { Wire } from './wire.ts';
 export type LoginSetup = {
   readonly agents: ReadonlyMap<string, Agent>;
   readonly limits: Limits;
+  /** Mode observe: pinned settings may be asked for. */
+  readonly observe: boolean;
   /** Null: TLS is not offered. */
   readonly tls: { readonly context: SecureContext; readonly required: boolean } | null;
   /** Makes the salt of unknown users the same each time. */
@@ -102,7 +104,7 @@ class Attempt {
     if (packet.kind === 'cancel')
       return { kind: 'cancel', wire: this.#wire, processId: packet.processId, key: packet.key };
     if (packet.kind !== 'startup') throw new StartupError('unsupported request after encryption was agreed');
-    const parameters = readClientParameters(packet.parameters);
+    const parameters = readClientParameters(packet.parameters, !this.#setup.observe);
     this.#user = parameters.user;
     if (this.#setup.tls?.required && !this.#tls)
       throw new LoginRefused(

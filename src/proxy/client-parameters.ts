@@ -1,5 +1,6 @@
 /** Start-up parameters: what a client may set, by an explicit list. All of it is attacker-controlled. */
 import { SQLSTATE } from '../protocol/sqlstate.ts';
+import { PINNED } from '../session/pinned.ts';
 
 /** Why a client is not let in; becomes one FATAL error. */
 export class LoginRefused extends Error {
@@ -51,8 +52,14 @@ export type ClientParameters = {
   readonly run: string | null;
 };
 
-/** Throws `LoginRefused` for what is missing, forbidden or not on the list. */
-export function readClientParameters(parameters: ReadonlyMap<string, string>): ClientParameters {
+/**
+ * In mode observe (`pinned` false) pinned settings go upstream as they are asked for. Throws `LoginRefused` for what is missing, forbidden or not on the
+ * list.
+ */
+export function readClientParameters(
+  parameters: ReadonlyMap<string, string>,
+  pinned = true,
+): ClientParameters {
   const user = parameters.get('user');
   if (user === undefined || user === '')
     throw new LoginRefused(
@@ -68,8 +75,8 @@ export function readClientParameters(parameters: ReadonlyMap<string, string>): C
     else if (name === 'options')
       for (const [option, set] of readOptions(value))
         if (option === 'countersign.run') run = set;
-        else accept(passed, option, set);
-    else accept(passed, name, value);
+        else accept(passed, option, set, pinned);
+    else accept(passed, name, value, pinned);
   }
   const database = parameters.get('database') ?? null;
   return {
@@ -81,8 +88,12 @@ export function readClientParameters(parameters: ReadonlyMap<string, string>): C
   };
 }
 
-function accept(passed: Map<string, string>, name: string, value: string): void {
+function accept(passed: Map<string, string>, name: string, value: string, pinned: boolean): void {
   const folded = name.toLowerCase();
+  if (!pinned && PINNED[folded] !== undefined) {
+    passed.set(folded, value);
+    return;
+  }
   if (folded === 'client_encoding')
     return requirePinned(name, /^["']?utf-?8["']?$|^unicode$/i.test(value.trim()), 'UTF8');
   if (folded === 'standard_conforming_strings')

@@ -8,7 +8,8 @@ import type { Agent, Config } from '../config/config.ts';
 import type { Decision } from '../policy/decision.ts';
 import { type ErrorFields, encodeError, encodeFrame, fatalError } from '../protocol/backend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
-import { PINNED, parseSearchPath } from '../session/replies.ts';
+import { PINNED, unpinnedOf } from '../session/pinned.ts';
+import { parseSearchPath } from '../session/replies.ts';
 import type { SessionSetup } from '../session/state.ts';
 import type { Analysis, NameScope } from '../statement/analysis.ts';
 import { CancelKeys } from './cancel-keys.ts';
@@ -108,6 +109,7 @@ class Sessions {
     this.#login = {
       agents: new Map(agents.map((agent) => [agent.name, agent])),
       limits,
+      observe: ports.config.mode === 'observe',
       tls:
         listen.tls === null
           ? null
@@ -204,7 +206,7 @@ class Sessions {
     const { user, password } = client.agent.upstream;
     return openUpstream(
       config.upstream,
-      { user, password, database, parameters: client.parameters.passed },
+      { user, password, database, parameters: client.parameters.passed, pin: config.mode === 'enforce' },
       config.limits.authenticationMs,
     );
   }
@@ -233,6 +235,7 @@ class Sessions {
       policyDigest: config.policy.digest,
       markerPrefix: `cs:${randomBytes(9).toString('hex')}`,
       reportsSearchPath: reported !== undefined,
+      unpinned: unpinnedOf(upstream.parameters),
       searchPath: searchPath === null ? null : parseSearchPath(searchPath, facts.role),
       analyse: knowledge.analyse,
       decide: knowledge.decide,

@@ -15,6 +15,8 @@ import {
   encodeFrame,
 } from '../protocol/backend.ts';
 import { FrameReader } from '../protocol/frame-reader.ts';
+import { PROTOCOL_3_0 } from '../protocol/startup.ts';
+import { PINNED } from '../session/pinned.ts';
 import { Wire } from './wire.ts';
 
 /** Postgres refused the connection: its own error, for the client. */
@@ -38,6 +40,8 @@ export type UpstreamLogin = {
   readonly database: string;
   /** Further start-up parameters, checked by the caller. */
   readonly parameters: ReadonlyMap<string, string>;
+  /** False: no setting but those of `parameters` is asked for (mode observe). */
+  readonly pin?: boolean;
 };
 
 export type Upstream = {
@@ -135,14 +139,17 @@ function startupMessage(login: UpstreamLogin): Buffer {
     user: login.user,
     database: login.database,
     ...Object.fromEntries(login.parameters),
-    // client_encoding = UTF8 is added by the serializer itself.
-    standard_conforming_strings: 'on',
+    ...(login.pin === false ? {} : PINNED),
   };
-  // pg writes a NUL within a value through, which would start another parameter.
+  // A NUL within a value would start another parameter.
   for (const [name, value] of Object.entries(parameters))
     if (name.includes('\0') || value.includes('\0'))
       throw new UpstreamUnavailable(`start-up parameter ${name} has a NUL`);
-  return serialize.startup(parameters);
+  const body = Object.entries(parameters).map(([name, value]) => `${name}\0${value}\0`);
+  const packet = Buffer.from(`12345678${body.join('')}\0`);
+  packet.writeUInt32BE(packet.length, 0);
+  packet.writeUInt32BE(PROTOCOL_3_0, 4);
+  return packet;
 }
 
 /** `secret`: nobody between here and the server can read along. */

@@ -16,6 +16,8 @@ export const COPY_MESSAGES: ReadonlySet<number> = new Set([
 
 /** May ask for COPY data. COPY from a file does not, and then only what is pipelined behind it waits a moment. */
 export function takesCopyData(analysis: Analysis): boolean {
+  // Nobody knows what it is.
+  if (analysis.syntaxError !== null) return true;
   for (const { command } of analysis.statements) if (isCopyFrom(command)) return true;
   return false;
 }
@@ -26,7 +28,10 @@ export function isCopyFrom(command: string): boolean {
 
 /** One string can hold several. */
 export function startCopy(state: SessionState, entry: LedgerEntry): void {
-  const copies = entry.runs.filter(({ copyIn }) => copyIn).length;
+  const copies =
+    entry.unparsed && entry.kind === 'query'
+      ? Number.POSITIVE_INFINITY
+      : entry.runs.filter(({ copyIn }) => copyIn).length;
   state.copy = newCopy(entry, Math.max(0, copies - 1));
 }
 

@@ -6,6 +6,7 @@ import { decodeExecute, FRONTEND } from '../protocol/frontend.ts';
 import { analysisOf, forwardExecute, forwardSqlPortal, forwardWithheld } from './forward.ts';
 import { type Hindrance, judgePrepared, rule, sameMeaning } from './judge.ts';
 import { finish, NOWHERE, obey, SETTLE_FIRST } from './obey.ts';
+import { unseenPortal } from './observe.ts';
 import { basisOf, type Current, type Portal, type SessionState, scopeKey } from './state.ts';
 import type { Subject } from './subject.ts';
 import { changedSinceBind, noSuchPortal } from './wording.ts';
@@ -16,6 +17,7 @@ export function execute(state: SessionState, frame: Buffer, current: Current | n
   if (found.kind === 'settle' && !state.ledger.empty)
     return obey(state, SETTLE_FIRST, FRONTEND.execute, frame, '', NOWHERE, current);
   if (found.kind !== 'found') {
+    if (state.setup.mode === 'observe') return executeUnseen(state, frame, current);
     const absent: Hindrance = { kind: 'refuse', fields: noSuchPortal(message.portal, 'portal'), runs: [] };
     return obey(state, absent, FRONTEND.execute, frame, '', NOWHERE, current);
   }
@@ -26,6 +28,17 @@ export function execute(state: SessionState, frame: Buffer, current: Current | n
   }
   if (value.kind === 'protocol') executeBound(state, frame, value, current);
   else executeSqlPortal(state, frame, value, current);
+}
+
+/** In mode observe: the server knows whether it is there. */
+function executeUnseen(state: SessionState, frame: Buffer, current: Current | null): void {
+  if (state.copy !== null) return obey(state, SETTLE_FIRST, FRONTEND.execute, frame, '', NOWHERE, current);
+  const subject = unseenPortal();
+  const ruling = rule(state, subject, current);
+  if (ruling.kind !== 'forward') throw new Error('a statement is hindered in mode observe');
+  forwardWithheld(state);
+  forwardSqlPortal(state, frame, subject.analysis, ruling.runs);
+  finish(state);
 }
 
 type BoundPortal = Extract<Portal, { kind: 'protocol' }>;

@@ -7,6 +7,7 @@ import { FRONTEND, nameKey } from '../protocol/frontend.ts';
 import type { Analysis, StatementAnalysis, SymbolUse } from '../statement/analysis.ts';
 import { startCopy, takesCopyData } from './copy.ts';
 import type { EntryKind, LedgerEntry } from './ledger.ts';
+import { mayUnpin } from './pinned.ts';
 import { recordOutcome } from './record.ts';
 import { type Refusal, substituteInGroup, substituteParse, substituteQuery } from './refusal.ts';
 import { type Run, type Safety, safetyOf } from './run.ts';
@@ -133,14 +134,16 @@ export function forwardExecute(
   portal: Extract<Portal, { kind: 'protocol' }>,
 ): void {
   const { run, copyIn, subject } = portal;
-  const entry = forward(state, frame, { kind: 'execute', runs: run === null ? NO_RUNS : [run], copyIn });
+  const unparsed = subject.analysis.syntaxError !== null;
+  const runs = run === null ? NO_RUNS : [run];
+  const entry = forward(state, frame, { kind: 'execute', runs, copyIn, unparsed });
   if (run !== null) proposeSymbols(state, run);
   // Again: a Sync may lie between Bind, where it was noted first, and now.
   noteSessionChanges(state, subject.analysis);
   if (copyIn) startCopy(state, entry);
 }
 
-/** Execute of a portal that DECLARE made. */
+/** Execute of a portal that DECLARE made, or that nobody saw being made. */
 export function forwardSqlPortal(
   state: SessionState,
   frame: Buffer,
@@ -149,8 +152,10 @@ export function forwardSqlPortal(
 ): void {
   for (const run of runs) run.state = 'bound';
   state.openRuns.add(runs);
-  forward(state, frame, { kind: 'execute', runs }, worstSafety(runs));
+  const copyIn = takesCopyData(analysis);
+  const entry = forward(state, frame, { kind: 'execute', runs, copyIn, unparsed: copyIn }, worstSafety(runs));
   noteSessionChanges(state, analysis);
+  if (copyIn) startCopy(state, entry);
 }
 
 export type RefusalPosition =
@@ -254,6 +259,10 @@ function noteSessionChanges(state: SessionState, analysis: Analysis): void {
       state.searchPathUncertain = true;
     if (statement.makesTemp || statement.class === 'opaque') state.tempPossible = true;
     if (statement.changesCatalog) state.catalogUncertain = true;
+    if (mayUnpin(state, statement, analysis.syntaxError !== null)) {
+      state.pinnedUncertain = true;
+      state.unpinnedOnce = true;
+    }
     for (const symbol of statement.symbols)
       if (
         symbol.kind === 'transaction' &&

@@ -9,6 +9,7 @@ import { resolveNames } from '../statement/resolve-names.ts';
 import { showSql } from '../statement/visible.ts';
 import { analysisOf } from './forward.ts';
 import type { Lookup } from './names.ts';
+import { readOtherwise } from './observe.ts';
 import { recordIntents, recordOutcome, relationNames, releasedRuns } from './record.ts';
 import type { Run } from './run.ts';
 import {
@@ -53,6 +54,9 @@ export function analyseText(state: SessionState, sql: Buffer, current: Current |
   if (sql.length > statementBytes)
     return { kind: 'refuse', fields: tooLong(statementBytes, sql.length), runs: NO_RUNS };
   if (state.refreshing) return { kind: 'wait', phase: 'refreshing' };
+  // What was sent before may change how the server reads this.
+  if (state.pinnedUncertain && !state.ledger.empty) return WAIT_SETTLE;
+  if (readsOtherwise(state)) return { kind: 'is', value: readOtherwise(state, sql) };
   if (current?.analysis && current.analysisKey === scopeKey(state))
     return { kind: 'is', value: current.analysis };
   const analysis = state.setup.analyse(sql, scopeOf(state), !state.catalogUncertain, null);
@@ -66,6 +70,16 @@ export function statementNamed(state: SessionState, name: string): Lookup<Prepar
     if (withheld?.name === name) return { kind: 'found', value: withheld.prepared };
   }
   return state.statements.lookup(name, state.group);
+}
+
+/** In mode observe: the server may read texts in another way than we do. */
+function readsOtherwise(state: SessionState): boolean {
+  return state.setup.mode === 'observe' && (state.unpinned.size > 0 || state.pinnedUncertain);
+}
+
+/** The server took its text under other settings: it is never known. */
+function unreadOnce({ analysis }: Prepared): boolean {
+  return analysis.syntaxError?.cause === 'settings';
 }
 
 /** What Bind, or Execute of what was bound, would run. */
@@ -87,6 +101,9 @@ export function judgePrepared(
 /** The analysis of a prepared statement; made again when names may mean something else by now. */
 function analysePrepared(state: SessionState, prepared: Prepared, current: Current | null): Judged<Analysis> {
   if (state.refreshing) return { kind: 'wait', phase: 'refreshing' };
+  if (unreadOnce(prepared)) return { kind: 'is', value: prepared.analysis };
+  if (state.pinnedUncertain && !state.ledger.empty) return WAIT_SETTLE;
+  if (readsOtherwise(state)) return { kind: 'is', value: readOtherwise(state, prepared.sql) };
   if (prepared.scopeKey === scopeKey(state)) return { kind: 'is', value: prepared.analysis };
   const fresh = analyseText(state, prepared.sql, current);
   if (fresh.kind !== 'is' || current?.release) return fresh;
@@ -195,7 +212,7 @@ function withNames(state: SessionState, analysis: Analysis, named: NamedText[]):
 
 /** What SQL EXECUTE would run: the server analyses a prepared statement anew when search_path or objects changed. */
 function bodyNow(state: SessionState, prepared: Prepared): StatementAnalysis | undefined {
-  if (prepared.scopeKey === scopeKey(state)) return prepared.analysis.statements[0];
+  if (unreadOnce(prepared) || prepared.scopeKey === scopeKey(state)) return prepared.analysis.statements[0];
   // What only a worker could read stays unknown, so a person is asked.
   const fresh = state.setup.analyse(prepared.sql, scopeOf(state), !state.catalogUncertain, null);
   if (fresh === null) return undefined;

@@ -1,5 +1,6 @@
 /** Frontend messages: what each does to the session. A message that must wait is judged from the start again. */
 import type { BoundParameter } from '../approval/port.ts';
+import type { Decision } from '../policy/decision.ts';
 import {
   type BindMessage,
   decodeBind,
@@ -36,6 +37,8 @@ import {
   statementNamed,
 } from './judge.ts';
 import { close, finish, NOWHERE, obey, SETTLE_FIRST } from './obey.ts';
+import { functionCallSubject, unseenPrepared } from './observe.ts';
+import { recordIntents } from './record.ts';
 import { type CopyIn, type Current, type Prepared, type SessionState, scopeKey } from './state.ts';
 import type { Subject } from './subject.ts';
 import { functionCallRefused, malformed, noSuchStatement, tooManyPrepared } from './wording.ts';
@@ -52,10 +55,21 @@ export function process(state: SessionState, type: number, frame: Buffer, curren
   } catch (error) {
     if (!(error instanceof MalformedMessage)) throw error;
     forwardWithheld(state);
+    if (state.setup.mode === 'observe') return relayMalformed(state, type, frame, error.message);
     // A malformed Parse leaves the unnamed statement alone, so it is not refused as a Parse.
     refuse(state, { kind: type === FRONTEND.query ? 'query' : 'inGroup' }, malformed(error.message));
     finish(state);
   }
+}
+
+/** In mode observe the server says itself what is wrong with it. */
+function relayMalformed(state: SessionState, type: number, frame: Buffer, what: string): void {
+  recordViolation(state, what);
+  const isQuery = type === FRONTEND.query;
+  // As with what is refused in a group: nothing of the client's hangs on that name.
+  forward(state, frame, isQuery ? { kind: 'query', unparsed: true } : { kind: 'parse', name: '\u0001' });
+  if (isQuery) state.group += 1;
+  finish(state);
 }
 
 const ENDS_SKIPPING: ReadonlySet<number> = new Set([FRONTEND.sync, FRONTEND.terminate, INPUT_END]);
@@ -239,6 +253,7 @@ function preparedNamed(state: SessionState, name: string): Judged<Prepared> {
   const found = statementNamed(state, name);
   if (found.kind === 'found') return { kind: 'is', value: found.value };
   if (found.kind === 'settle' && !state.ledger.empty) return { kind: 'wait', phase: 'settling' };
+  if (state.setup.mode === 'observe') return { kind: 'is', value: unseenPrepared() };
   return { kind: 'refuse', fields: noSuchStatement(name), runs: [] };
 }
 
@@ -306,11 +321,22 @@ function copyInterrupted(state: SessionState, copy: CopyIn, type: number, frame:
   close(state, SQLSTATE.protocolViolation, `unexpected message type 0x${hex} during COPY from stdin`);
 }
 
+/** What would have become of it. */
+const FUNCTION_CALL: Decision = {
+  decision: 'deny',
+  rule: 'floor:function_call',
+  class: 'unparsed',
+  reasons: ['calls a function without any SQL text that could be judged'],
+  approval: null,
+};
+
 function functionCall(state: SessionState, frame: Buffer): void {
   forwardWithheld(state);
   recordViolation(state, 'function call protocol');
   if (state.setup.mode === 'observe') {
-    forward(state, frame, { kind: 'functionCall' });
+    const runs = recordIntents(state, functionCallSubject(frame), FUNCTION_CALL, null);
+    state.openRuns.add(runs);
+    forward(state, frame, { kind: 'functionCall', runs }, 'synced');
     state.group += 1;
   } else refuse(state, { kind: 'query' }, functionCallRefused());
   finish(state);

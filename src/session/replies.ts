@@ -15,6 +15,7 @@ import type { TransactionOp } from '../statement/analysis.ts';
 import { copyCompleted, copyFailed, copyOpened } from './copy.ts';
 import { giveUp } from './give-up.ts';
 import type { LedgerEntry } from './ledger.ts';
+import { PINNED } from './pinned.ts';
 import { endRequests, recordOutcome } from './record.ts';
 import { rewriteError } from './refusal.ts';
 import type { Run } from './run.ts';
@@ -86,10 +87,12 @@ function answer(state: SessionState, type: number, frame: Buffer): Relay {
       break;
     case BACKEND.copyInResponse:
       return copyInResponse(state, head);
+    case BACKEND.functionCallResponse:
+      for (const run of head.runs) state.openRuns.done(run, 'complete');
+      return 'pass';
     case BACKEND.parameterDescription:
     case BACKEND.copyOutResponse:
     case BACKEND.copyDone:
-    case BACKEND.functionCallResponse:
       return 'pass';
   }
   pop(state);
@@ -125,7 +128,8 @@ function commandComplete(state: SessionState, head: LedgerEntry, tag: string): R
   if (run !== undefined) {
     run.tag = tag;
     if (run.state !== 'recorded') state.openRuns.done(run, 'complete');
-    if (state.copy?.entry === head && run.copyIn) {
+    // Of a text that was not understood it is known only now whether it took COPY data.
+    if (state.copy?.entry === head && (run.copyIn || state.copy.open)) {
       run.bytes += state.copy.bytes;
       copyCompleted(state, state.copy);
     }
@@ -250,6 +254,8 @@ function readyForQuery(state: SessionState, frame: Buffer): Relay {
   settleRuns(state, status);
   if (status === 'I') transactionEnded(state);
   state.groupError = null;
+  // Changes of settings are reported before it.
+  if (state.ledger.empty) state.pinnedUncertain = false;
   if (state.ledger.empty && state.setup.reportsSearchPath && state.setup.mode === 'enforce')
     state.searchPathUncertain = false;
   return 'pass';
@@ -292,16 +298,14 @@ function parameterStatus(state: SessionState, frame: Buffer): Relay {
   const { name, value } = decodeParameterStatus(frame);
   if (name === 'search_path') state.searchPath = parseSearchPath(value, state.setup.facts.role);
   const pinned = PINNED[name];
-  if (pinned !== undefined && value !== pinned && state.setup.mode === 'enforce')
+  if (pinned === undefined) return 'pass';
+  if (value === pinned) state.unpinned.delete(name);
+  else if (state.setup.mode === 'enforce')
     return lost(state, `pinned setting ${name} was changed to ${value}`, SQLSTATE.insufficientPrivilege);
+  else state.unpinned.add(name);
+  state.unpinnedOnce ||= state.unpinned.size > 0;
   return 'pass';
 }
-
-/** Under other values the server reads other statements than a parser does. */
-export const PINNED: Readonly<Record<string, string>> = {
-  client_encoding: 'UTF8',
-  standard_conforming_strings: 'on',
-};
 
 /** A search_path as SHOW prints it, `"$user"` resolved; null where it is not a plain list. */
 export function parseSearchPath(text: string, role: string): readonly string[] | null {
@@ -333,6 +337,7 @@ function lost(state: SessionState, why: string, code: string = SQLSTATE.protocol
 }
 
 function pop(state: SessionState): void {
-  state.ledger.pop();
+  const entry = state.ledger.pop();
+  if (state.copy !== null && state.copy.entry === entry) state.copy = null;
   while (state.ledger.head?.kind === 'copyEnd') state.ledger.pop();
 }

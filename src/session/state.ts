@@ -123,6 +123,8 @@ export type SessionSetup = {
   readonly markerPrefix: string;
   /** The server tells of search_path in ParameterStatus (18 and later). */
   readonly reportsSearchPath: boolean;
+  /** Pinned settings that have another value from the start: only in mode observe. */
+  readonly unpinned?: readonly string[];
   readonly searchPath: readonly string[] | null;
   /** Null: too much for this thread; ask with the effect `analyse`. */
   readonly analyse: (
@@ -165,6 +167,11 @@ export type SessionState = {
   fatalSeen: boolean;
   /** Runs whose outcome is not recorded yet. */
   readonly openRuns: OpenRuns;
+  /** Pinned settings that have another value now: only in mode observe. */
+  readonly unpinned: Set<string>;
+  unpinnedOnce: boolean;
+  /** What may change a pinned setting is under way, and the server has not reported since. */
+  pinnedUncertain: boolean;
   statementNo: number;
   refusalNo: number;
   searchPath: readonly string[] | null;
@@ -203,6 +210,9 @@ export function createState(setup: SessionSetup): SessionState {
     leaving: false,
     fatalSeen: false,
     openRuns: new OpenRuns(),
+    unpinned: new Set(setup.unpinned),
+    unpinnedOnce: (setup.unpinned?.length ?? 0) > 0,
+    pinnedUncertain: false,
     statementNo: 0,
     refusalNo: 0,
     searchPath: setup.searchPath,

@@ -5,10 +5,10 @@ import { TAGS } from './commands.ts';
 import type { AnalysisLimits, Context, ParameterValues, QuerySize } from './context.ts';
 import { Facts, isHigher } from './facts.ts';
 import { installHandlers } from './handlers.ts';
-import { stringLiterals } from './literals.ts';
 import type { ParseResult } from './parse-result.ts';
 import { sessionCommand } from './session-commands.ts';
 import { child, typeOf } from './tree.ts';
+import { unreadable } from './unreadable.ts';
 import { installUtilityHandlers, utilityCommand } from './utility.ts';
 import { visit } from './walk.ts';
 
@@ -130,28 +130,5 @@ function summary(statements: readonly StatementAnalysis[]): Analysis {
     reasons: reasons.length > 0 ? [...new Set(reasons)] : ['an empty statement'],
     changesPinned: statements.some((statement) => statement.changesPinned),
     syntaxError: null,
-  };
-}
-
-/** Words after which a text that cannot be parsed may hold a secret. */
-const SECRET_WORDS = /\b(?:password|connection|options|dblink\w*|conninfo)\b/i;
-
-function unreadable(parse: Extract<ParseResult, { kind: 'error' }>): Analysis {
-  const { sql, cause, message, position } = parse;
-  // Near a literal the message repeats it, and it could be a secret.
-  const near = /["'$].*['$]/s.test(message.slice(message.indexOf('near')));
-  const told = near ? message.replace(/ at or near .*/s, ' at or near a literal') : message;
-  const reason = cause === 'syntax' ? `the grammar does not read it: ${told}` : told;
-  const suspect = sql.length <= 1024 * 1024 && SECRET_WORDS.test(sql.toString('latin1'));
-  const facts = new Facts();
-  facts.raise('unparsed', reason);
-  if (suspect) facts.secrets.push(...stringLiterals(sql, 0, sql.length));
-  const statement = facts.finish(0, sql.length);
-  return {
-    statements: [statement],
-    class: 'unparsed',
-    reasons: statement.reasons,
-    changesPinned: false,
-    syntaxError: { message: told, position, cause },
   };
 }

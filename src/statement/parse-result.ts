@@ -14,9 +14,18 @@ export type ParseResult =
 
 /**
  * `syntax`: the grammar rejects it, the server will say the same, if it is as old or older. All others mean that
- * nobody looked: NUL or invalid UTF-8, comments too deep, text too long, out of time, the parser broke.
+ * nobody looked: NUL or invalid UTF-8, comments too deep, text too long, out of time, the parser
+ * broke, or the server reads the text under other settings than a parser does.
  */
-export type ParseFailure = 'syntax' | 'nul' | 'encoding' | 'comment_depth' | 'size' | 'timeout' | 'fault';
+export type ParseFailure =
+  | 'syntax'
+  | 'nul'
+  | 'encoding'
+  | 'comment_depth'
+  | 'size'
+  | 'timeout'
+  | 'fault'
+  | 'settings';
 
 /** One statement: its wrapped node, and its bytes `[start, end)` in the text, without the semicolon. */
 export type RawStatement = { readonly node: Tree; readonly start: number; readonly end: number };
