@@ -1,0 +1,85 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Limits } from '../../src/config/limits.ts';
+import { run } from '../cli/child.ts';
+import type { Stack } from './stack.ts';
+
+export type Served = {
+  /** The agent's connection string to that process. */
+  readonly agentUrl: string;
+  readonly pid: number;
+  /** The most memory that the process has had so far, bytes; null where the system does not tell. */
+  readonly peakMemory: () => number | null;
+  readonly close: () => Promise<void>;
+};
+
+export type ServedOptions = {
+  readonly mode?: 'enforce' | 'observe';
+  readonly limits?: Partial<Limits>;
+  readonly rules?: readonly object[];
+};
+
+/** `countersign serve` as a process of its own, in front of a stack's databases. */
+export async function serveBeside(stack: Stack, options: ServedOptions = {}): Promise<Served> {
+  const directory = mkdtempSync(join(tmpdir(), 'cs-served-'));
+  const [agent] = stack.config.agents;
+  if (agent === undefined) throw new Error('the stack has no agent');
+  const { host, port, database } = stack.config.upstream;
+  const config = {
+    version: 1,
+    mode: options.mode ?? 'enforce',
+    listen: { address: '127.0.0.1:0' },
+    http: { address: '127.0.0.1:0' },
+    upstream: { url: `postgres://${host}:${port}/${database}`, tls: { mode: 'disable' } },
+    audit: { url: { env: 'AUDIT_URL' }, adminUrl: { env: 'AUDIT_ADMIN_URL' } },
+    agents: [
+      {
+        name: agent.name,
+        auth: { scram: { env: 'AGENT_VERIFIER' } },
+        owner: 'owner',
+        upstream: { user: agent.upstream.user, password: { env: 'AGENT_PASSWORD' } },
+      },
+    ],
+    people: stack.config.people.map(({ id, email }) => ({ id, email })),
+    policy: { rules: options.rules ?? [] },
+    limits: options.limits ?? {},
+    dataDirectory: 'data',
+  };
+  const file = join(directory, 'countersign.yaml');
+  // JSON is YAML.
+  writeFileSync(file, JSON.stringify(config));
+  const child = run('src/main.ts', ['serve', '--config', file], {
+    AUDIT_URL: stack.config.audit.url,
+    AUDIT_ADMIN_URL: stack.config.audit.adminUrl ?? '',
+    AGENT_VERIFIER: agent.scramVerifier,
+    AGENT_PASSWORD: agent.upstream.password ?? '',
+  });
+  const address = await new Promise<string>((done, failed) => {
+    let text = '';
+    child.process.stderr?.on('data', (chunk: string) => {
+      text += chunk;
+      const ready = text.split('\n').find((line) => line.includes('"ready"'));
+      if (ready !== undefined) done((JSON.parse(ready) as { agents: string }).agents);
+    });
+    child.ended.then(({ code, stderr }) => failed(new Error(`serve ended with ${code}: ${stderr}`)));
+  });
+  const { pid } = child.process;
+  if (pid === undefined) throw new Error('serve has no process id');
+  return {
+    agentUrl: `postgres://agent:agent-secret@${address}/${database}`,
+    pid,
+    peakMemory: () => peakMemory(pid),
+    close: async () => {
+      child.process.kill('SIGTERM');
+      await child.ended;
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+function peakMemory(pid: number): number | null {
+  if (process.platform !== 'linux') return null;
+  const kilobytes = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  return kilobytes === undefined ? null : Number(kilobytes) * 1024;
+}
