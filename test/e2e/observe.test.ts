@@ -109,6 +109,7 @@ const SCRIPTS: Record<string, readonly Step[]> = {
     [1, P('COPY notes FROM STDIN'), B(), E(), copyData('bad\tx\n'), copyDone, S],
     [2, copyDone, Q('SELECT 1'), copyDone, S],
     [1, Q('SELECT count(*) FROM notes')],
+    [2, Q('COPY nowhere FROM STDIN'), copyData('1\n'), copyDone, Q('SELECT 1')],
   ],
   'a function call': [
     [1, CALL],
