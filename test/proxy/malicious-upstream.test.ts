@@ -164,6 +164,128 @@ describe('what ends one session', () => {
   });
 });
 
+/** Waits for the one outcome of a statement that only this test sends. */
+async function outcomeOf(sql: string): Promise<{ outcome: string; rows: number; sqlstate: string | null }> {
+  const find = async () => {
+    const { rows } = await stack.audit.query(
+      'SELECT outcome, rows::int, sqlstate FROM audit.statements WHERE sql = $1 AND outcome IS NOT NULL',
+      [sql],
+    );
+    return rows;
+  };
+  await eventually(`the outcome of ${sql}`, async () => (await find()).length === 1);
+  return (await find())[0];
+}
+
+describe('what is big', () => {
+  it.each<[string, Buffer]>([
+    ['an error', B('E', `SERROR\0C22000\0M${'x'.repeat(3 << 20)}\0\0`)],
+    ['a notice', B('N', `SNOTICE\0M${'x'.repeat(1 << 20)}\0\0`)],
+    ['a setting', B('S', `x.y\0${'x'.repeat(1 << 20)}\0`)],
+    ['a notification', B('A', `\0\0\0\x01news\0${'x'.repeat(1 << 20)}\0`)],
+  ])('and comes in small pieces goes on as it is: %s', async (_name, frame) => {
+    const { client, server } = await begin();
+    for (let at = 0; at < frame.length; at += 1000) {
+      server.say(frame.subarray(at, at + 1000));
+      if (at % 100_000 === 0) await new Promise((done) => setImmediate(done));
+    }
+    const got = await client.until((frames) => frames.length > 0, 60_000);
+    expect(Buffer.concat(got).equals(frame)).toBe(true);
+    client.close();
+  });
+
+  it.each<[string, string]>([
+    ['an error', 'E'],
+    ['a setting', 'S'],
+    ['a row description', 'T'],
+  ])('and longer than the limit ends the session before it is kept: %s', async (_name, type) => {
+    const session = await begin();
+    session.server.say(Buffer.from([type.charCodeAt(0), 0, 0x80, 0, 0]), Buffer.alloc(1000));
+    await expectEnd(session, '54000');
+  });
+});
+
+describe('what came before it counts', () => {
+  it('where a bad length stands behind a whole answer, in one chunk', async () => {
+    const session = await begin();
+    const bad = Buffer.from([0x44, 255, 255, 255, 254]);
+    between.change = (bytes) => (bytes[0] === 0x54 ? Buffer.concat([bytes, bad]) : bytes);
+    session.client.send(serialize.query("SELECT 'before a bad length'"));
+    const frames = await session.client.until(() => false);
+    expect(typesOf(frames)).toBe('TDCZE');
+    expect(decodeErrorFields(frames[4] ?? Buffer.alloc(5))).toMatchObject({ S: 'FATAL', C: '08P01' });
+    expect(await outcomeOf("SELECT 'before a bad length'")).toMatchObject({ outcome: 'executed', rows: 1 });
+  });
+
+  it('where it stands in the middle of an answer, whose outcome nobody knows', async () => {
+    const session = await begin();
+    between.change = (bytes) => {
+      if (bytes[0] !== 0x54) return bytes;
+      const complete = bytes.indexOf(Buffer.from('SELECT 1\0')) - 5;
+      return Buffer.concat([bytes.subarray(0, complete), Buffer.from([0x44, 255, 255, 255, 254])]);
+    };
+    session.client.send(serialize.query("SELECT 'in the middle'"));
+    const frames = await session.client.until(() => false);
+    expect(typesOf(frames)).toBe('TDE');
+    expect(await outcomeOf("SELECT 'in the middle'")).toMatchObject({ outcome: 'unknown', rows: 1 });
+  });
+});
+
+describe('a server that goes', () => {
+  it.each<[string, (socket: Socket) => void]>([
+    ['resets the connection', (socket) => socket.resetAndDestroy()],
+    ['ends its side', (socket) => socket.end()],
+  ])('in the middle of a result leaves an unknown outcome: %s', async (how, leave) => {
+    const sql = `SELECT 'goes', '${how}'`;
+    const session = await begin();
+    between.change = (bytes) => {
+      if (bytes[0] !== 0x54) return bytes;
+      setTimeout(() => leave(session.server.socket), 100);
+      return bytes.subarray(0, bytes.length - 10);
+    };
+    session.client.send(serialize.query(sql));
+    await expectEnd(session, '08006');
+    expect(await outcomeOf(sql)).toMatchObject({ outcome: 'unknown' });
+  });
+
+  it.each<[string, (socket: Socket) => void]>([
+    ['resets the connection', (socket) => socket.resetAndDestroy()],
+    ['ends its side', (socket) => socket.end()],
+  ])('while the session is idle ends it: %s', async (_how, leave) => {
+    const session = await begin();
+    leave(session.server.socket);
+    await expectEnd(session, '08006');
+  });
+});
+
+describe('messages that are cut short', () => {
+  it.each<[string, Buffer]>([
+    ['a setting without a value', B('S', 'TimeZone')],
+    ['a setting without anything', B('S')],
+    ['a notice without an end', B('N', 'SNOTICE\0Mno end')],
+    ['an error without an end', B('E', 'SERROR\0C22000\0Mno end')],
+    ['a notification without a channel', B('A', '\0\0')],
+  ])('go on as they are: %s', async (_name, frame) => {
+    const { client, server } = await begin();
+    server.say(frame);
+    expect(await client.until((frames) => frames.length > 0)).toEqual([frame]);
+    client.send(QUERY);
+    expect(typesOf(await client.ready())).toBe('TDCZ');
+    client.close();
+  });
+
+  it('a tag without an end is the outcome all the same', async () => {
+    const sql = "SELECT 'cut tag'";
+    const { client } = await begin();
+    const answer = Buffer.concat([B('T', '\0\0'), B('C', 'SELECT 7'), B('Z', 'I')]);
+    between.change = (bytes) => (bytes[0] === 0x54 ? answer : bytes);
+    client.send(serialize.query(sql));
+    expect(Buffer.concat(await client.ready()).equals(answer)).toBe(true);
+    expect(await outcomeOf(sql)).toMatchObject({ outcome: 'executed' });
+    client.close();
+  });
+});
+
 describe('start-up with a server that lies', () => {
   it('about the password: its signature is checked', async () => {
     between.change = (bytes) => {
