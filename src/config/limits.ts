@@ -24,6 +24,16 @@ export const DEFAULT_LIMITS = {
   /** Sessions in all, and for one agent. */
   sessions: 1_000,
   sessionsPerAgent: 200,
+  /** Sessions from one client address (IPv6: one /64); behind a load balancer all may have the same. */
+  sessionsPerAddress: 500,
+  /** Sockets that may be open before they have said who they are, in all and from one address; then the oldest goes. */
+  strangers: 1_000,
+  strangersPerAddress: 200,
+  /** Rows of refused log-ins that one address gets at once within the window; more become one row with their count. */
+  refusedLoginRows: 10,
+  refusedLoginWindowMs: 10_000,
+  /** Addresses whose refused log-ins are counted apart; more are counted together. */
+  refusedLoginAddresses: 1_000,
   /** Open requests of one agent; the next hold is refused (54000). */
   openRequestsPerAgent: 50,
   /** Bytes waiting for a slow client before upstream is not read any more. */
