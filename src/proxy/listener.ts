@@ -1,9 +1,12 @@
 /** The agents' port: accepts, lets in, and hands over to sessions. */
+
+import { constants } from 'node:crypto';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { encodeError, fatalError } from '../protocol/backend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
 import { Admission, Strangers } from './admission.ts';
+import { createAuthentication } from './authentication.ts';
 import { CancelKeys } from './cancel-keys.ts';
 import { type LoggedIn, type LoginSetup, logIn } from './client-login.ts';
 import { LoginRefused } from './client-parameters.ts';
@@ -12,7 +15,7 @@ import type { ListenerPorts } from './listener-ports.ts';
 import { openSession } from './open-session.ts';
 import { RefusedLogins } from './refused-logins.ts';
 import type { Relay } from './relay.ts';
-import { mockSecretOf } from './scram-server.ts';
+import { serverEndPoint } from './server-end-point.ts';
 import { UpstreamRefused } from './upstream.ts';
 
 export type Listener = {
@@ -98,7 +101,7 @@ class Sessions {
   async #begin(client: LoggedIn, address: string | null): Promise<void> {
     let leave = () => {};
     try {
-      const free = this.#admission.reserve(client.agent.name, address);
+      const free = this.#admission.reserve(client.proof.agent.name, address);
       this.#ports.observe.sessions(1);
       leave = () => {
         leave = () => {};
@@ -126,7 +129,10 @@ class Sessions {
         : error instanceof UpstreamRefused
           ? (error.fields['C'] ?? '')
           : SQLSTATE.sqlclientUnableToConnect;
-    this.#refused.add({ user: client.agent.name, code, message: error.message, tls: client.tls }, address);
+    this.#refused.add(
+      { user: client.proof.agent.name, code, message: error.message, tls: client.tls },
+      address,
+    );
     const fields =
       error instanceof UpstreamRefused ? encodeError({ ...error.fields, S: 'FATAL', V: 'FATAL' }) : null;
     client.wire.write(
@@ -154,7 +160,6 @@ class Sessions {
 function loginSetup({ config }: ListenerPorts): LoginSetup {
   const { agents, limits, listen } = config;
   return {
-    agents: new Map(agents.map((agent) => [agent.name, agent])),
     limits,
     tls:
       listen.tls === null
@@ -164,9 +169,18 @@ function loginSetup({ config }: ListenerPorts): LoginSetup {
               cert: listen.tls.cert,
               key: listen.tls.key,
               minVersion: 'TLSv1.2',
+              ...(listen.tls.clientCa === null ? {} : { ca: listen.tls.clientCa }),
+              // As Postgres: who resumes or renegotiates would not show its certificate again.
+              secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
             }),
             required: listen.tls.required,
+            clientCertificates: listen.tls.clientCa !== null,
           },
-    mockSecret: mockSecretOf(agents.map(({ scramVerifier }) => scramVerifier)),
+    authenticate: createAuthentication({
+      agents,
+      limits,
+      endPoint: listen.tls === null ? null : serverEndPoint(listen.tls.cert),
+      secret: listen.tls?.key ?? null,
+    }),
   };
 }

@@ -6,10 +6,12 @@ import { encodeFrame } from '../protocol/backend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
 import { PINNED, parseSearchPath } from '../session/replies.ts';
 import type { SessionSetup } from '../session/state.ts';
+import { AUTHENTICATION_OK } from './authentication.ts';
 import type { CancelKeys } from './cancel-keys.ts';
-import { AUTHENTICATION_OK, type LoggedIn } from './client-login.ts';
+import type { LoggedIn } from './client-login.ts';
 import { LoginRefused } from './client-parameters.ts';
 import { nowMicros } from './clock.ts';
+import { endWithCredential } from './credential-expiry.ts';
 import type { Knowledge, ListenerPorts } from './listener-ports.ts';
 import { Relay } from './relay.ts';
 import { askUpstream, cancelUpstream, openUpstream, type Upstream } from './upstream.ts';
@@ -33,7 +35,8 @@ export async function openSession(
 ): Promise<void> {
   const { config } = ports;
   const database = databaseFor(client, config);
-  const { user, password } = client.agent.upstream;
+  const { agent } = client.proof;
+  const { user, password } = agent.upstream;
   const upstream = await openUpstream(
     config.upstream,
     { user, password, database, parameters: client.parameters.passed },
@@ -41,7 +44,7 @@ export async function openSession(
   );
   try {
     const facts = sessionFacts(client, database, address);
-    const knowledge = await ports.knowledge(client.agent, database);
+    const knowledge = await ports.knowledge(agent, database);
     const setup = await sessionSetup(facts, upstream, knowledge, config);
     begin(client, upstream, setup, knowledge, ports, keys, watch);
   } catch (error) {
@@ -53,7 +56,7 @@ export async function openSession(
 function databaseFor(client: LoggedIn, config: Config): string {
   const configured = config.upstream.database;
   const asked = client.parameters.database;
-  if (configured === null) return asked ?? client.agent.name;
+  if (configured === null) return asked ?? client.proof.agent.name;
   if (asked !== null && asked !== configured)
     throw new LoginRefused(
       '3D000',
@@ -110,6 +113,7 @@ function begin(
   const { facts } = setup;
   recordEvent(audit, 'session_start', facts, {});
   let key = { processId: 0 };
+  let expiry = () => {};
   const relay: Relay = new Relay(
     client.wire,
     upstream,
@@ -127,6 +131,7 @@ function begin(
       observe,
     },
     (why) => {
+      expiry();
       keys.revoke(key.processId);
       watch.ended(relay);
       try {
@@ -139,6 +144,8 @@ function begin(
   const issued = keys.issue(client.protocol, () => relay.cancel());
   key = issued;
   watch.began(relay);
+  const { until } = client.proof;
+  if (until !== null) expiry = endWithCredential(relay, until, config.limits.tokenGraceMs);
   audit.write();
   client.wire.write(greeting(upstream, issued));
   relay.start(client.ahead());
@@ -163,15 +170,16 @@ function recordEvent(
 
 function sessionFacts(client: LoggedIn, database: string, address: string | null): SessionFacts {
   const sessionId = randomBytes(12).toString('hex');
+  const { agent, onBehalfOf, run } = client.proof;
   return {
     sessionId,
-    agent: client.agent.name,
-    owner: client.agent.owner,
-    onBehalfOf: null,
-    run: client.parameters.run ?? sessionId,
-    runVerified: false,
+    agent: agent.name,
+    owner: agent.owner,
+    onBehalfOf,
+    run: run ?? client.parameters.run ?? sessionId,
+    runVerified: run !== null,
     database,
-    role: client.agent.upstream.user,
+    role: agent.upstream.user,
     applicationName: client.parameters.applicationName,
     clientAddress: address,
     tls: client.tls,

@@ -112,7 +112,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     agents: [
       {
         name: 'agent',
-        scramVerifier: makeScramVerifier('agent-secret', randomBytes(16)),
+        auth: { kind: 'scram', verifier: makeScramVerifier('agent-secret', randomBytes(16)) },
         owner: 'owner',
         upstream: { user: names.agent, password },
       },
