@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import type { Policy } from '../policy/rule.ts';
+import { buildAuth } from './build-auth.ts';
 import type {
   Agent,
   ApiKey,
@@ -18,7 +19,6 @@ import type { HostPort } from './overrides.ts';
 import { formatPostgresUrl, type PostgresUrl } from './postgres-url.ts';
 import { Reader } from './reader.ts';
 import type { ConfigShape } from './schema.ts';
-import { parseScramVerifier } from './scram-verifier.ts';
 
 type Agents = ConfigShape['agents'];
 
@@ -89,6 +89,8 @@ async function serverTls(reader: Reader, tls: ConfigShape['listen']['tls']): Pro
     cert: await reader.file(['listen', 'tls', 'cert'], tls.cert),
     key: await reader.secret(['listen', 'tls', 'key'], tls.key),
     required: tls.required,
+    clientCa:
+      tls.clientCa === undefined ? null : await reader.file(['listen', 'tls', 'clientCa'], tls.clientCa),
   };
 }
 
@@ -143,19 +145,13 @@ async function agents(reader: Reader, shapes: Agents): Promise<Agent[]> {
   return Promise.all(
     shapes.map(async ({ name, auth, owner, upstream }, index) => {
       const path: Path = ['agents', index];
-      const verifier =
-        typeof auth.scram === 'string'
-          ? auth.scram
-          : await reader.secret([...path, 'auth', 'scram'], auth.scram);
-      // What is no verifier may be the password itself: it is not quoted.
-      if (verifier !== '' && parseScramVerifier(verifier) === null)
-        reader.fail(
-          'config_invalid_value',
-          [...path, 'auth', 'scram'],
-          `expected a SCRAM-SHA-256 verifier as "countersign agent add ${name}" prints it`,
-        );
       const password = await reader.optionalSecret([...path, 'upstream', 'password'], upstream.password);
-      return { name, scramVerifier: verifier, owner, upstream: { user: upstream.user, password } };
+      return {
+        name,
+        auth: await buildAuth(reader, [...path, 'auth'], name, auth),
+        owner,
+        upstream: { user: upstream.user, password },
+      };
     }),
   );
 }

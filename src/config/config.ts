@@ -37,7 +37,13 @@ export type Config = {
   readonly dataDirectory: string;
 };
 
-export type ServerTls = { readonly cert: string; readonly key: string; readonly required: boolean };
+export type ServerTls = {
+  readonly cert: string;
+  readonly key: string;
+  readonly required: boolean;
+  /** Authorities whose client certificates are taken, PEM; null: no client is asked for one. */
+  readonly clientCa: string | null;
+};
 
 export type UpstreamAddress = {
   /** A host name, an address, or the directory of a Unix socket (begins with a slash). */
@@ -56,11 +62,34 @@ export type UpstreamTls =
 
 export type Agent = {
   readonly name: string;
-  /** A SCRAM verifier in pg_authid's form: `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`. */
-  readonly scramVerifier: string;
+  readonly auth: AgentAuth;
   /** Id of the person who answers for this agent and so may not approve its requests. */
   readonly owner: string;
   readonly upstream: { readonly user: string; readonly password: string | null };
+};
+
+/** How an agent proves who it is; each has one way. */
+export type AgentAuth = ScramAuth | JwtAuth | CertAuth;
+/** `verifier` in pg_authid's form: `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`. */
+export type ScramAuth = { readonly kind: 'scram'; readonly verifier: string };
+/** A JWT as the password, over TLS. */
+export type JwtAuth = {
+  readonly kind: 'jwt';
+  readonly issuer: string;
+  readonly audience: string;
+  /** Signature algorithms that are taken (RFC 7518, RFC 8037), none of them symmetric. */
+  readonly algorithms: readonly string[];
+  readonly keys: KeySource;
+};
+/** Where an issuer's public keys are: to be fetched, or read already. */
+export type KeySource =
+  | { readonly kind: 'url'; readonly url: string }
+  | { readonly kind: 'set'; readonly keys: readonly Readonly<Record<string, unknown>>[] };
+/** A client certificate of `listen.tls.clientCa` with the agent's name as CN. */
+export type CertAuth = {
+  readonly kind: 'cert';
+  /** sha256 of the certificates that are taken, 64 lower-case hexadecimal digits each; none: any with that CN. */
+  readonly fingerprints: readonly string[];
 };
 
 export type Person = {

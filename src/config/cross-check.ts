@@ -74,7 +74,8 @@ function checkPeople(config: ConfigShape, add: Add): void {
 }
 
 function checkAgents(config: ConfigShape, add: Add): void {
-  config.agents.forEach(({ name, owner }, index) => {
+  config.agents.forEach(({ name, owner, auth }, index) => {
+    checkAuth(config, auth, ['agents', index, 'auth'], add);
     if (!known(owner, ids(config.people), 'a person', ['agents', index, 'owner'], add)) return;
     if (eligible(config, name, owner, ANYBODY).length === 0)
       add(
@@ -82,6 +83,21 @@ function checkAgents(config: ConfigShape, add: Add): void {
         'nobody but the owner could approve this agent’s requests; expected another person in people',
       );
   });
+}
+
+/** Tokens and certificates need TLS, certificates also an authority that is believed. */
+function checkAuth(
+  config: ConfigShape,
+  auth: ConfigShape['agents'][number]['auth'],
+  path: Path,
+  add: Add,
+): void {
+  const { tls } = config.listen;
+  const kind = auth.jwt !== undefined ? 'jwt' : auth.cert !== undefined ? 'cert' : null;
+  if (kind !== null && tls === undefined)
+    add([...path, kind], `${kind} works over TLS only; expected listen.tls`, 'config_missing_key');
+  else if (kind === 'cert' && tls?.clientCa === undefined)
+    add([...path, kind], 'expected listen.tls.clientCa, whose certificates are taken', 'config_missing_key');
 }
 
 function checkRule(config: ConfigShape, rule: RuleShape, path: Path, add: Add): void {

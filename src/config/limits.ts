@@ -7,6 +7,21 @@ export const DEFAULT_LIMITS = {
   startupBytes: 10_000,
   /** Time to finish TLS and authentication; Postgres' authentication_timeout is 60 s, agents need less. */
   authenticationMs: 30_000,
+  /** Longest token (JWT) as a password; Postgres' own PG_MAX_AUTH_TOKEN_LENGTH. */
+  tokenBytes: 65_535,
+  /** How far an issuer's clock may be from ours. */
+  tokenClockSkewMs: 30_000,
+  /** An ended token ends its session when nothing runs and no transaction is open; after this in any case. */
+  tokenGraceMs: 30_000,
+  /** Time and size of one fetch of an issuer's keys; a set has a few keys of some 400 bytes. */
+  jwksFetchMs: 5_000,
+  jwksBytes: 256 * 1024,
+  /** How old fetched keys may be; then they are fetched again, and count no longer. */
+  jwksMaxAgeMs: 10 * 60_000,
+  /** Least time between two fetches of one issuer's keys, whoever shows unknown key ids. */
+  jwksCooldownMs: 30_000,
+  /** After a fetch that failed nobody waits for another one within this. */
+  jwksRetryMs: 1_000,
   /** Longest frontend frame (Query, Parse, Bind, CopyData); Postgres allows 1 GiB, no agent needs that. */
   frameBytes: 64 * 1024 * 1024,
   /** Longest SQL text that is analysed; longer is refused (54000). The parser needs about 80 times this in memory. */
@@ -24,6 +39,16 @@ export const DEFAULT_LIMITS = {
   /** Sessions in all, and for one agent. */
   sessions: 1_000,
   sessionsPerAgent: 200,
+  /** Sessions from one client address (IPv6: one /64); behind a load balancer all may have the same. */
+  sessionsPerAddress: 500,
+  /** Sockets that may be open before they have said who they are, in all and from one address; then the oldest goes. */
+  strangers: 1_000,
+  strangersPerAddress: 200,
+  /** Rows of refused log-ins that one address gets at once within the window; more become one row with their count. */
+  refusedLoginRows: 10,
+  refusedLoginWindowMs: 10_000,
+  /** Addresses whose refused log-ins are counted apart; more are counted together. */
+  refusedLoginAddresses: 1_000,
   /** Open requests of one agent; the next hold is refused (54000). */
   openRequestsPerAgent: 50,
   /** Bytes waiting for a slow client before upstream is not read any more. */

@@ -29,6 +29,9 @@ const tlsOfServer = z.strictObject({
   cert: name.describe('Path of the certificate chain, PEM.'),
   key: secret.describe('The private key, PEM; usually {file: PATH}.'),
   required: z.boolean().default(true).describe('Refuse clients that do not ask for TLS.'),
+  clientCa: name
+    .optional()
+    .describe("Path of the authorities' certificates, PEM, that sign agents' own; agents with cert need it."),
 });
 
 const tlsOfUpstream = z.strictObject({
@@ -36,16 +39,63 @@ const tlsOfUpstream = z.strictObject({
   ca: name.optional().describe("Path of the authorities' certificates, PEM. Default: the system's."),
 });
 
+const scram = z
+  .union([z.string(), secret])
+  .describe('SCRAM verifier as "countersign agent add" prints it, or where it is kept.');
+
+const jwks = z
+  .strictObject({
+    url: z.url('expected a URL').optional().describe('https, or http on this machine; fetched and cached.'),
+    file: name.optional().describe('Path of a JSON Web Key Set; read once, at the start.'),
+    inline: z
+      .strictObject({ keys: z.array(z.looseObject({ kty: z.string() })).min(1) })
+      .optional()
+      .describe('The set itself: public keys only.'),
+  })
+  .refine((value) => Object.keys(value).length === 1, 'expected exactly one of url, file, inline');
+
+/** Asymmetric ones alone: with HMAC, whoever can verify a token can make one. */
+const JWT_ALGORITHMS = [
+  ...['EdDSA', 'Ed25519', 'ES256', 'ES384', 'ES512'],
+  ...['PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512'],
+] as const;
+
+const jwt = z
+  .strictObject({
+    issuer: name.describe("The tokens' iss, exactly."),
+    audience: name.describe("What the tokens' aud must be or contain."),
+    jwks: jwks.describe("The issuer's public keys (RFC 7517)."),
+    algorithms: z
+      .array(z.enum(JWT_ALGORITHMS))
+      .min(1)
+      .default([...JWT_ALGORITHMS])
+      .describe('Signature algorithms that are taken.'),
+  })
+  .describe("A JWT as the password, over TLS; its sub is the agent's name.");
+
+const cert = z
+  .strictObject({
+    fingerprints: z
+      .array(
+        z
+          .string()
+          .regex(/^[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31}$/, 'expected a sha256: 64 hexadecimal digits'),
+      )
+      .default([])
+      .describe('sha256 of the only certificates that are taken; empty: any with the CN.'),
+  })
+  .describe("A client certificate of listen.tls.clientCa; its CN is the agent's name.");
+
+const auth = z
+  .strictObject({ scram: scram.optional(), jwt: jwt.optional(), cert: cert.optional() })
+  .refine((value) => Object.keys(value).length === 1, 'expected exactly one of scram, jwt, cert');
+
 const agent = z.strictObject({
   name: z
     .string()
     .regex(/^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,62}$/, 'expected 1 to 63 of A-Z a-z 0-9 _ . @ -')
     .describe('What the agent logs in as.'),
-  auth: z.strictObject({
-    scram: z
-      .union([z.string(), secret])
-      .describe('SCRAM verifier as "countersign agent add" prints it, or where it is kept.'),
-  }),
+  auth: auth.describe('How it proves who it is: one way each.'),
   owner: name.describe('Id of the person who answers for the agent and so cannot approve its requests.'),
   upstream: z.strictObject({
     user: name.describe('The database role that the agent works as.'),

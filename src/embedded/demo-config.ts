@@ -55,7 +55,7 @@ export function demoConfig(server: EmbeddedPostgres, secrets: DemoSecrets, place
     agents: [
       {
         name: DEMO_PEOPLE.agent,
-        scramVerifier: makeScramVerifier(secrets.agent, randomBytes(16)),
+        auth: { kind: 'scram', verifier: makeScramVerifier(secrets.agent, randomBytes(16)) },
         owner: DEMO_PEOPLE.owner,
         upstream: { user: DEMO.agentRole, password: secrets.shopAgent },
       },

@@ -1,11 +1,8 @@
 /** A client's way in: TLS, start-up packet, authentication. Everything here happens before anybody is trusted. */
-import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { type SecureContext, TLSSocket } from 'node:tls';
-import type { Agent } from '../config/config.ts';
 import type { Limits } from '../config/limits.ts';
 import { encodeFrame, fatalError } from '../protocol/backend.ts';
-import { FRONTEND } from '../protocol/frontend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
 import {
   decodeStartup,
@@ -14,26 +11,31 @@ import {
   StartupError,
   type StartupPacket,
 } from '../protocol/startup.ts';
+import { type Authentication, type Proof, TLS_REQUIRED } from './authentication.ts';
 import { ByteQueue, HandshakeClosed } from './byte-queue.ts';
+import { type ClientCertificate, readClientCertificate } from './client-certificate.ts';
 import { type ClientParameters, LoginRefused, readClientParameters } from './client-parameters.ts';
-import { beginScram, ScramError } from './scram-server.ts';
+import { ScramError } from './scram-server.ts';
 import { Wire } from './wire.ts';
 
 export type LoginSetup = {
-  readonly agents: ReadonlyMap<string, Agent>;
   readonly limits: Limits;
   /** Mode observe: pinned settings may be asked for. */
   readonly observe: boolean;
   /** Null: TLS is not offered. */
-  readonly tls: { readonly context: SecureContext; readonly required: boolean } | null;
-  /** Makes the salt of unknown users the same each time. */
-  readonly mockSecret: Buffer;
+  readonly tls: {
+    readonly context: SecureContext;
+    readonly required: boolean;
+    /** Ask clients for a certificate. */
+    readonly clientCertificates: boolean;
+  } | null;
+  readonly authenticate: Authentication;
 };
 
 export type LoggedIn = {
   readonly kind: 'session';
   readonly wire: Wire;
-  readonly agent: Agent;
+  readonly proof: Proof;
   readonly parameters: ClientParameters;
   readonly tls: boolean;
   /** 3.0 or 3.2, as agreed. */
@@ -83,6 +85,7 @@ class Attempt {
   #wire: Wire;
   #queue: ByteQueue;
   #tls = false;
+  #certificate: ClientCertificate | null = null;
   #user: string | null = null;
   /** Ends a TLS handshake that takes too long. */
   #expireHandshake: (() => void) | null = null;
@@ -106,18 +109,18 @@ class Attempt {
     if (packet.kind !== 'startup') throw new StartupError('unsupported request after encryption was agreed');
     const parameters = readClientParameters(packet.parameters, !this.#setup.observe);
     this.#user = parameters.user;
-    if (this.#setup.tls?.required && !this.#tls)
-      throw new LoginRefused(
-        SQLSTATE.invalidAuthorization,
-        'countersign: TLS is required',
-        'Connect with sslmode=require or stricter.',
-      );
+    if (this.#setup.tls?.required && !this.#tls) throw new LoginRefused(...TLS_REQUIRED);
     const protocol = this.#agreeProtocol(packet);
-    const agent = await this.#authenticate(parameters.user);
+    const proof = await this.#setup.authenticate({
+      user: parameters.user,
+      secured: this.#tls ? { certificate: this.#certificate } : null,
+      read: (length) => this.#queue.read(length),
+      write: (bytes) => this.#wire.write(bytes),
+    });
     return {
       kind: 'session',
       wire: this.#wire,
-      agent,
+      proof,
       parameters,
       tls: this.#tls,
       protocol,
@@ -185,6 +188,9 @@ class Attempt {
       isServer: true,
       secureContext: tls.context,
       ALPNProtocols: ['postgresql'],
+      requestCert: tls.clientCertificates,
+      // Whether it is a good one is looked at after the handshake, so that the client can be told.
+      rejectUnauthorized: false,
     });
     await new Promise<void>((done, failed) => {
       this.#expireHandshake = () => secure.destroy(new Error('it took too long'));
@@ -199,6 +205,7 @@ class Attempt {
     this.#wire = Wire.adopt(secure);
     this.#tls = true;
     this.#queue = new ByteQueue(this.#wire, this.#setup.limits.startupBytes);
+    if (tls.clientCertificates) this.#certificate = readClientCertificate(secure);
     if (direct && secure.alpnProtocol !== 'postgresql')
       throw new LoginRefused(
         SQLSTATE.protocolViolation,
@@ -218,58 +225,6 @@ class Attempt {
     }
     return agreed;
   }
-
-  async #authenticate(user: string): Promise<Agent> {
-    const agent = this.#setup.agents.get(user) ?? null;
-    this.#wire.write(authentication(10, Buffer.from('SCRAM-SHA-256\0\0')));
-    const first = await this.#passwordMessage();
-    const end = first.indexOf(0);
-    const mechanism = first.toString('utf8', 0, end);
-    if (end === -1 || mechanism !== 'SCRAM-SHA-256' || first.length < end + 5)
-      throw new LoginRefused(
-        SQLSTATE.protocolViolation,
-        'client selected an invalid SASL authentication mechanism',
-      );
-    if (first.readInt32BE(end + 1) !== first.length - end - 5)
-      throw new LoginRefused(SQLSTATE.protocolViolation, 'malformed SCRAM message');
-    const nonce = randomBytes(18).toString('base64');
-    const clientFirst = first.toString('utf8', end + 5);
-    const exchange = beginScram(
-      clientFirst,
-      user,
-      agent?.scramVerifier ?? null,
-      nonce,
-      this.#setup.mockSecret,
-    );
-    this.#wire.write(authentication(11, Buffer.from(exchange.serverFirst)));
-    const final = (await this.#passwordMessage()).toString('utf8');
-    let serverFinal: string;
-    try {
-      serverFinal = exchange.finish(final);
-    } catch (error) {
-      if (error instanceof ScramError && error.code === '28P01')
-        throw new LoginRefused(SQLSTATE.invalidPassword, `password authentication failed for user "${user}"`);
-      throw error;
-    }
-    if (agent === null)
-      throw new LoginRefused(SQLSTATE.invalidPassword, `password authentication failed for user "${user}"`);
-    this.#wire.write(authentication(12, Buffer.from(serverFinal)));
-    return agent;
-  }
-
-  /** The body of a `p` message. */
-  async #passwordMessage(): Promise<Buffer> {
-    const head = await this.#queue.read(5);
-    if (head[0] !== FRONTEND.password)
-      throw new LoginRefused(
-        SQLSTATE.protocolViolation,
-        `expected SASL response, got message type ${head[0]}`,
-      );
-    const length = head.readInt32BE(1);
-    if (length < 4 || length > this.#setup.limits.startupBytes)
-      throw new LoginRefused(SQLSTATE.protocolViolation, 'invalid password packet size');
-    return this.#queue.read(length - 4);
-  }
 }
 
 /** Characters of a stranger's words that are kept: they must not fill the log. */
@@ -277,11 +232,3 @@ const LOGGED = 200;
 
 /** First byte of a TLS record that holds a ClientHello. */
 const TLS_HANDSHAKE = 0x16;
-
-export const AUTHENTICATION_OK = authentication(0, Buffer.alloc(0));
-
-function authentication(kind: number, body: Buffer): Buffer {
-  const head = Buffer.alloc(4);
-  head.writeInt32BE(kind, 0);
-  return encodeFrame(0x52, Buffer.concat([head, body]));
-}

@@ -11,7 +11,7 @@ import type { ErrorFields } from '../protocol/backend.ts';
 import { analyse } from '../statement/analyse.ts';
 import type { NameScope } from '../statement/analysis.ts';
 import type { Catalog } from '../statement/catalog.ts';
-import type { Knowledge } from './listener.ts';
+import type { Knowledge } from './listener-ports.ts';
 import { sslOptions } from './side-tls.ts';
 
 export type KnowledgeSetup = {

@@ -1,55 +1,22 @@
-/** The agents' port: accepts, lets in, connects upstream, and relays. */
-import { randomBytes } from 'node:crypto';
+/** The agents' port: accepts, lets in, and hands over to sessions. */
+
+import { constants } from 'node:crypto';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
-import type { Approvals } from '../approval/port.ts';
-import type { AuditLog, SessionFacts } from '../audit/entry.ts';
-import type { Agent, Config } from '../config/config.ts';
-import type { Decision } from '../policy/decision.ts';
-import { type ErrorFields, encodeError, encodeFrame, fatalError } from '../protocol/backend.ts';
+import { encodeError, fatalError } from '../protocol/backend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
-import { PINNED, unpinnedOf } from '../session/pinned.ts';
-import { parseSearchPath } from '../session/replies.ts';
-import type { SessionSetup } from '../session/state.ts';
-import type { Analysis, NameScope } from '../statement/analysis.ts';
+import { Admission, Strangers } from './admission.ts';
+import { createAuthentication } from './authentication.ts';
 import { CancelKeys } from './cancel-keys.ts';
-import {
-  AUTHENTICATION_OK,
-  type LoggedIn,
-  type LoginFailure,
-  type LoginSetup,
-  logIn,
-} from './client-login.ts';
+import { type LoggedIn, type LoginSetup, logIn } from './client-login.ts';
 import { LoginRefused } from './client-parameters.ts';
 import { nowMicros } from './clock.ts';
-import type { RelayLog } from './questions.ts';
-import { Relay } from './relay.ts';
-import type { RelayObserver } from './relay-observer.ts';
-import { mockSecretOf } from './scram-server.ts';
-import { askUpstream, cancelUpstream, openUpstream, type Upstream, UpstreamRefused } from './upstream.ts';
-
-/** What is known about statements of one agent in one database; made by the composition root. */
-export type Knowledge = {
-  readonly analyse: SessionSetup['analyse'];
-  readonly analyseLater: (sql: Buffer, scope: NameScope, catalogCertain: boolean) => Promise<Analysis>;
-  readonly decide: (analysis: Analysis) => Decision;
-  readonly version: () => string;
-  readonly probe: (sql: Buffer, scope: NameScope) => Promise<ErrorFields | null>;
-  readonly refreshCatalog: () => Promise<void>;
-};
-
-export type ListenerPorts = {
-  readonly config: Config;
-  readonly audit: AuditLog;
-  readonly approvals: Approvals;
-  readonly log: RelayLog & { readonly info: (facts: object, message: string) => void };
-  readonly observe: RelayObserver & {
-    readonly sessions: (change: 1 | -1) => void;
-    readonly loginRefused: () => void;
-  };
-  /** Rejects when the database cannot be looked into. */
-  readonly knowledge: (agent: Agent, database: string) => Promise<Knowledge>;
-};
+import type { ListenerPorts } from './listener-ports.ts';
+import { openSession } from './open-session.ts';
+import { RefusedLogins } from './refused-logins.ts';
+import type { Relay } from './relay.ts';
+import { serverEndPoint } from './server-end-point.ts';
+import { UpstreamRefused } from './upstream.ts';
 
 export type Listener = {
   readonly address: { readonly host: string; readonly port: number };
@@ -98,46 +65,29 @@ class Sessions {
   readonly #keys = new CancelKeys();
   readonly #relays = new Set<Relay>();
   readonly #sockets = new Set<Socket>();
-  /** Those that have not said yet who they are, oldest first. */
-  readonly #strangers = new Set<Socket>();
-  readonly #perAgent = new Map<string, number>();
-  #count = 0;
+  readonly #admission: Admission;
+  readonly #strangers: Strangers;
+  readonly #refused: RefusedLogins;
 
   constructor(ports: ListenerPorts) {
     this.#ports = ports;
-    const { agents, limits, listen } = ports.config;
-    this.#login = {
-      agents: new Map(agents.map((agent) => [agent.name, agent])),
-      limits,
-      observe: ports.config.mode === 'observe',
-      tls:
-        listen.tls === null
-          ? null
-          : {
-              context: createSecureContext({
-                cert: listen.tls.cert,
-                key: listen.tls.key,
-                minVersion: 'TLSv1.2',
-              }),
-              required: listen.tls.required,
-            },
-      mockSecret: mockSecretOf(agents.map(({ scramVerifier }) => scramVerifier)),
-    };
+    this.#login = loginSetup(ports);
+    const { limits } = ports.config;
+    this.#admission = new Admission(limits);
+    this.#strangers = new Strangers(limits);
+    this.#refused = new RefusedLogins({ ...ports, limits });
   }
 
   async accept(socket: Socket): Promise<void> {
-    this.#sockets.add(socket);
-    this.#strangers.add(socket);
     const address = socket.remoteAddress ?? null;
+    this.#sockets.add(socket);
     socket.once('close', () => {
       this.#sockets.delete(socket);
-      this.#strangers.delete(socket);
+      this.#strangers.remove(socket, address);
     });
-    // Silence must not cost others their place: the oldest goes.
-    const [oldest] = this.#strangers;
-    if (this.#strangers.size > UNAUTHENTICATED) oldest?.destroy();
-    const client = await logIn(socket, this.#login, (failure) => this.#refused(failure, address));
-    this.#strangers.delete(socket);
+    this.#strangers.add(socket, address);
+    const client = await logIn(socket, this.#login, (failure) => this.#refused.add(failure, address));
+    this.#strangers.remove(socket, address);
     if (client === null) return;
     if (client.kind === 'cancel') {
       // No answer either way: a guess must not learn anything.
@@ -149,158 +99,25 @@ class Sessions {
   }
 
   async #begin(client: LoggedIn, address: string | null): Promise<void> {
-    const name = client.agent.name;
+    let leave = () => {};
     try {
-      this.#reserve(name);
-    } catch (error) {
-      return this.#sendAway(client, error as Error, address);
-    }
-    let begun = false;
-    let upstream: Upstream | null = null;
-    try {
-      const database = this.#database(client);
-      upstream = await this.#connect(client, database);
-      await this.#relay(client, upstream, database, address);
-      begun = true;
-    } catch (error) {
-      upstream?.wire.destroy();
-      this.#sendAway(client, error as Error, address);
-    } finally {
-      if (!begun) this.#free(name);
-    }
-  }
-
-  #reserve(agent: string): void {
-    const { limits } = this.#ports.config;
-    const mine = this.#perAgent.get(agent) ?? 0;
-    if (this.#count >= limits.sessions)
-      throw new LoginRefused(SQLSTATE.tooManyConnections, 'sorry, too many clients already');
-    if (mine >= limits.sessionsPerAgent)
-      throw new LoginRefused(SQLSTATE.tooManyConnections, `too many connections for agent "${agent}"`);
-    this.#count += 1;
-    this.#perAgent.set(agent, mine + 1);
-    this.#ports.observe.sessions(1);
-  }
-
-  #free(agent: string): void {
-    this.#count -= 1;
-    this.#perAgent.set(agent, (this.#perAgent.get(agent) ?? 1) - 1);
-    this.#ports.observe.sessions(-1);
-  }
-
-  #database(client: LoggedIn): string {
-    const configured = this.#ports.config.upstream.database;
-    const asked = client.parameters.database;
-    if (configured === null) return asked ?? client.agent.name;
-    if (asked !== null && asked !== configured)
-      throw new LoginRefused(
-        '3D000',
-        `database "${asked}" is not reachable through this proxy`,
-        `Connect to "${configured}".`,
-      );
-    return configured;
-  }
-
-  #connect(client: LoggedIn, database: string): Promise<Upstream> {
-    const { config } = this.#ports;
-    const { user, password } = client.agent.upstream;
-    return openUpstream(
-      config.upstream,
-      { user, password, database, parameters: client.parameters.passed, pin: config.mode === 'enforce' },
-      config.limits.authenticationMs,
-    );
-  }
-
-  async #relay(
-    client: LoggedIn,
-    upstream: Upstream,
-    database: string,
-    address: string | null,
-  ): Promise<void> {
-    const { config, audit, approvals, log, observe } = this.#ports;
-    const facts = sessionFacts(client, database, address);
-    const knowledge = await this.#ports.knowledge(client.agent, database);
-    const reported = upstream.parameters.get('search_path');
-    const searchPath =
-      reported ??
-      (await askUpstream(
-        upstream,
-        "SELECT pg_catalog.current_setting('search_path')",
-        config.limits.authenticationMs,
-      ));
-    const setup: SessionSetup = {
-      facts,
-      mode: config.mode,
-      limits: config.limits,
-      policyDigest: config.policy.digest,
-      markerPrefix: `cs:${randomBytes(9).toString('hex')}`,
-      reportsSearchPath: reported !== undefined,
-      unpinned: unpinnedOf(upstream.parameters),
-      searchPath: searchPath === null ? null : parseSearchPath(searchPath, facts.role),
-      analyse: knowledge.analyse,
-      decide: knowledge.decide,
-      knowledge: knowledge.version,
-    };
-    for (const [setting, value] of Object.entries(PINNED))
-      if (upstream.parameters.get(setting) !== value && config.mode === 'enforce')
-        throw new LoginRefused(
-          SQLSTATE.featureNotSupported,
-          `countersign: the server does not keep ${setting} at ${value}`,
-        );
-    audit.append({
-      kind: 'session_start',
-      at: BigInt(nowMicros()),
-      session: facts,
-      requestId: null,
-      people: [],
-      receipt: null,
-      detail: {},
-    });
-    let key = { processId: 0 };
-    const relay: Relay = new Relay(
-      client.wire,
-      upstream,
-      setup,
-      {
-        limits: config.limits,
-        audit,
-        strict: config.audit.durability === 'strict',
-        approvals,
-        log,
-        analyseLater: knowledge.analyseLater,
-        probe: knowledge.probe,
-        refreshCatalog: knowledge.refreshCatalog,
-        cancelUpstream: () => cancelUpstream(config.upstream, upstream, config.limits.cancelMs),
-        observe,
-      },
-      (why) => {
-        this.#keys.revoke(key.processId);
-        this.#relays.delete(relay);
-        this.#free(client.agent.name);
-        this.#recordEnd(facts, why);
-      },
-    );
-    const issued = this.#keys.issue(client.protocol, () => relay.cancel());
-    key = issued;
-    this.#relays.add(relay);
-    audit.write();
-    client.wire.write(greeting(upstream, issued));
-    relay.start(client.ahead());
-  }
-
-  #recordEnd(facts: SessionFacts, why: string): void {
-    try {
-      this.#ports.audit.append({
-        kind: 'session_end',
-        at: BigInt(nowMicros()),
-        session: facts,
-        requestId: null,
-        people: [],
-        receipt: null,
-        detail: { why },
+      const free = this.#admission.reserve(client.proof.agent.name, address);
+      this.#ports.observe.sessions(1);
+      leave = () => {
+        leave = () => {};
+        free();
+        this.#ports.observe.sessions(-1);
+      };
+      await openSession(client, address, this.#ports, this.#keys, {
+        began: (relay) => this.#relays.add(relay),
+        ended: (relay) => {
+          this.#relays.delete(relay);
+          leave();
+        },
       });
     } catch (error) {
-      this.#ports.log.error({ err: error as Error }, 'the end of a session could not be recorded');
+      leave();
+      this.#sendAway(client, error as Error, address);
     }
   }
 
@@ -312,38 +129,16 @@ class Sessions {
         : error instanceof UpstreamRefused
           ? (error.fields['C'] ?? '')
           : SQLSTATE.sqlclientUnableToConnect;
-    this.#refused({ user: client.agent.name, code, message: error.message, tls: client.tls }, address);
+    this.#refused.add(
+      { user: client.proof.agent.name, code, message: error.message, tls: client.tls },
+      address,
+    );
     const fields =
       error instanceof UpstreamRefused ? encodeError({ ...error.fields, S: 'FATAL', V: 'FATAL' }) : null;
     client.wire.write(
       fields ?? fatalError(code, error.message, error instanceof LoginRefused ? error.hint : undefined),
     );
     client.wire.end();
-  }
-
-  #refused(failure: LoginFailure, address: string | null): void {
-    const detail = {
-      user: failure.user ?? '',
-      code: failure.code,
-      message: failure.message,
-      address: address ?? '',
-      tls: String(failure.tls),
-    };
-    this.#ports.log.warn(detail, 'log-in refused');
-    this.#ports.observe.loginRefused();
-    try {
-      this.#ports.audit.append({
-        kind: 'login_refused',
-        at: BigInt(nowMicros()),
-        session: null,
-        requestId: null,
-        people: [],
-        receipt: null,
-        detail,
-      });
-    } catch (error) {
-      this.#ports.log.error({ err: error as Error }, 'a refused log-in could not be recorded');
-    }
   }
 
   async drain(ms: number): Promise<void> {
@@ -358,40 +153,35 @@ class Sessions {
   killAll(): void {
     for (const relay of [...this.#relays]) relay.kill();
     for (const socket of this.#sockets) if (!socket.destroyed) socket.destroySoon();
+    this.#refused.close();
   }
 }
 
-/** Sockets that may be open before they have said who they are. */
-const UNAUTHENTICATED = 200;
-
-function sessionFacts(client: LoggedIn, database: string, address: string | null): SessionFacts {
-  const sessionId = randomBytes(12).toString('hex');
+function loginSetup({ config }: ListenerPorts): LoginSetup {
+  const { agents, limits, listen } = config;
   return {
-    sessionId,
-    agent: client.agent.name,
-    owner: client.agent.owner,
-    onBehalfOf: null,
-    run: client.parameters.run ?? sessionId,
-    runVerified: false,
-    database,
-    role: client.agent.upstream.user,
-    applicationName: client.parameters.applicationName,
-    clientAddress: address,
-    tls: client.tls,
+    limits,
+    observe: config.mode === 'observe',
+    tls:
+      listen.tls === null
+        ? null
+        : {
+            context: createSecureContext({
+              cert: listen.tls.cert,
+              key: listen.tls.key,
+              minVersion: 'TLSv1.2',
+              ...(listen.tls.clientCa === null ? {} : { ca: listen.tls.clientCa }),
+              // As Postgres: who resumes or renegotiates would not show its certificate again.
+              secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
+            }),
+            required: listen.tls.required,
+            clientCertificates: listen.tls.clientCa !== null,
+          },
+    authenticate: createAuthentication({
+      agents,
+      limits,
+      endPoint: listen.tls === null ? null : serverEndPoint(listen.tls.cert),
+      secret: listen.tls?.key ?? null,
+    }),
   };
-}
-
-/** What a client gets after it is let in: the server's own parameters, and a cancel key of ours. */
-function greeting(upstream: Upstream, key: { readonly processId: number; readonly key: Buffer }): Buffer {
-  const head = Buffer.alloc(4);
-  head.writeInt32BE(key.processId, 0);
-  const frames = [AUTHENTICATION_OK];
-  for (const [name, value] of upstream.parameters)
-    frames.push(encodeFrame(0x53, Buffer.from(`${name}\0${value}\0`)));
-  frames.push(
-    ...upstream.notices,
-    encodeFrame(0x4b, Buffer.concat([head, key.key])),
-    encodeFrame(0x5a, Buffer.from('I')),
-  );
-  return Buffer.concat(frames);
 }

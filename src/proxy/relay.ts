@@ -90,23 +90,16 @@ export class Relay {
   }
 
   /** Graceful end of the process: a hold is told to come again, an idle session is closed; true when it is over. */
-  drain(): boolean {
+  drain(word = ADMIN_SHUTDOWN, why = 'drained'): boolean {
     if (this.#closed) return true;
     this.#event({ kind: 'drain' });
-    if (this.#session.idle)
-      this.#close(
-        fatalError(SQLSTATE.adminShutdown, 'terminating connection due to administrator command'),
-        'drained',
-      );
+    if (this.#session.idle) this.#close(fatalError(SQLSTATE.adminShutdown, word), why);
     return this.#closed;
   }
 
   /** At once. */
-  kill(): void {
-    this.#close(
-      fatalError(SQLSTATE.adminShutdown, 'terminating connection due to administrator command'),
-      'shutdown',
-    );
+  kill(word = ADMIN_SHUTDOWN, why = 'shutdown'): void {
+    this.#close(fatalError(SQLSTATE.adminShutdown, word), why);
   }
 
   #fromClient(chunk: Buffer): void {
@@ -391,3 +384,4 @@ const NOT_RECORDED = fatalError(
 );
 
 const NOTHING = Buffer.alloc(0);
+const ADMIN_SHUTDOWN = 'terminating connection due to administrator command';

@@ -1,4 +1,4 @@
-// pg exports this helper (`"./lib/*"`), without types.
+// pg exports these helpers (`"./lib/*"`), without types.
 declare module 'pg/lib/crypto/sasl.js' {
   export type SaslSession = {
     readonly mechanism: string;
@@ -13,4 +13,9 @@ declare module 'pg/lib/crypto/sasl.js' {
     stream: unknown,
   ): Promise<void>;
   export function finalizeSession(session: SaslSession, serverData: string): void;
+}
+
+declare module 'pg/lib/crypto/cert-signatures.js' {
+  /** The name of a DER certificate's signature hash, e.g. `SHA-256`; throws for an unknown algorithm. */
+  export function signatureAlgorithmHashFromCertificate(der: Buffer): string;
 }

@@ -1,19 +1,32 @@
 /**
- * SCRAM-SHA-256, the server's side (RFC 5802, RFC 7677), without channel binding. All input is the client's.
+ * SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, the server's side (RFC 5802, RFC 7677), as Postgres' auth-scram.c has it. All
+ * input is the client's.
  * The exchange for a user that does not exist goes through the same steps, with a verifier that no password fits.
  */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { parseScramVerifier, SCRAM_ITERATIONS, type ScramVerifier } from '../config/scram-verifier.ts';
 
-/** The client's SCRAM message is broken (08P01) or does not prove the password (28P01). */
+/**
+ * The client's SCRAM message is broken (08P01), does not prove the password (28P01), or was not meant for this channel
+ * (28000): somebody may stand in between.
+ */
 export class ScramError extends Error {
   override readonly name = 'ScramError';
-  readonly code: '08P01' | '28P01';
-  constructor(code: '08P01' | '28P01', message: string) {
+  readonly code: ScramErrorCode;
+  constructor(code: ScramErrorCode, message: string) {
     super(message);
     this.code = code;
   }
 }
+
+type ScramErrorCode = '08P01' | '28P01' | '28000';
+
+/** Whether the channel is bound, as the mechanism says that the client selected. */
+export type ChannelBinding =
+  /** SCRAM-SHA-256; `offered`: the client could have had the other. */
+  | { readonly kind: 'none'; readonly offered: boolean }
+  /** SCRAM-SHA-256-PLUS; `endPoint`: what `tls-server-end-point` is on our side. */
+  | { readonly kind: 'bound'; readonly endPoint: Buffer };
 
 /** Longest client message and nonce; Postgres takes what fits its 64 kB password packet. */
 const MAX_MESSAGE = 4096;
@@ -35,17 +48,13 @@ export function beginScram(
   verifier: string | null,
   serverNonce: string,
   mockSecret: Buffer,
-  channelBindingOffered = false,
+  channel: ChannelBinding = { kind: 'none', offered: false },
 ): ScramExchange {
   if (clientFirst.length > MAX_MESSAGE) throw new ScramError('08P01', 'malformed SCRAM message: too long');
   const match = /^([ny]|p=[^,]*),(a=[^,]*)?,(n=[^,]*,r=([\x21-\x2b\x2d-\x7e]+))(?:,.*)?$/s.exec(clientFirst);
   if (match === null) throw new ScramError('08P01', 'malformed SCRAM message');
   const [, flag, authzid, bare, clientNonce] = match;
-  if (flag?.startsWith('p'))
-    throw new ScramError('08P01', 'the client selected channel binding, which was not offered');
-  // "y": the client can bind but believes that we cannot; true here, unless somebody stripped our offer.
-  if (flag === 'y' && channelBindingOffered)
-    throw new ScramError('28P01', 'SCRAM channel binding negotiation error');
+  checkFlag(flag ?? '', channel);
   if (authzid !== undefined)
     throw new ScramError('08P01', 'client uses authorization identity, but it is not supported');
   if (clientNonce === undefined || bare === undefined || clientNonce.length > MAX_NONCE)
@@ -58,8 +67,34 @@ export function beginScram(
   return {
     serverFirst,
     finish: (clientFinal) =>
-      finishScram(clientFinal, { used, known: known !== null, nonce, gs2Header, bare, serverFirst }),
+      finishScram(clientFinal, { used, known: known !== null, nonce, gs2Header, bare, serverFirst, channel }),
   };
+}
+
+function checkFlag(flag: string, channel: ChannelBinding): void {
+  if (flag.startsWith('p')) {
+    if (channel.kind === 'none')
+      throw new ScramError(
+        '08P01',
+        'malformed SCRAM message: channel binding data without SCRAM-SHA-256-PLUS',
+      );
+    if (flag !== 'p=tls-server-end-point')
+      throw new ScramError('08P01', 'unsupported SCRAM channel-binding type');
+  } else if (channel.kind === 'bound')
+    throw new ScramError('08P01', 'malformed SCRAM message: SCRAM-SHA-256-PLUS without channel binding data');
+  // "y": the client can bind but believes that we cannot. Somebody stripped our offer.
+  else if (flag === 'y' && channel.offered)
+    throw new ScramError('28000', 'SCRAM channel binding negotiation error');
+}
+
+function checkBinding(binding: string, context: Context): void {
+  const { channel } = context;
+  const header = Buffer.from(context.gs2Header);
+  const wanted = channel.kind === 'bound' ? Buffer.concat([header, channel.endPoint]) : header;
+  if (binding === wanted.toString('base64')) return;
+  throw channel.kind === 'bound'
+    ? new ScramError('28000', 'SCRAM channel binding check failed')
+    : new ScramError('08P01', 'unexpected SCRAM channel-binding attribute in client-final-message');
 }
 
 type Context = {
@@ -69,6 +104,7 @@ type Context = {
   readonly gs2Header: string;
   readonly bare: string;
   readonly serverFirst: string;
+  readonly channel: ChannelBinding;
 };
 
 function finishScram(clientFinal: string, context: Context): string {
@@ -76,9 +112,9 @@ function finishScram(clientFinal: string, context: Context): string {
   const match = /^(c=([A-Za-z0-9+/=]+),r=([^,]+)(?:,.*?)?),p=([A-Za-z0-9+/=]+)$/s.exec(clientFinal);
   if (match === null) throw new ScramError('08P01', 'malformed SCRAM message');
   const [, withoutProof = '', binding = '', nonce = '', proofText = ''] = match;
+  // As in Postgres, the channel comes first.
+  checkBinding(binding, context);
   if (nonce !== context.nonce) throw new ScramError('08P01', 'invalid SCRAM response: nonce does not match');
-  if (Buffer.from(binding, 'base64').toString('utf8') !== context.gs2Header)
-    throw new ScramError('08P01', 'unexpected SCRAM channel-binding attribute in client-final-message');
   const proof = Buffer.from(proofText, 'base64');
   // Strict: `Buffer.from` takes loose base64, too.
   if (proof.length !== 32 || proof.toString('base64') !== proofText)
@@ -93,11 +129,14 @@ function finishScram(clientFinal: string, context: Context): string {
   return `v=${hmac(context.used.serverKey, authMessage).toString('base64')}`;
 }
 
-/** For `beginScram`: known to nobody, and the same in every process with these agents, however often it starts. */
-export function mockSecretOf(verifiers: readonly string[]): Buffer {
-  if (verifiers.length === 0) return randomBytes(32);
+/**
+ * For `beginScram`, from secrets of the configuration: known to nobody, and the same in every process with these,
+ * however often it starts.
+ */
+export function mockSecretOf(secrets: readonly string[]): Buffer {
+  if (secrets.length === 0) return randomBytes(32);
   const hash = createHash('sha256').update('countersign unknown users');
-  for (const verifier of verifiers) hash.update(`\0${verifier}`);
+  for (const secret of secrets) hash.update(`\0${secret}`);
   return hash.digest();
 }
 

@@ -24,7 +24,7 @@ describe('a configuration that is good', () => {
       agents: [
         {
           name: 'bot',
-          scramVerifier: VERIFIER,
+          auth: { kind: 'scram', verifier: VERIFIER },
           owner: 'owner',
           upstream: { user: 'bot_role', password: null },
         },

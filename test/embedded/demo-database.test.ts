@@ -166,7 +166,8 @@ describe('the demo’s configuration', () => {
     expect(config.people.map(({ id }) => id)).toEqual([DEMO_PEOPLE.owner, DEMO_PEOPLE.approver]);
     expect(config.agents[0]?.owner).toBe(DEMO_PEOPLE.owner);
     expect(config.http.apiKeys[0]?.person).toBe(DEMO_PEOPLE.approver);
-    expect(parseScramVerifier(config.agents[0]?.scramVerifier ?? '')).not.toBeNull();
+    const auth = config.agents[0]?.auth;
+    expect(auth?.kind === 'scram' && parseScramVerifier(auth.verifier)).toBeTruthy();
     expect(JSON.stringify(config)).not.toContain(secrets.agent);
     expect(JSON.stringify(config)).not.toContain(secrets.approverToken);
     expect(demoAgentUrl(secrets, { host: '127.0.0.1', port: 6432 })).toBe(

@@ -13,7 +13,7 @@ import {
   startup,
 } from './support.ts';
 
-const AUTHENTICATION_MS = 1_500;
+const AUTHENTICATION_MS = 6_000;
 let stack: Stack;
 beforeAll(async () => {
   stack = await startStack({ limits: { authenticationMs: AUTHENTICATION_MS, sessions: 20 } });

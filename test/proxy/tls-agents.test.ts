@@ -21,7 +21,7 @@ const withTls = (mustBe: boolean) => ({
   limits: { authenticationMs: AUTHENTICATION_MS },
   config: (config: Stack['config']) => ({
     ...config,
-    listen: { ...config.listen, tls: { cert: TLS.cert, key: TLS.key, required: mustBe } },
+    listen: { ...config.listen, tls: { cert: TLS.cert, key: TLS.key, required: mustBe, clientCa: null } },
   }),
 });
 beforeAll(async () => {

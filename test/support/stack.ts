@@ -112,7 +112,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     agents: [
       {
         name: 'agent',
-        scramVerifier: makeScramVerifier('agent-secret', randomBytes(16)),
+        auth: { kind: 'scram', verifier: makeScramVerifier('agent-secret', randomBytes(16)) },
         owner: 'owner',
         upstream: { user: names.agent, password },
       },
@@ -120,7 +120,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     people: [person('owner'), person('approver')],
     groups: [],
     policy: makePolicy([]),
-    limits: { ...DEFAULT_LIMITS, pollMs: 500, ...options.limits },
+    // All clients of a test have one address: their refused log-ins get a row each.
+    limits: { ...DEFAULT_LIMITS, pollMs: 500, refusedLoginRows: 10_000, ...options.limits },
     slack: null,
     keys: { directory: join(directory, 'keys') },
     dataDirectory: directory,

@@ -13,7 +13,7 @@ export type Readiness = { readonly ok: boolean; readonly checks: Readonly<Record
 export type HttpDependencies = {
   readonly desk: ApprovalDesk;
   readonly apiKeys: readonly ApiKey[];
-  readonly agents: readonly Pick<Agent, 'name' | 'scramVerifier'>[];
+  readonly agents: readonly Pick<Agent, 'name' | 'auth'>[];
   /** `limits.httpBodyBytes`. */
   readonly bodyBytes: number;
   /** RFC 7517; public keys only. */

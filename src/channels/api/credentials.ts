@@ -2,6 +2,7 @@ import { createHash, createHmac, pbkdf2, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
 import type { Identity } from '../../approval/guard.ts';
 import type { Agent, ApiKey } from '../../config/config.ts';
+import { claimedBy } from '../../signing/agent-token.ts';
 
 /** What came with a request, once judged. */
 export type Credential =
@@ -12,12 +13,12 @@ export type Credential =
 
 export type CredentialCheck = (authorization: string | undefined) => Promise<Credential>;
 
-type KnownAgent = Pick<Agent, 'name' | 'scramVerifier'>;
+type KnownAgent = Pick<Agent, 'name' | 'auth'>;
 
 /**
  * Reads an `Authorization` header (attacker-controlled). Named API keys are compared by sha256 in constant time, each
  * stands for a person. An agent's credential is recognised as Basic with an agent's name, or a bearer that is an
- * agent's password: also when somebody made that same secret an API key.
+ * agent's token or password: also when somebody made that same secret an API key.
  */
 export function credentialCheck(apiKeys: readonly ApiKey[], agents: readonly KnownAgent[]): CredentialCheck {
   const agentOf = passwordOwner(agents);
@@ -27,6 +28,8 @@ export function credentialCheck(apiKeys: readonly ApiKey[], agents: readonly Kno
     if (scheme.toLowerCase() === 'basic') return basicCredential(value, agents);
     if (scheme.toLowerCase() !== 'bearer') return { kind: 'none' };
     const key = matchingKey(value, apiKeys);
+    const named = tokenOwner(value, agents);
+    if (named !== null) return { kind: 'agent', agent: named };
     const agent = await agentOf(value, key !== null);
     if (agent !== null) return { kind: 'agent', agent };
     if (key === null) return { kind: 'none' };
@@ -38,6 +41,18 @@ export function credentialCheck(apiKeys: readonly ApiKey[], agents: readonly Kno
 function basicCredential(value: string, agents: readonly KnownAgent[]): Credential {
   const [name = ''] = Buffer.from(value, 'base64').toString('utf8').split(':', 1);
   return agents.some((agent) => agent.name === name) ? { kind: 'agent', agent: name } : { kind: 'none' };
+}
+
+/**
+ * Whose token is this? Not verified, because it is refused in any case: a token of an agent's issuer with its name, as
+ * the agents' port takes it for a password.
+ */
+function tokenOwner(token: string, agents: readonly KnownAgent[]): string | null {
+  const claimed = claimedBy(token);
+  const owner = agents.find(
+    ({ name, auth }) => auth.kind === 'jwt' && auth.issuer === claimed?.issuer && name === claimed.subject,
+  );
+  return owner?.name ?? null;
 }
 
 function matchingKey(token: string, apiKeys: readonly ApiKey[]): ApiKey | null {
@@ -84,8 +99,9 @@ function passwordOwner(
 }
 
 async function ownerOf(token: string, agents: readonly KnownAgent[]): Promise<string | null> {
-  for (const { name, scramVerifier } of agents) {
-    const [, iterations, salt, storedKey] = VERIFIER.exec(scramVerifier) ?? [];
+  for (const { name, auth } of agents) {
+    const verifier = auth.kind === 'scram' ? auth.verifier : '';
+    const [, iterations, salt, storedKey] = VERIFIER.exec(verifier) ?? [];
     if (iterations === undefined || salt === undefined || storedKey === undefined) continue;
     const salted = await derive(
       token.normalize('NFKC'),

@@ -5,6 +5,7 @@ import { createHttpApp } from '../../../src/channels/api/app.ts';
 import { credentialCheck } from '../../../src/channels/api/credentials.ts';
 import { createConsole } from '../../../src/channels/console/app.ts';
 import { type ConsoleSessions, consoleSessions } from '../../../src/channels/console/sessions.ts';
+import type { Agent } from '../../../src/config/config.ts';
 import { type ApprovalWorld, PEOPLE } from '../../approval/support.ts';
 
 export const AGENT_PASSWORD = 'agent-secret';
@@ -17,9 +18,9 @@ export const API_KEYS = [
   { name: 'reused secret', sha256: sha256(AGENT_PASSWORD), person: 'reviewer' },
   { name: 'left over', sha256: sha256('ghost-token'), person: 'ghost' },
 ];
-export const AGENTS = [
-  { name: 'other-agent', scramVerifier: scramVerifier('something else') },
-  { name: 'shop-agent', scramVerifier: scramVerifier(AGENT_PASSWORD) },
+export const AGENTS: readonly Pick<Agent, 'name' | 'auth'>[] = [
+  { name: 'other-agent', auth: { kind: 'scram', verifier: scramVerifier('something else') } },
+  { name: 'shop-agent', auth: { kind: 'scram', verifier: scramVerifier(AGENT_PASSWORD) } },
 ];
 
 export type HttpWorld = {

@@ -1,0 +1,204 @@
+/** From a client that proved who it is to a session that is relayed. */
+import { randomBytes } from 'node:crypto';
+import type { AuditLog, SessionFacts } from '../audit/entry.ts';
+import type { Config } from '../config/config.ts';
+import { encodeFrame } from '../protocol/backend.ts';
+import { SQLSTATE } from '../protocol/sqlstate.ts';
+import { PINNED, unpinnedOf } from '../session/pinned.ts';
+import { parseSearchPath } from '../session/replies.ts';
+import type { SessionSetup } from '../session/state.ts';
+import { AUTHENTICATION_OK } from './authentication.ts';
+import type { CancelKeys } from './cancel-keys.ts';
+import type { LoggedIn } from './client-login.ts';
+import { LoginRefused } from './client-parameters.ts';
+import { nowMicros } from './clock.ts';
+import { endWithCredential } from './credential-expiry.ts';
+import type { Knowledge, ListenerPorts } from './listener-ports.ts';
+import { Relay } from './relay.ts';
+import { askUpstream, cancelUpstream, openUpstream, type Upstream } from './upstream.ts';
+
+/** What a session tells those who count it: once when it is relayed, once when it is over. */
+export type SessionWatch = {
+  readonly began: (relay: Relay) => void;
+  readonly ended: (relay: Relay) => void;
+};
+
+/**
+ * Connects upstream, greets the client, and relays. Rejects with `LoginRefused`, `UpstreamRefused` or
+ * `UpstreamUnavailable` before the client has got anything; the upstream connection is closed then.
+ */
+export async function openSession(
+  client: LoggedIn,
+  address: string | null,
+  ports: ListenerPorts,
+  keys: CancelKeys,
+  watch: SessionWatch,
+): Promise<void> {
+  const { config } = ports;
+  const database = databaseFor(client, config);
+  const { agent } = client.proof;
+  const { user, password } = agent.upstream;
+  const upstream = await openUpstream(
+    config.upstream,
+    { user, password, database, parameters: client.parameters.passed, pin: config.mode === 'enforce' },
+    config.limits.authenticationMs,
+  );
+  try {
+    const facts = sessionFacts(client, database, address);
+    const knowledge = await ports.knowledge(agent, database);
+    const setup = await sessionSetup(facts, upstream, knowledge, config);
+    begin(client, upstream, setup, knowledge, ports, keys, watch);
+  } catch (error) {
+    upstream.wire.destroy();
+    throw error;
+  }
+}
+
+function databaseFor(client: LoggedIn, config: Config): string {
+  const configured = config.upstream.database;
+  const asked = client.parameters.database;
+  if (configured === null) return asked ?? client.proof.agent.name;
+  if (asked !== null && asked !== configured)
+    throw new LoginRefused(
+      '3D000',
+      `database "${asked}" is not reachable through this proxy`,
+      `Connect to "${configured}".`,
+    );
+  return configured;
+}
+
+async function sessionSetup(
+  facts: SessionFacts,
+  upstream: Upstream,
+  knowledge: Knowledge,
+  config: Config,
+): Promise<SessionSetup> {
+  const reported = upstream.parameters.get('search_path');
+  const searchPath =
+    reported ??
+    (await askUpstream(
+      upstream,
+      "SELECT pg_catalog.current_setting('search_path')",
+      config.limits.authenticationMs,
+    ));
+  for (const [setting, value] of Object.entries(PINNED))
+    if (upstream.parameters.get(setting) !== value && config.mode === 'enforce')
+      throw new LoginRefused(
+        SQLSTATE.featureNotSupported,
+        `countersign: the server does not keep ${setting} at ${value}`,
+      );
+  return {
+    facts,
+    mode: config.mode,
+    limits: config.limits,
+    policyDigest: config.policy.digest,
+    markerPrefix: `cs:${randomBytes(9).toString('hex')}`,
+    reportsSearchPath: reported !== undefined,
+    unpinned: unpinnedOf(upstream.parameters),
+    searchPath: searchPath === null ? null : parseSearchPath(searchPath, facts.role),
+    analyse: knowledge.analyse,
+    decide: knowledge.decide,
+    knowledge: knowledge.version,
+  };
+}
+
+function begin(
+  client: LoggedIn,
+  upstream: Upstream,
+  setup: SessionSetup,
+  knowledge: Knowledge,
+  ports: ListenerPorts,
+  keys: CancelKeys,
+  watch: SessionWatch,
+): void {
+  const { config, audit, approvals, log, observe } = ports;
+  const { facts } = setup;
+  recordEvent(audit, 'session_start', facts, {});
+  let key = { processId: 0 };
+  let expiry = () => {};
+  const relay: Relay = new Relay(
+    client.wire,
+    upstream,
+    setup,
+    {
+      limits: config.limits,
+      audit,
+      strict: config.audit.durability === 'strict',
+      approvals,
+      log,
+      analyseLater: knowledge.analyseLater,
+      probe: knowledge.probe,
+      refreshCatalog: knowledge.refreshCatalog,
+      cancelUpstream: () => cancelUpstream(config.upstream, upstream, config.limits.cancelMs),
+      observe,
+    },
+    (why) => {
+      expiry();
+      keys.revoke(key.processId);
+      watch.ended(relay);
+      try {
+        recordEvent(audit, 'session_end', facts, { why });
+      } catch (error) {
+        log.error({ err: error as Error }, 'the end of a session could not be recorded');
+      }
+    },
+  );
+  const issued = keys.issue(client.protocol, () => relay.cancel());
+  key = issued;
+  watch.began(relay);
+  const { until } = client.proof;
+  if (until !== null) expiry = endWithCredential(relay, until, config.limits.tokenGraceMs);
+  audit.write();
+  client.wire.write(greeting(upstream, issued));
+  relay.start(client.ahead());
+}
+
+function recordEvent(
+  audit: AuditLog,
+  kind: 'session_start' | 'session_end',
+  session: SessionFacts,
+  detail: Readonly<Record<string, string>>,
+): void {
+  audit.append({
+    kind,
+    at: BigInt(nowMicros()),
+    session,
+    requestId: null,
+    people: [],
+    receipt: null,
+    detail,
+  });
+}
+
+function sessionFacts(client: LoggedIn, database: string, address: string | null): SessionFacts {
+  const sessionId = randomBytes(12).toString('hex');
+  const { agent, onBehalfOf, run } = client.proof;
+  return {
+    sessionId,
+    agent: agent.name,
+    owner: agent.owner,
+    onBehalfOf,
+    run: run ?? client.parameters.run ?? sessionId,
+    runVerified: run !== null,
+    database,
+    role: agent.upstream.user,
+    applicationName: client.parameters.applicationName,
+    clientAddress: address,
+    tls: client.tls,
+  };
+}
+
+/** What a client gets after it is let in: the server's own parameters, and a cancel key of ours. */
+function greeting(upstream: Upstream, key: { readonly processId: number; readonly key: Buffer }): Buffer {
+  const head = Buffer.alloc(4);
+  head.writeInt32BE(key.processId, 0);
+  const frames = [AUTHENTICATION_OK];
+  for (const [name, value] of upstream.parameters)
+    frames.push(encodeFrame(0x53, Buffer.from(`${name}\0${value}\0`)));
+  frames.push(
+    ...upstream.notices,
+    encodeFrame(0x4b, Buffer.concat([head, key.key])),
+    encodeFrame(0x5a, Buffer.from('I')),
+  );
+  return Buffer.concat(frames);
+}
