@@ -11,6 +11,7 @@ import org.postgresql.PGResultSetMetaData;
 import org.postgresql.PGStatement;
 import org.postgresql.copy.CopyIn;
 import org.postgresql.copy.CopyManager;
+import org.postgresql.largeobject.LargeObjectManager;
 
 /** pgjdbc. One JSON line on standard output for each feature; see ../README.md. */
 public final class Main {
@@ -22,7 +23,7 @@ public final class Main {
       String pid = text(db, "SELECT pg_backend_pid()");
       Callable<String> same = () -> equal(pid, text(db, "SELECT pg_backend_pid()"));
       feature("read", db, () -> read(db));
-      feature("write", db, () -> write(db), () -> batches());
+      feature("write", db, () -> write(db), () -> batches(), () -> updatable(db));
       feature("prepared", db, () -> prepared(db), () -> everyMode());
       feature("transaction", db, () -> transaction(db), same);
       feature("cursor", db, () -> cursor(db));
@@ -31,7 +32,7 @@ public final class Main {
       feature("copy-out", db, () -> copyOut(db));
       feature("cancel", db, () -> cancel(db), same);
       feature("approved", db, () -> approved(db), same);
-      feature("denied", db, () -> refused(db, "CREATE TABLE " + TAG + "_denied (id integer)", "42501"), same);
+      feature("denied", db, () -> refused(db, "CREATE TABLE " + TAG + "_denied (id integer)", "42501"), () -> largeObject(db), same);
       feature("timed-out", db, () -> refused(db, "CREATE TABLE " + TAG + "_timed_out (id integer)", "57014"), same);
     }
   }
@@ -91,7 +92,20 @@ public final class Main {
         db.rollback();
       }
     }
-    return "also addBatch, and reWriteBatchedInserts";
+    return "";
+  }
+
+  /** The driver finds the table's key, and writes the UPDATE, by itself. */
+  static String updatable(Connection db) throws SQLException {
+    try (Statement statement = db.createStatement(ResultSet.TYPE_SCROLL_INSENSITIVE, ResultSet.CONCUR_UPDATABLE);
+        ResultSet row = statement.executeQuery("SELECT id, label FROM " + TAG + "_work WHERE id = 1")) {
+      row.next();
+      row.updateString("label", "new");
+      row.updateRow();
+      row.updateString("label", "written");
+      row.updateRow();
+    }
+    return "also addBatch, reWriteBatchedInserts and an updatable ResultSet";
   }
 
   /** From the fifth execution on the statement is prepared on the server, and its results come in binary. */
@@ -326,8 +340,24 @@ public final class Main {
     try (PreparedStatement statement = db.prepareStatement(sql)) {
       equal(expected, state(statement::execute));
     }
+    try (Statement statement = db.createStatement()) {
+      // The driver's own timer cancels it while it is held: the request is withdrawn.
+      statement.setQueryTimeout(1);
+      if (expected.equals("57014")) equal(expected, state(() -> statement.execute(sql)));
+    }
     equal("0", text(db, "SELECT count(*) FROM " + TAG + "_work WHERE id = 99"));
     return "alone and in a transaction";
+  }
+
+  /** The driver calls lo_creat by FunctionCall, which has no SQL that could be judged: refused at once. */
+  static String largeObject(Connection db) throws SQLException {
+    LargeObjectManager objects = db.unwrap(PGConnection.class).getLargeObjectAPI();
+    db.setAutoCommit(false);
+    equal("42501", state(() -> objects.createLO()));
+    equal("25P02", state(() -> text(db, "SELECT 1")));
+    db.rollback();
+    db.setAutoCommit(true);
+    return "alone, in a transaction, and a large object's FunctionCall";
   }
 
   static Connection connect(String... more) throws SQLException {

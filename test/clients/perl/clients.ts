@@ -7,5 +7,6 @@ export const perlClients: readonly Client[] = [
     command: ['perl', 'dbd-pg.pl'],
     present: ['perl', '-MDBD::Pg', '-MJSON::PP', '-e', '1'],
     install: 'apt-get install libdbd-pg-perl',
+    timeoutMs: 300_000,
   },
 ];

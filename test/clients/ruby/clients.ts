@@ -7,5 +7,6 @@ export const rubyClients: readonly Client[] = [
     command: ['ruby', '-Ku', 'ruby-pg.rb'],
     present: ['ruby', '-e', "require 'pg'"],
     install: 'apt-get install ruby-pg',
+    timeoutMs: 300_000,
   },
 ];

@@ -146,7 +146,9 @@ feature('introspect') do
   DB.type_map_for_queries = PG::BasicTypeMapForQueries.new(DB)
   row = DB.exec_params('SELECT id, name, price, ARRAY[1, 2] AS list FROM products WHERE id = $1', [1]).first
   equal([1, 'Product 1', 1.5, [1, 2]], row.values)
-  'BasicTypeMapForResults and BasicTypeMapForQueries read pg_type'
+  DB.exec("LISTEN #{TAG}; NOTIFY #{TAG}, 'heard'")
+  equal(TAG, DB.wait_for_notify(10) { |_, _, payload| equal('heard', payload) })
+  'BasicTypeMapForResults and BasicTypeMapForQueries read pg_type; also LISTEN'
 ensure
   DB.type_map_for_results = PG::TypeMapAllStrings.new
   DB.type_map_for_queries = PG::TypeMapAllStrings.new
@@ -196,6 +198,16 @@ feature('approved', same: true) do
   equal(true, NOTICES.any? { |notice| notice.include?('countersign: held') })
 end
 
-feature('denied', same: true) { refused("CREATE TABLE #{TAG}_denied (id integer)", '42501') }
+feature('denied', same: true) do
+  # libpq calls lo_creat by FunctionCall, which has no SQL that could be judged: refused at once.
+  begin
+    DB.lo_creat
+    raise 'lo_creat was not refused'
+  rescue PG::Error => e
+    equal('lo_creat failed', e.message)
+    equal(true, DB.error_message.include?('countersign: the function call protocol is not allowed'))
+  end
+  refused("CREATE TABLE #{TAG}_denied (id integer)", '42501') + ", and a large object's FunctionCall"
+end
 feature('timed-out', same: true) { refused("CREATE TABLE #{TAG}_timed_out (id integer)", '57014') }
 DB.close
