@@ -203,9 +203,9 @@ func copyIn(db *sql.DB) error {
 func cancel() error {
 	db := open()
 	defer db.Close()
-	limited, stop := context.WithTimeout(ctx, time.Second)
-	defer stop()
 	first, err := text(db, "SELECT pg_backend_pid()")
+	limited, stop := context.WithTimeout(ctx, 2*time.Second)
+	defer stop()
 	_, cancelled := db.ExecContext(limited, "SELECT pg_sleep(10)")
 	second, again := text(db, "SELECT pg_backend_pid()")
 	return all(err, state("57014", cancelled, sqlstate), again, equal(true, first != second))
