@@ -1,0 +1,4 @@
+import { testClients } from '../frame/test-clients.ts';
+import { perlClients } from './clients.ts';
+
+testClients(perlClients);

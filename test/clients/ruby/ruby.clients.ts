@@ -1,0 +1,4 @@
+import { testClients } from '../frame/test-clients.ts';
+import { rubyClients } from './clients.ts';
+
+testClients(rubyClients);
