@@ -12,7 +12,7 @@ beforeAll(async () => {
     sample: 'CREATE TABLE notes (id int, body text); CREATE TABLE old (id int)',
     config: (config) => ({
       ...config,
-      listen: { ...config.listen, tls: { cert: TLS.cert, key: TLS.key, required: false } },
+      listen: { ...config.listen, tls: { cert: TLS.cert, key: TLS.key, required: false, clientCa: null } },
     }),
   });
 });

@@ -52,7 +52,7 @@ export async function serveBeside(stack: Stack, options: ServedOptions = {}): Pr
   const child = run('src/main.ts', ['serve', '--config', file], {
     AUDIT_URL: stack.config.audit.url,
     AUDIT_ADMIN_URL: stack.config.audit.adminUrl ?? '',
-    AGENT_VERIFIER: agent.scramVerifier,
+    AGENT_VERIFIER: agent.auth.kind === 'scram' ? agent.auth.verifier : '',
     AGENT_PASSWORD: agent.upstream.password ?? '',
   });
   const address = await new Promise<string>((done, failed) => {
