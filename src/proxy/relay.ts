@@ -35,6 +35,8 @@ export class Relay {
   #lastSeq = 0n;
   #closed = false;
   #clientPaused = false;
+  /** Who waits for the end of a cancel. */
+  #cancelled: (() => void)[] = [];
 
   constructor(
     client: Wire,
@@ -76,9 +78,18 @@ export class Relay {
     if (ahead.length > 0) this.#fromClient(ahead);
   }
 
-  /** The client's CancelRequest. */
-  cancel(): void {
+  /**
+   * The client's CancelRequest. Null where nothing had to be sent upstream for it; else resolves when what was sent can
+   * hit nothing any more, or the session has ended.
+   */
+  cancel(): Promise<void> | null {
     this.#event({ kind: 'cancel' });
+    if (!this.#cancelling) return null;
+    return new Promise((done) => this.#cancelled.push(done));
+  }
+
+  get #cancelling(): boolean {
+    return !this.#closed && this.#session.cancelling;
   }
 
   /** Graceful end of the process: a hold is told to come again, an idle session is closed; true when it is over. */
@@ -238,13 +249,21 @@ export class Relay {
 
   #cancelUpstream(): void {
     this.#ports.cancelUpstream().then(
-      () => this.#guarded(() => this.#session.cancelDone(nowMicros())),
+      () => {
+        this.#guarded(() => this.#session.cancelDone(nowMicros()));
+        this.#tellCancellers();
+      },
       (error: Error) => {
         this.#ports.log.warn({ err: error }, 'cancel request not confirmed: session closed');
         const word = 'countersign: terminating connection, a cancel request was not confirmed';
         this.#close(fatalError(SQLSTATE.adminShutdown, word), 'cancel not confirmed');
       },
     );
+  }
+
+  #tellCancellers(): void {
+    if (this.#cancelling) return;
+    for (const done of this.#cancelled.splice(0)) done();
   }
 
   #startTimers(holdMs: number, noticeMs: number): void {
@@ -329,6 +348,7 @@ export class Relay {
     if (error !== null) this.#client.write(error);
     this.#client.end();
     this.#upstream.wire.end();
+    this.#tellCancellers();
     this.#ended(why);
   }
 }

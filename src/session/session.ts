@@ -40,6 +40,11 @@ export class Session {
     return this.#state.ledger.empty && this.#state.phase === 'ready' && this.#state.transaction === 'I';
   }
 
+  /** A cancel is on its way to the server, and nothing else is until it has ended. */
+  get cancelling(): boolean {
+    return this.#state.cancelInFlight && this.#state.phase !== 'ended';
+  }
+
   /** The client needs no word about the end: it left, or the server has said it. */
   get endExplained(): boolean {
     return this.#state.clientGone || this.#state.fatalSeen;
@@ -93,6 +98,10 @@ export class Session {
     state.now = now;
     state.cancelInFlight = false;
     if (state.phase === 'settling' && state.ledger.empty) resume(state);
+    this.#takeInbox();
+    if (!state.cancelNext) return;
+    state.cancelNext = false;
+    step(state, { kind: 'cancel' });
     this.#takeInbox();
   }
 
