@@ -11,7 +11,7 @@ import { SQLSTATE } from '../protocol/sqlstate.ts';
 import { PINNED, parseSearchPath } from '../session/replies.ts';
 import type { SessionSetup } from '../session/state.ts';
 import type { Analysis, NameScope } from '../statement/analysis.ts';
-import { CancelKeys } from './cancel-keys.ts';
+import { type CancelRoutes, Cancels } from './cancels.ts';
 import {
   AUTHENTICATION_OK,
   type LoggedIn,
@@ -41,6 +41,7 @@ export type ListenerPorts = {
   readonly config: Config;
   readonly audit: AuditLog;
   readonly approvals: Approvals;
+  readonly cancels: CancelRoutes;
   readonly log: RelayLog & { readonly info: (facts: object, message: string) => void };
   readonly observe: RelayObserver & {
     readonly sessions: (change: 1 | -1) => void;
@@ -94,7 +95,7 @@ function addressOf(server: Server, host: string): { host: string; port: number }
 class Sessions {
   readonly #ports: ListenerPorts;
   readonly #login: LoginSetup;
-  readonly #keys = new CancelKeys();
+  readonly #cancels: Cancels;
   readonly #relays = new Set<Relay>();
   readonly #sockets = new Set<Socket>();
   /** Those that have not said yet who they are, oldest first. */
@@ -105,6 +106,7 @@ class Sessions {
   constructor(ports: ListenerPorts) {
     this.#ports = ports;
     const { agents, limits, listen } = ports.config;
+    this.#cancels = new Cancels(ports.cancels);
     this.#login = {
       agents: new Map(agents.map((agent) => [agent.name, agent])),
       limits,
@@ -139,7 +141,7 @@ class Sessions {
     if (client === null) return;
     if (client.kind === 'cancel') {
       // No answer either way: a guess must not learn anything.
-      this.#keys.cancel(client.processId, client.key);
+      await this.#cancels.handle(client, address ?? '');
       client.wire.end(100);
       return;
     }
@@ -271,13 +273,13 @@ class Sessions {
         observe,
       },
       (why) => {
-        this.#keys.revoke(key.processId);
+        this.#cancels.revoke(key.processId);
         this.#relays.delete(relay);
         this.#free(client.agent.name);
         this.#recordEnd(facts, why);
       },
     );
-    const issued = this.#keys.issue(client.protocol, () => relay.cancel());
+    const issued = this.#cancels.issue(client.protocol, () => relay.cancel());
     key = issued;
     this.#relays.add(relay);
     audit.write();
