@@ -166,14 +166,17 @@ export async function endRequest(
   context.running.end(id);
 }
 
-/** `Approvals.withdraw`. Too late for one that was released or has ended: then nothing changes. */
+/**
+ * `Approvals.withdraw`. Too late for one that was released or has ended, or that another process has taken over from a
+ * hold which it thought dead: then nothing changes.
+ */
 export async function withdrawRequest(context: StoreContext, id: string, why: string): Promise<void> {
   await inTransaction(context, async (transaction) => {
     const { rows } = await transaction.client.query<{ shown: string }>(
       `UPDATE countersign.request SET state = 'withdrawn', ended_at = clock_timestamp(), end_reason = $2,
          attached_by = NULL, revision = nextval('countersign.revision'), changed_at = clock_timestamp()
-       WHERE id = $1 AND state = ANY ($3) RETURNING shown`,
-      [id, why, statesBefore('withdrawal')],
+       WHERE id = $1 AND state = ANY ($3) AND (attached_by IS NULL OR attached_by = $4) RETURNING shown`,
+      [id, why, statesBefore('withdrawal'), context.processId],
     );
     const [row] = rows;
     if (row === undefined) return;

@@ -95,12 +95,18 @@ function isMissingSchema(error: unknown): boolean {
   return error instanceof pg.DatabaseError && ['42P01', '42703', '3F000'].includes(error.code ?? '');
 }
 
-type Rounds = { readonly unended: Map<string, Unended>; readonly stop: () => Promise<void> };
+type Rounds = {
+  readonly unended: Map<string, Unended>;
+  /** Reasons by request. */
+  readonly unwithdrawn: Map<string, string>;
+  readonly stop: () => Promise<void>;
+};
 type Unended = { readonly outcome: 'executed' | 'failed' | 'unknown'; readonly facts: ShownOutcome };
 
 /** Every `pollMs`: keep the lease, end what is over, try again to store outcomes, look for missed changes. */
 function startRounds(context: StoreContext, watching: Watching): Rounds {
   const unended = new Map<string, Unended>();
+  const unwithdrawn = new Map<string, string>();
   let stopped = false;
   let timer: NodeJS.Timeout;
   let current: Promise<void> = Promise.resolve();
@@ -110,6 +116,10 @@ function startRounds(context: StoreContext, watching: Watching): Rounds {
       for (const [id, { outcome, facts }] of unended) {
         await endRequest(context, id, outcome, facts);
         unended.delete(id);
+      }
+      for (const [id, why] of unwithdrawn) {
+        await withdrawRequest(context, id, why);
+        unwithdrawn.delete(id);
       }
       await watching.poll();
     } catch (error) {
@@ -130,6 +140,7 @@ function startRounds(context: StoreContext, watching: Watching): Rounds {
   schedule();
   return {
     unended,
+    unwithdrawn,
     stop: async () => {
       stopped = true;
       clearTimeout(timer);
@@ -153,7 +164,15 @@ function handleOf(context: StoreContext, watching: Watching, rounds: Rounds): Ap
         throw error;
       }
     },
-    withdraw: (id, why) => withdrawRequest(context, id, why),
+    withdraw: async (id, why) => {
+      try {
+        await withdrawRequest(context, id, why);
+      } catch (error) {
+        // The client has been told: nobody must be asked about it any more once the store is back.
+        rounds.unwithdrawn.set(id, why);
+        throw error;
+      }
+    },
     detach: (id) => detachRequest(context, id),
     openOf: async (agent) => {
       const { rows } = await pool.query<Pick<RequestRow, 'id' | 'sql' | 'state'>>(

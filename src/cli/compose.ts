@@ -18,10 +18,12 @@ import { type ConsoleSessions, consoleSessions } from '../channels/console/sessi
 import { withSlack } from '../channels/slack/mount.ts';
 import { type SlackChannel, startSlack } from '../channels/slack/slack.ts';
 import type { Config } from '../config/config.ts';
+import { type CancelRouting, startCancelRouting } from '../proxy/cancel-routing.ts';
 import { nowMicros } from '../proxy/clock.ts';
 import { createKnowledgeBase, type KnowledgeBase } from '../proxy/knowledge.ts';
 import { type Listener, startListener } from '../proxy/listener.ts';
 import { type Keys, openKeys } from '../signing/keys.ts';
+import { newSealing } from '../signing/sealing.ts';
 import type { StatementClass } from '../statement/analysis.ts';
 import { readyz } from '../telemetry/health.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -60,7 +62,10 @@ export async function startCountersign(config: Config, log: Logger): Promise<Cou
       analysed: metrics.analysed,
     });
     opened.push(() => knowledge.close());
-    const listener = await listen(config, audit, approvals, knowledge, metrics, log);
+    const { url } = config.audit;
+    const cancels = await startCancelRouting({ url, sealing: newSealing(keys), limits: config.limits, log });
+    opened.push(() => cancels.close());
+    const listener = await listen(config, audit, approvals, cancels, knowledge, metrics, log);
     opened.push(() => listener.close());
     const slack =
       config.slack === null ? null : await startSlackChannel(config, config.slack, approvals, log, opened);
@@ -163,6 +168,7 @@ function listen(
   config: Config,
   audit: OpenAuditLog,
   approvals: ApprovalHandle,
+  cancels: CancelRouting,
   knowledge: KnowledgeBase,
   metrics: Metrics,
   log: Logger,
@@ -171,6 +177,7 @@ function listen(
     config,
     audit,
     approvals,
+    cancels,
     log,
     knowledge: (agent, database) => knowledge.of(agent, database),
     observe: {

@@ -78,6 +78,12 @@ export const DEFAULT_LIMITS = {
   pollMs: 2_000,
   /** A cancel's own connection to upstream must end within this, or the session is closed. */
   cancelMs: 5_000,
+  /** Cancel requests a second that are passed on to other processes, in all and for one client address; four times as
+   * many at once. Whoever guesses keys gets no further, and the database notices little of it. */
+  cancelsRoutedPerSecond: 100,
+  cancelsRoutedPerAddressPerSecond: 25,
+  /** Cancel requests that wait for another process' answer; more are dropped. */
+  cancelsWaiting: 200,
   /** Local journal that is not yet in the audit database; at the limit nothing more runs. */
   journalBytes: 256 * 1024 * 1024,
   /** How often the journal is forced to disk for plain reads. */

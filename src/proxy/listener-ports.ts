@@ -5,6 +5,7 @@ import type { Decision } from '../policy/decision.ts';
 import type { ErrorFields } from '../protocol/backend.ts';
 import type { SessionSetup } from '../session/state.ts';
 import type { Analysis, NameScope } from '../statement/analysis.ts';
+import type { CancelRoutes } from './cancels.ts';
 import type { RelayLog } from './questions.ts';
 import type { RelayObserver } from './relay-observer.ts';
 
@@ -22,6 +23,7 @@ export type ListenerPorts = {
   readonly config: Config;
   readonly audit: AuditLog;
   readonly approvals: Approvals;
+  readonly cancels: CancelRoutes;
   readonly log: RelayLog & { readonly info: (facts: object, message: string) => void };
   readonly observe: RelayObserver & {
     readonly sessions: (change: 1 | -1) => void;

@@ -7,7 +7,7 @@ import { encodeError, fatalError } from '../protocol/backend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
 import { Admission, Strangers } from './admission.ts';
 import { createAuthentication } from './authentication.ts';
-import { CancelKeys } from './cancel-keys.ts';
+import { Cancels } from './cancels.ts';
 import { type LoggedIn, type LoginSetup, logIn } from './client-login.ts';
 import { LoginRefused } from './client-parameters.ts';
 import { nowMicros } from './clock.ts';
@@ -62,7 +62,7 @@ function addressOf(server: Server, host: string): { host: string; port: number }
 class Sessions {
   readonly #ports: ListenerPorts;
   readonly #login: LoginSetup;
-  readonly #keys = new CancelKeys();
+  readonly #cancels: Cancels;
   readonly #relays = new Set<Relay>();
   readonly #sockets = new Set<Socket>();
   readonly #admission: Admission;
@@ -72,6 +72,7 @@ class Sessions {
   constructor(ports: ListenerPorts) {
     this.#ports = ports;
     this.#login = loginSetup(ports);
+    this.#cancels = new Cancels(ports.cancels);
     const { limits } = ports.config;
     this.#admission = new Admission(limits);
     this.#strangers = new Strangers(limits);
@@ -91,7 +92,7 @@ class Sessions {
     if (client === null) return;
     if (client.kind === 'cancel') {
       // No answer either way: a guess must not learn anything.
-      this.#keys.cancel(client.processId, client.key);
+      await this.#cancels.handle(client, address ?? '');
       client.wire.end(100);
       return;
     }
@@ -108,7 +109,7 @@ class Sessions {
         free();
         this.#ports.observe.sessions(-1);
       };
-      await openSession(client, address, this.#ports, this.#keys, {
+      await openSession(client, address, this.#ports, this.#cancels, {
         began: (relay) => this.#relays.add(relay),
         ended: (relay) => {
           this.#relays.delete(relay);

@@ -8,7 +8,7 @@ import { PINNED, unpinnedOf } from '../session/pinned.ts';
 import { parseSearchPath } from '../session/replies.ts';
 import type { SessionSetup } from '../session/state.ts';
 import { AUTHENTICATION_OK } from './authentication.ts';
-import type { CancelKeys } from './cancel-keys.ts';
+import type { Cancels } from './cancels.ts';
 import type { LoggedIn } from './client-login.ts';
 import { LoginRefused } from './client-parameters.ts';
 import { nowMicros } from './clock.ts';
@@ -31,7 +31,7 @@ export async function openSession(
   client: LoggedIn,
   address: string | null,
   ports: ListenerPorts,
-  keys: CancelKeys,
+  cancels: Cancels,
   watch: SessionWatch,
 ): Promise<void> {
   const { config } = ports;
@@ -47,7 +47,7 @@ export async function openSession(
     const facts = sessionFacts(client, database, address);
     const knowledge = await ports.knowledge(agent, database);
     const setup = await sessionSetup(facts, upstream, knowledge, config);
-    begin(client, upstream, setup, knowledge, ports, keys, watch);
+    begin(client, upstream, setup, knowledge, ports, cancels, watch);
   } catch (error) {
     upstream.wire.destroy();
     throw error;
@@ -108,7 +108,7 @@ function begin(
   setup: SessionSetup,
   knowledge: Knowledge,
   ports: ListenerPorts,
-  keys: CancelKeys,
+  cancels: Cancels,
   watch: SessionWatch,
 ): void {
   const { config, audit, approvals, log, observe } = ports;
@@ -134,7 +134,7 @@ function begin(
     },
     (why) => {
       expiry();
-      keys.revoke(key.processId);
+      cancels.revoke(key.processId);
       watch.ended(relay);
       try {
         recordEvent(audit, 'session_end', facts, { why });
@@ -143,7 +143,7 @@ function begin(
       }
     },
   );
-  const issued = keys.issue(client.protocol, () => relay.cancel());
+  const issued = cancels.issue(client.protocol, () => relay.cancel());
   key = issued;
   watch.began(relay);
   const { until } = client.proof;

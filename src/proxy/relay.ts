@@ -40,6 +40,8 @@ export class Relay {
   #outOfStep = false;
   /** Why the client was sent away. */
   #leftWhy: string | null = null;
+  /** Who waits for the end of a cancel. */
+  #cancelled: (() => void)[] = [];
 
   constructor(
     client: Wire,
@@ -84,9 +86,18 @@ export class Relay {
     if (ahead.length > 0) this.#fromClient(ahead);
   }
 
-  /** The client's CancelRequest. */
-  cancel(): void {
+  /**
+   * The client's CancelRequest. Null where nothing had to be sent upstream for it; else resolves when what was sent can
+   * hit nothing any more, or the session has ended.
+   */
+  cancel(): Promise<void> | null {
     this.#event({ kind: 'cancel' });
+    if (!this.#cancelling) return null;
+    return new Promise((done) => this.#cancelled.push(done));
+  }
+
+  get #cancelling(): boolean {
+    return !this.#closed && this.#session.cancelling;
   }
 
   /** Graceful end of the process: a hold is told to come again, an idle session is closed; true when it is over. */
@@ -270,13 +281,21 @@ export class Relay {
 
   #cancelUpstream(): void {
     this.#ports.cancelUpstream().then(
-      () => this.#guarded(() => this.#session.cancelDone(nowMicros())),
+      () => {
+        this.#guarded(() => this.#session.cancelDone(nowMicros()));
+        this.#tellCancellers();
+      },
       (error: Error) => {
         this.#ports.log.warn({ err: error }, 'cancel request not confirmed: session closed');
         const word = 'countersign: terminating connection, a cancel request was not confirmed';
         this.#close(fatalError(SQLSTATE.adminShutdown, word), 'cancel not confirmed');
       },
     );
+  }
+
+  #tellCancellers(): void {
+    if (this.#cancelling) return;
+    for (const done of this.#cancelled.splice(0)) done();
   }
 
   #startTimers(holdMs: number, noticeMs: number): void {
@@ -354,6 +373,7 @@ export class Relay {
     }
     this.#endClient(error);
     this.#upstream.wire.end();
+    this.#tellCancellers();
     this.#ended(why);
   }
 

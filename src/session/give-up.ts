@@ -34,7 +34,7 @@ export function endHold(state: SessionState, current: Current, sqlstate: string 
 }
 
 /** A release whose statement will not run. */
-export function endUnused(state: SessionState, requestId: string): void {
+export function endUnused(state: SessionState, requestId: string, sqlstate: string | null = null): void {
   state.effects.push({
     kind: 'end',
     requestId,
@@ -42,6 +42,6 @@ export function endUnused(state: SessionState, requestId: string): void {
     tag: null,
     rows: 0,
     bytes: 0,
-    sqlstate: null,
+    sqlstate,
   });
 }

@@ -8,6 +8,7 @@ import type { Analysis, StatementAnalysis } from '../statement/analysis.ts';
 import { resolveNames } from '../statement/resolve-names.ts';
 import { showSql } from '../statement/visible.ts';
 import { analysisOf } from './forward.ts';
+import { endUnused } from './give-up.ts';
 import type { Lookup } from './names.ts';
 import { readOtherwise } from './observe.ts';
 import { recordIntents, recordOutcome, relationNames, releasedRuns } from './record.ts';
@@ -22,7 +23,17 @@ import {
   scopeOf,
 } from './state.ts';
 import type { NamedText, Subject } from './subject.ts';
-import { deniedByPolicy, noSuchPortal, noSuchStatement, releaseRefused, tooLong } from './wording.ts';
+import {
+  CANCELLED,
+  cancelled,
+  cancelledAtRelease,
+  deniedByPolicy,
+  noSuchPortal,
+  noSuchStatement,
+  releaseRefused,
+  tooLong,
+  withdrawn,
+} from './wording.ts';
 
 export type Ruling =
   | { readonly kind: 'forward'; readonly runs: readonly Run[] }
@@ -227,6 +238,7 @@ function usesNames(analysis: Analysis): boolean {
 /** What is done with a judged string, as policy and, where it says so, people decide. */
 export function rule(state: SessionState, subject: Subject, current: Current | null): Ruling {
   if (current?.refusal) return { kind: 'refuseHeld' };
+  if (current?.cancelled) return ruleCancelled(state, subject, current);
   if (current?.release) return { kind: 'forward', runs: releasedRuns(state, current.runs, current.release) };
   const decision = state.setup.decide(subject.analysis);
   if (current?.approved) return releaseIfSame(state, subject, decision, current);
@@ -234,6 +246,21 @@ export function rule(state: SessionState, subject: Subject, current: Current | n
     return { kind: 'forward', runs: recordIntents(state, subject, decision, null) };
   if (decision.decision === 'deny') return refusedAtOnce(state, subject, decision, deniedByPolicy(decision));
   return hold(state, subject, decision, current);
+}
+
+/** Cancelled before it was sent, so nobody is asked about it; an approval is taken back, or used up for nothing. */
+function ruleCancelled(state: SessionState, subject: Subject, current: Current): Ruling {
+  const decision = state.setup.decide(subject.analysis);
+  if (current.request === null) return refusedAtOnce(state, subject, decision, cancelled(), 'withdrawn');
+  const { id } = current.request;
+  if (current.release !== null) {
+    endUnused(state, id, SQLSTATE.queryCanceled);
+    current.refusal = { fields: cancelledAtRelease(decision.rule, id), outcome: 'withdrawn' };
+    return { kind: 'refuseHeld' };
+  }
+  state.effects.push({ kind: 'withdraw', requestId: id, why: CANCELLED });
+  current.refusal = { fields: withdrawn(decision.rule, id), outcome: 'withdrawn' };
+  return { kind: 'refuseHeld' };
 }
 
 /** Names, objects or policy may have changed while people thought: then their approval was for something else. */
@@ -276,7 +303,7 @@ function refusedAtOnce(
   subject: Subject,
   decision: Decision,
   fields: ErrorFields,
-  outcome: 'denied' | 'failed' = 'denied',
+  outcome: 'denied' | 'failed' | 'withdrawn' = 'denied',
 ): Ruling {
   const runs = recordIntents(state, subject, decision, null);
   for (const run of runs) {

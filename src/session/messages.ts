@@ -184,7 +184,10 @@ function parse(state: SessionState, frame: Buffer, current: Current | null): voi
     return obey(state, full, FRONTEND.parse, frame, message.name, where, current);
   }
   const enforced = state.setup.mode === 'enforce';
-  if (enforced && (analysis.value.syntaxError !== null || analysis.value.changesPinned)) {
+  if (
+    current?.cancelled ||
+    (enforced && (analysis.value.syntaxError !== null || analysis.value.changesPinned))
+  ) {
     const ruling: Hindrance | null = ruleAtParse(
       state,
       {
@@ -215,14 +218,14 @@ function parse(state: SessionState, frame: Buffer, current: Current | null): voi
 /** Parse messages kept back at most; more are sent, which costs only that `statement_timeout` starts early. */
 const MAX_WITHHELD = 64;
 
-/** What must be said at Parse: a denied setting, or the server's own syntax error. Null: leave it to Bind. */
+/** What must be said at Parse: a denied setting, the server's own syntax error, a cancel. Null: leave it to Bind. */
 function ruleAtParse(state: SessionState, subject: Subject, current: Current | null): Hindrance | null {
-  if (!subject.analysis.changesPinned) {
+  if (!subject.analysis.changesPinned && !current?.cancelled) {
     if (!mayBeMistake(subject.analysis)) return null;
     if (current?.rejection === undefined) return { kind: 'wait', phase: 'probing' };
     if (current.rejection === null) return null;
   }
-  // Both end in a refusal: a pinned setting by its floor, a mistake by the server's own error.
+  // All end in a refusal: a pinned setting by its floor, a mistake by the server's own error.
   const ruling = rule(state, subject, current);
   return ruling.kind === 'forward' ? null : ruling;
 }

@@ -12,6 +12,7 @@ export class OpenRuns {
   /** Complete or failed since the last ReadyForQuery. */
   #done = new Set<Run>();
   #changingCatalog = 0;
+  #notReading = 0;
 
   /** Runs that are under way, or `bound` already. */
   add(runs: readonly Run[]): void {
@@ -19,6 +20,7 @@ export class OpenRuns {
       if (run.state === 'recorded' || this.#open.has(run)) continue;
       this.#open.add(run);
       if (run.changesCatalog) this.#changingCatalog += 1;
+      if (run.class !== 'read') this.#notReading += 1;
       if (run.state === 'bound') this.#bound.add(run);
     }
   }
@@ -39,7 +41,10 @@ export class OpenRuns {
   /** Its outcome is in the log. */
   recorded(run: Run): void {
     run.state = 'recorded';
-    if (this.#open.delete(run) && run.changesCatalog) this.#changingCatalog -= 1;
+    if (this.#open.delete(run)) {
+      if (run.changesCatalog) this.#changingCatalog -= 1;
+      if (run.class !== 'read') this.#notReading -= 1;
+    }
     this.#bound.delete(run);
     this.#done.delete(run);
   }
@@ -66,6 +71,11 @@ export class OpenRuns {
     return this.#changingCatalog > 0;
   }
 
+  /** There are some, and all of them are plain reads. */
+  get onlyRead(): boolean {
+    return this.#open.size > 0 && this.#notReading === 0;
+  }
+
   /** Nothing but `run` is unanswered. */
   answeredBut(run: Run): boolean {
     const unanswered = this.#open.size - this.#bound.size - this.#done.size;
@@ -79,6 +89,7 @@ export class OpenRuns {
     this.#bound.clear();
     this.#done = new Set();
     this.#changingCatalog = 0;
+    this.#notReading = 0;
     return all;
   }
 }

@@ -51,6 +51,11 @@ export class Session {
     return this.#state.ledger.empty && this.#state.phase === 'ready' && this.#state.transaction === 'I';
   }
 
+  /** A cancel is on its way to the server, and nothing else is until it has ended. */
+  get cancelling(): boolean {
+    return this.#state.cancelInFlight && this.#state.phase !== 'ended';
+  }
+
   /** The client needs no word about the end: it left, or the server has said it. */
   get endExplained(): boolean {
     const { clientGone, fatalSeen, inputEnd, ledger } = this.#state;
@@ -123,6 +128,10 @@ export class Session {
     // It found nothing to cancel: what the server keeps back must still come.
     if (state.clientGone && !state.ledger.empty) injectFlush(state);
     if (state.phase === 'settling' && state.ledger.empty) resume(state);
+    this.#takeInbox();
+    if (!state.cancelNext) return;
+    state.cancelNext = false;
+    step(state, { kind: 'cancel' });
     this.#takeInbox();
   }
 

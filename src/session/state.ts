@@ -93,8 +93,10 @@ export type Current = {
   /** People approved it; before the release it is judged once more. */
   approved: boolean;
   runs: readonly Run[];
-  /** The client cancelled, or left, while the request was being opened or released. */
-  leave: 'cancel' | 'gone' | 'drain' | null;
+  /** The client cancelled it before it was sent. */
+  cancelled: boolean;
+  /** The client left, or was to be sent away, while the request was being opened or released. */
+  leave: 'gone' | 'drain' | null;
   release: Release | null;
   refusal: { readonly fields: ErrorFields; readonly outcome: 'denied' | 'expired' | 'withdrawn' } | null;
 };
@@ -158,6 +160,8 @@ export type SessionState = {
   /** Extended messages were sent since the last Sync or Query: a timeout can strike between two of them. */
   groupOpen: boolean;
   cancelInFlight: boolean;
+  /** Another cancel came while one was in flight, for what waits behind it. */
+  cancelNext: boolean;
   clientGone: boolean;
   /** Set once the end of the client's input was seen; it takes effect in its place behind what was sent before. */
   inputEnd: InputEnd | null;
@@ -205,6 +209,7 @@ export function createState(setup: SessionSetup): SessionState {
     copy: null,
     groupOpen: false,
     cancelInFlight: false,
+    cancelNext: false,
     clientGone: false,
     inputEnd: null,
     leaving: false,
@@ -273,6 +278,7 @@ export function newCurrent(type: number, frame: Buffer): Current {
     request: null,
     approved: false,
     runs: [],
+    cancelled: false,
     leave: null,
     release: null,
     refusal: null,

@@ -3,23 +3,24 @@
  * by type. Judging starts over (`resume`) after each answer that it waited for.
  */
 import type { Ended, OpenedRequest, Release, RequestState } from '../approval/port.ts';
-import { type ErrorFields, encodeError, encodeNotice, fatalError } from '../protocol/backend.ts';
+import { type ErrorFields, encodeNotice } from '../protocol/backend.ts';
 import type { Analysis } from '../statement/analysis.ts';
 import type { HoldEnd } from './effect.ts';
-import { injectFlush } from './forward.ts';
-import { endUnused, giveUp } from './give-up.ts';
+import { endUnused } from './give-up.ts';
 import { isMistake } from './judge.ts';
+import { cancelRunning, leave } from './leaving.ts';
 import { process } from './messages.ts';
 import { recordIntents } from './record.ts';
 import type { Current, Phase, SessionState } from './state.ts';
 import {
+  CANCELLED,
+  cancelled,
   cannotAsk,
   deniedByPeople,
   draining,
   expired,
   heldNotice,
   holdTimedOut,
-  inputOver,
   releaseRefused,
   withdrawn,
 } from './wording.ts';
@@ -68,7 +69,7 @@ export const TABLE: Table = {
     opened,
     openFailed,
     refreshed: catalogRead,
-    cancel: leaveLater('cancel'),
+    cancel: cancelLater,
     clientGone: leaveLater('gone'),
     drain: leaveLater('drain'),
   }),
@@ -85,7 +86,7 @@ export const TABLE: Table = {
     released,
     releaseFailed,
     refreshed: catalogRead,
-    cancel: 'ignore',
+    cancel: cancelLater,
     clientGone: leaveLater('gone'),
   }),
   ended: row({
@@ -187,7 +188,7 @@ function opened(state: SessionState, { request }: { readonly request: OpenedRequ
     state.effects.push({ kind: 'detach', requestId: request.id });
     return resume(state);
   }
-  if (current.leave !== null) return leaveHold(state, current);
+  if (current.cancelled || current.leave !== null) return leaveHold(state, current);
   state.phase = 'held';
   if (request.state !== 'open') return settleAnswer(state, current, request.state, request.ended);
   state.effects.push({ kind: 'watch', requestId: request.id });
@@ -208,7 +209,9 @@ function openFailed(state: SessionState, event: { readonly why: string; readonly
   const rule = current.decision?.rule ?? '';
   if (current.subject !== null && current.decision !== null)
     current.runs = recordIntents(state, current.subject, current.decision, null);
-  current.refusal = { fields: cannotAsk(rule, event.why, event.limit), outcome: 'denied' };
+  current.refusal = current.cancelled
+    ? { fields: cancelled(), outcome: 'withdrawn' }
+    : { fields: cannotAsk(rule, event.why, event.limit), outcome: 'denied' };
   if (current.leave === 'gone') return leave(state);
   resume(state);
 }
@@ -275,14 +278,18 @@ function released(state: SessionState, { release }: { readonly release: Release 
 
 function releaseFailed(state: SessionState, event: { readonly why: string }): void {
   const current = waiting(state);
-  if (current.leave === 'gone') return leave(state);
   const id = current.request?.id ?? '';
-  // If it was not consumed, the same statement, sent again, may still use it.
-  state.effects.push({ kind: 'detach', requestId: id });
-  current.refusal = {
-    fields: releaseRefused(current.decision?.rule ?? '', id, event.why),
-    outcome: 'denied',
-  };
+  const rule = current.decision?.rule ?? '';
+  // If it was not consumed, the same statement, sent again, may still use it, unless it was cancelled.
+  state.effects.push(
+    current.cancelled
+      ? { kind: 'withdraw', requestId: id, why: CANCELLED }
+      : { kind: 'detach', requestId: id },
+  );
+  if (current.leave === 'gone') return leave(state);
+  current.refusal = current.cancelled
+    ? { fields: withdrawn(rule, id), outcome: 'withdrawn' }
+    : { fields: releaseRefused(rule, id, event.why), outcome: 'denied' };
   resume(state);
 }
 
@@ -306,7 +313,7 @@ function leaveOpen(state: SessionState, wording: (rule: string, requestId: strin
 function cancelHold(state: SessionState): void {
   const current = waiting(state);
   const id = current.request?.id ?? '';
-  state.effects.push({ kind: 'withdraw', requestId: id, why: 'the client cancelled the statement' });
+  state.effects.push({ kind: 'withdraw', requestId: id, why: CANCELLED });
   refuseHold(
     state,
     current,
@@ -315,56 +322,25 @@ function cancelHold(state: SessionState): void {
   );
 }
 
-function leaveLater(how: 'cancel' | 'gone' | 'drain'): (state: SessionState) => void {
+function leaveLater(how: 'gone' | 'drain'): (state: SessionState) => void {
   return (state) => {
     const current = waiting(state);
     if (current.leave !== 'gone') current.leave = how;
   };
 }
 
+function cancelLater(state: SessionState): void {
+  waiting(state).cancelled = true;
+}
+
 function leaveHold(state: SessionState, current: Current): void {
   state.phase = 'held';
-  if (current.leave === 'cancel') cancelHold(state);
-  else if (current.leave === 'drain') drainHold(state);
-  else leave(state);
-}
-
-/** A cancel while something runs goes upstream, on its own connection; while nothing does it means nothing. */
-function cancelRunning(state: SessionState): void {
-  if (state.ledger.empty) {
-    // A message that is still being judged: if it is to be held, it is withdrawn at once.
-    if (state.current !== null) state.current.leave = 'cancel';
-    return;
-  }
-  if (state.cancelInFlight) return;
-  state.cancelInFlight = true;
-  state.effects.push({ kind: 'cancelUpstream' });
-}
-
-/** The client's socket ended: what was sent still runs, its outcome is recorded, nothing more is taken. */
-function leave(state: SessionState): void {
-  const farewell = lastWord(state);
-  state.clientGone = true;
-  state.inbox.clear();
-  state.withheld = [];
-  giveUp(state);
-  state.phase = 'ready';
-  if (state.ledger.empty || state.copy !== null) {
-    state.phase = 'ended';
-    state.effects.push({ kind: 'close', error: farewell, why: 'the client closed the connection' });
-  } else if (!state.cancelInFlight) {
-    // A group without Sync: the server would keep its answers, and its locks, for ever.
-    injectFlush(state);
-  }
-}
-
-/** For a client that sends nothing more, but may still read: why its statement did not run. */
-function lastWord({ inputEnd, current, phase }: SessionState): Buffer | null {
-  if (inputEnd === null) return null;
-  if (inputEnd.kind === 'broken') return fatalError(inputEnd.code, inputEnd.message);
-  if (phase !== 'held' || current?.request == null) return null;
-  const { C, M, D, H } = inputOver(current.decision?.rule ?? '', current.request.id);
-  return encodeError({ S: 'FATAL', V: 'FATAL', C: C ?? '', M: M ?? '', D: D ?? '', H: H ?? '' });
+  if (current.leave === 'gone') {
+    if (current.cancelled)
+      state.effects.push({ kind: 'withdraw', requestId: current.request?.id ?? '', why: CANCELLED });
+    leave(state);
+  } else if (current.cancelled) cancelHold(state);
+  else drainHold(state);
 }
 
 function openedTooLate(state: SessionState, { request }: { readonly request: OpenedRequest }): void {

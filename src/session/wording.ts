@@ -7,6 +7,9 @@ import { SQLSTATE } from '../protocol/sqlstate.ts';
 const RETRY_SAME =
   'Send exactly the same statement again later: it attaches to the same request and runs once it is approved. Do not rewrite it and do not split it up.';
 
+/** Why a request was withdrawn, in its row. */
+export const CANCELLED = 'the client cancelled the statement';
+
 export function deniedByPolicy(decision: Decision): ErrorFields {
   return {
     C: SQLSTATE.insufficientPrivilege,
@@ -69,6 +72,21 @@ export function withdrawn(rule: string, requestId: string): ErrorFields {
     M: 'countersign: withdrawn, canceling statement due to user request',
     D: `Rule ${rule}, request ${requestId}.`,
     H: 'The request for approval was taken back. Send the statement again to open a new one.',
+  };
+}
+
+/** The server's own words: nobody had been asked yet, or nothing that was asked remains. */
+export function cancelled(): ErrorFields {
+  return { C: SQLSTATE.queryCanceled, M: 'canceling statement due to user request' };
+}
+
+/** The approval is spent, and the statement did not run. */
+export function cancelledAtRelease(rule: string, requestId: string): ErrorFields {
+  return {
+    C: SQLSTATE.queryCanceled,
+    M: 'countersign: canceling statement due to user request, it was approved and not run',
+    D: `Rule ${rule}, request ${requestId}.`,
+    H: 'Nothing was executed, and the approval is used up. Send the statement again to open a new request.',
   };
 }
 

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { bindingDigest, bindingOf, bindingText } from '../../src/approval/digest.ts';
@@ -6,6 +7,8 @@ import { type ApprovalHandle, openApprovals } from '../../src/approval/store.ts'
 import { DEFAULT_LIMITS } from '../../src/config/limits.ts';
 import { createDatabase, superuser, withClient } from '../support/postgres.ts';
 import { type ApprovalWorld, answer, approvalWorld, fakeAppend, PEOPLE, question } from './support.ts';
+
+const FILES = readdirSync(new URL('../../src/approval/schema/', import.meta.url)).sort();
 
 let world: ApprovalWorld;
 let approvals: ApprovalHandle;
@@ -174,7 +177,7 @@ describe('migration', () => {
     const roles = { owner: `apmig_o_${database.name}`, writer: `apmig_w_${database.name}` };
     try {
       await withClient(superuser(database.name), async (client) => {
-        expect(await migrateApprovals(client, roles)).toEqual(['001-requests.sql']);
+        expect(await migrateApprovals(client, roles)).toEqual(FILES);
         expect(await migrateApprovals(client, roles)).toEqual([]);
       });
       const { rows } = await database.query(
@@ -200,7 +203,7 @@ describe('migration', () => {
         `CREATE ROLE ${admin} LOGIN CREATEROLE PASSWORD 'a'; ALTER DATABASE ${database.name} OWNER TO ${admin}`,
       );
       await withClient({ ...superuser(database.name), user: admin, password: 'a' }, async (client) => {
-        expect(await migrateApprovals(client, roles)).toHaveLength(1);
+        expect(await migrateApprovals(client, roles)).toEqual(FILES);
         expect(await migrateApprovals(client, roles)).toEqual([]);
       });
     } finally {

@@ -69,26 +69,26 @@ export class Bytes {
   }
 
   /** Exactly so many bytes, or fewer where the connection ended. */
-  async take(length: number, ms = 5_000): Promise<Buffer> {
+  async take(length: number, ms = 20_000): Promise<Buffer> {
     await this.#until(() => this.#have.length >= length, ms);
     const taken = this.#have.subarray(0, length);
     this.#have = this.#have.subarray(length);
     return taken;
   }
 
-  async frame(ms = 5_000): Promise<Buffer> {
+  async frame(ms = 20_000): Promise<Buffer> {
     const head = await this.take(5, ms);
     return head.length < 5 ? head : Buffer.concat([head, await this.take(head.readInt32BE(1) - 4, ms)]);
   }
 
   /** Everything until the other side ends. */
-  async toEnd(ms = 5_000): Promise<Buffer> {
+  async toEnd(ms = 20_000): Promise<Buffer> {
     await this.#until(() => this.ended, ms);
     return this.take(this.#have.length);
   }
 
   /** The fields of the FATAL error that ends the connection; anything else before it fails the test. */
-  async fatal(ms = 5_000): Promise<Record<string, string>> {
+  async fatal(ms = 20_000): Promise<Record<string, string>> {
     const rest = await this.toEnd(ms);
     expect(String.fromCharCode(rest[0] ?? 0)).toBe('E');
     expect(rest.length).toBe(rest.readInt32BE(1) + 1);

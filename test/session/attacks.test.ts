@@ -184,16 +184,6 @@ describe('the client leaves', () => {
   });
 });
 
-describe('a cancel', () => {
-  it('that comes while it is not yet known whether the statement is held withdraws it', () => {
-    const s = new TestSession().f(F.query('ddl t')).on({ kind: 'cancel' });
-    s.opened();
-    expect(s.effect('withdraw').requestId).toBe('req_1');
-    s.b(rejection(s.sent()), B.ready());
-    expect(s.outcomes()).toEqual(['1 withdrawn']);
-  });
-});
-
 describe('names', () => {
   it('of a Parse that is still kept back are known to SQL EXECUTE', () => {
     const s = new TestSession().f(

@@ -334,24 +334,6 @@ describe('COPY FROM STDIN', () => {
   });
 });
 
-describe('cancelling', () => {
-  it('forwards nothing until the cancel has ended', () => {
-    const s = new TestSession().f(F.query('read 1'));
-    s.on({ kind: 'cancel' });
-    expect(s.kinds()).toContain('cancelUpstream');
-    s.sent();
-    s.b(B.error('57014'), B.ready()).f(F.query('read 2'));
-    expect(s.sent()).toEqual([]);
-    s.session.cancelDone(++s.now);
-    s.f();
-    expect(s.sent()).toEqual(['Q read 2']);
-  });
-
-  it('does nothing while nothing runs', () => {
-    expect(new TestSession().on({ kind: 'cancel' }).kinds()).toEqual([]);
-  });
-});
-
 describe('the end', () => {
   it('of upstream makes what ran unknown', () => {
     const s = new TestSession().f(F.query('ddl t')).opened().approve();
