@@ -17,6 +17,9 @@ export type Feature = (typeof FEATURES)[number];
 
 export type Command = readonly [program: string, ...parameters: string[]];
 
+/** Features that a driver does not have, each with the reason. */
+export type Cannot = Partial<Readonly<Record<Feature, string>>>;
+
 /** A real client: a program in its own language and where that language's driver comes from. */
 export type Client = {
   /** The row's name, as the driver calls itself. */
@@ -29,8 +32,8 @@ export type Client = {
   /** What would install it, for the one who reads that it was skipped. */
   readonly install: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** Features that the driver does not have, each with the reason; the program does not report them. */
-  readonly cannot?: Partial<Readonly<Record<Feature, string>>>;
+  /** The program does not report these. */
+  readonly cannot?: Cannot;
   /** Longest time for the whole program; default 150 s. */
   readonly timeoutMs?: number;
 };

@@ -1,27 +1,30 @@
 import { FEATURES, type Feature } from './client.ts';
 
 export type Report = { readonly feature: Feature; readonly ok: boolean; readonly detail: string };
+/** What a program printed; `strays` are lines that are no reports. */
+export type Reports = { readonly reports: readonly Report[]; readonly strays: readonly string[] };
 
-/**
- * What a program printed, as reports, one a line. Blank lines are nothing; any other line that is no report is a fault
- * of the program.
- */
-export function parseReports(stdout: string): Report[] {
-  return stdout
-    .split('\n')
-    .filter((line) => line.trim() !== '')
-    .map(parseReport);
+export function parseReports(stdout: string): Reports {
+  const reports: Report[] = [];
+  const strays: string[] = [];
+  for (const line of stdout.split('\n')) {
+    if (line.trim() === '') continue;
+    const report = parseReport(line);
+    if (report === null) strays.push(line);
+    else reports.push(report);
+  }
+  return { reports, strays };
 }
 
-function parseReport(line: string): Report {
+function parseReport(line: string): Report | null {
   let value: unknown;
   try {
     value = JSON.parse(line);
   } catch {
-    throw new Error(`not a report: ${line}`);
+    return null;
   }
   const { feature, ok, detail } = (value ?? {}) as Record<string, unknown>;
-  if (!isFeature(feature) || typeof ok !== 'boolean') throw new Error(`not a report: ${line}`);
+  if (!isFeature(feature) || typeof ok !== 'boolean') return null;
   return { feature, ok, detail: typeof detail === 'string' ? detail : '' };
 }
 

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Stack, startStack } from '../../support/stack.ts';
 import { type Approver, startApprover } from './approver.ts';
-import { type Cell, type Client, FEATURES, type Feature, type Row } from './client.ts';
-import { parseReports, type Report } from './report.ts';
-import { isPresent, type Run, runClient } from './run-client.ts';
+import type { Client, Row } from './client.ts';
+import { judge, skippedRow } from './judge.ts';
+import { isPresent, runClient } from './run-client.ts';
 import { sampleSql, TRACES } from './traces.ts';
 
 declare module 'vitest' {
@@ -30,64 +30,25 @@ export function testClients(clients: readonly Client[]): void {
   });
 
   for (const client of clients) {
-    it(client.name, { timeout: (client.timeoutMs ?? 150_000) + 30_000, retry: 0 }, async (context) => {
+    // Not tried twice: the tables of the first time would be there.
+    it(client.name, { timeout: (client.timeoutMs ?? 150_000) + 30_000, retry: 0 }, async ({ task, skip }) => {
       if (!isPresent(client)) {
-        context.task.meta.client = skippedRow(client);
-        context.skip(`not installed: ${client.install}`);
+        task.meta.client = skippedRow(client);
+        skip(`not installed: ${client.install}`);
       }
+      const tag = tagOf(client);
       const before = approver.unexpected.length;
-      const run = await runClient(client, stack.agentUrl, tagOf(client));
-      const problems = await judge(client, stack, run);
+      const run = await runClient(client, stack.agentUrl, tag);
+      const row = await judge(client, run, async (feature) => (await TRACES[feature]?.(stack, tag)) ?? null);
       const held = approver.unexpected.slice(before).map((sql) => `held, but nobody expected it: ${sql}`);
-      const early = approver.early.filter((table) => table === `${tagOf(client)}_approved`);
-      const notes = [
-        ...[...problems].map(([feature, problem]) => `${feature}: ${problem}`),
-        ...held,
-        ...early.map((table) => `${table} was there before its approval`),
-      ];
-      context.task.meta.client = { name: client.name, cells: cellsOf(client, problems), notes };
+      const early = approver.early
+        .filter((table) => table === `${tag}_approved`)
+        .map((table) => `${table} was there before its approval`);
+      const notes = [...row.notes, ...held, ...early];
+      task.meta.client = { ...row, notes };
       expect(notes, run.stderr.slice(-4_000)).toEqual([]);
     });
   }
-}
-
-/** What is wrong, by feature. */
-async function judge(client: Client, stack: Stack, run: Run): Promise<Map<Feature, string>> {
-  const problems = new Map<Feature, string>();
-  const reports = parseReports(run.stdout);
-  for (const feature of FEATURES) {
-    const own = reports.filter((report) => report.feature === feature);
-    const problem =
-      client.cannot?.[feature] === undefined
-        ? (problemOf(own, run) ?? (await TRACES[feature]?.(stack, tagOf(client))) ?? null)
-        : own.length === 0
-          ? null
-          : 'reported, although it is declared as impossible';
-    if (problem !== null) problems.set(feature, problem);
-  }
-  return problems;
-}
-
-function problemOf(reports: readonly Report[], run: Run): string | null {
-  const [report, ...more] = reports;
-  if (report === undefined)
-    return `not reported; the program ended with ${run.code ?? 'its time over'}: ${run.stderr.slice(-500)}`;
-  if (more.length > 0) return 'reported more than once';
-  return report.ok ? null : report.detail || 'failed';
-}
-
-function cellsOf(client: Client, problems: ReadonlyMap<Feature, string>): Row['cells'] {
-  return cells((feature) =>
-    problems.has(feature) ? 'NO' : client.cannot?.[feature] === undefined ? 'yes' : 'can not',
-  );
-}
-
-function skippedRow(client: Client): Row {
-  return { name: client.name, cells: cells(() => 'skipped'), notes: [`not installed: ${client.install}`] };
-}
-
-function cells(cell: (feature: Feature) => Cell): Row['cells'] {
-  return Object.fromEntries(FEATURES.map((feature) => [feature, cell(feature)])) as Record<Feature, Cell>;
 }
 
 function tagOf({ name }: Client): string {

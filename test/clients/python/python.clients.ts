@@ -1,0 +1,4 @@
+import { testClients } from '../frame/test-clients.ts';
+import { pythonClients } from './clients.ts';
+
+testClients(pythonClients);
