@@ -81,6 +81,25 @@ export class RawClient {
     return this.#frames.splice(0);
   }
 
+  /** Takes what has come once it is `count` frames, the connection has ended, or time is up. */
+  async atLeast(count: number, ms: number): Promise<Buffer[]> {
+    await this.until((frames) => frames.length >= count, ms).then(
+      (taken) => this.#frames.unshift(...taken),
+      () => {},
+    );
+    return this.#frames.splice(0);
+  }
+
+  /** Takes what has come once nothing has come for `ms`. */
+  async quiet(ms: number): Promise<Buffer[]> {
+    for (;;) {
+      const before = this.#frames.length;
+      const taken = await this.atLeast(before + 1, ms);
+      this.#frames.unshift(...taken);
+      if (this.closed || taken.length === before) return this.#frames.splice(0);
+    }
+  }
+
   close(): void {
     this.#wire.destroy();
   }

@@ -1,0 +1,95 @@
+/**
+ * Each conversation of fixtures/transcripts, sent to Postgres itself and through the proxy: the replies are equal, byte
+ * for byte, and are those of the file. With COUNTERSIGN_WRITE_TRANSCRIPTS=1 the files take Postgres' replies.
+ */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { FrameReader } from '../../src/protocol/frame-reader.ts';
+import { comparableReplies, DELIVERIES, type Delivery, printReplies, replay } from './replay.ts';
+import { parseTranscript, type Transcript, withReplies } from './transcript.ts';
+import { startWireStack, type WireStack } from './wire-stack.ts';
+
+const DIRECTORY = new URL('../../fixtures/transcripts/', import.meta.url);
+const RECORDING = process.env['COUNTERSIGN_WRITE_TRANSCRIPTS'] === '1';
+
+const names = readdirSync(DIRECTORY)
+  .filter((name) => name.endsWith('.txt'))
+  .map((name) => name.slice(0, -'.txt'.length));
+const transcripts = new Map<string, Transcript>(names.map((name) => [name, parseTranscript(read(name))]));
+
+function read(name: string): string {
+  return readFileSync(new URL(`${name}.txt`, DIRECTORY), 'utf8');
+}
+
+function transcriptOf(name: string): Transcript {
+  const transcript = transcripts.get(name);
+  if (transcript === undefined) throw new Error(`no transcript ${name}`);
+  return transcript;
+}
+
+/** What another session does has its place between the messages, so those are not sent all at once. */
+function deliveriesOf({ segments }: Transcript): readonly Delivery[] {
+  const alone = segments.every(({ another }) => another.length === 0);
+  return DELIVERIES.filter((delivery) => alone || delivery !== 'coalesced');
+}
+
+async function play(stack: WireStack, url: string, name: string, delivery: Delivery, recording = false) {
+  await stack.reset();
+  return replay(url, transcriptOf(name).segments, { delivery, another: stack.admin, recording });
+}
+
+describe.each(['observe', 'enforce'] as const)('mode %s', (mode) => {
+  let stack: WireStack;
+  beforeAll(async () => {
+    stack = await startWireStack(mode);
+    if (!RECORDING) return;
+    for (const name of names) {
+      const replies = await play(stack, stack.directUrl, name, 'segment', true);
+      const text = withReplies(read(name), printReplies(replies));
+      writeFileSync(new URL(`${name}.txt`, DIRECTORY), text);
+      transcripts.set(name, parseTranscript(text));
+    }
+  }, 600_000);
+  afterAll(() => stack.close());
+
+  it.each(names.filter((name) => mode === 'observe' || transcriptOf(name).held === null))(
+    '%s',
+    async (name) => {
+      const transcript = transcriptOf(name);
+      for (const delivery of deliveriesOf(transcript)) {
+        const direct = await play(stack, stack.directUrl, name, delivery);
+        if (delivery !== 'coalesced')
+          expect(printReplies(direct), `${delivery}: the file says`).toEqual(
+            transcript.segments.map(({ expected }) => expected),
+          );
+        const proxied = await play(stack, stack.agentUrl, name, delivery);
+        expect(comparableReplies(proxied), delivery).toEqual(comparableReplies(direct));
+      }
+      expect(await stack.api.open()).toEqual([]);
+    },
+    120_000,
+  );
+});
+
+describe('the bytes of all transcripts', () => {
+  it('are the same frames wherever they are cut in two', () => {
+    const valid = names.filter((name) => !name.startsWith('framing-'));
+    for (const name of valid) {
+      const frames = transcriptOf(name).segments.flatMap((segment) => segment.frames);
+      const bytes = Buffer.concat(frames);
+      if (bytes.length > 20_000) continue;
+      for (let at = 0; at <= bytes.length; at++) {
+        const seen: Buffer[] = [];
+        const reader = new FrameReader(1 << 30);
+        for (const part of [bytes.subarray(0, at), bytes.subarray(at)])
+          reader.push(part, (_type, frame) => {
+            seen.push(Buffer.from(frame));
+            return true;
+          });
+        expect(Buffer.concat(seen).equals(bytes) && seen.length === frames.length, `${name} at ${at}`).toBe(
+          true,
+        );
+      }
+    }
+  });
+});
