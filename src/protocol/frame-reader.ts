@@ -3,18 +3,23 @@ import { PartialFrame } from './partial-frame.ts';
 
 const HEADER = 5;
 
-/** The peer sent a length that no frame can have; it is not in step any more. */
+/** `invalid`: a length that no frame can have; `too long`: for our limit; `unknown`: a type that is none. */
+export type FrameFault = 'invalid' | 'too long' | 'unknown';
+
+/** The peer is not in step any more. */
 export class FrameError extends Error {
   override readonly name = 'FrameError';
-  readonly reason: 'invalid' | 'too long';
-  constructor(reason: 'invalid' | 'too long', type: number, length: number, limit: number) {
-    super(
-      reason === 'invalid'
-        ? `invalid message length ${length} in message type ${type}`
-        : `message of ${length} bytes is longer than the limit of ${limit} bytes`,
-    );
+  readonly reason: FrameFault;
+  constructor(reason: FrameFault, type: number, length: number, limit: number) {
+    super(textOf(reason, type, length, limit));
     this.reason = reason;
   }
+}
+
+function textOf(reason: FrameFault, type: number, length: number, limit: number): string {
+  if (reason === 'unknown') return `invalid frontend message type ${type}`;
+  if (reason === 'invalid') return `invalid message length ${length} in message type ${type}`;
+  return `message of ${length} bytes is longer than the limit of ${limit} bytes`;
 }
 
 /**
@@ -23,10 +28,13 @@ export class FrameError extends Error {
  */
 export class FrameReader {
   readonly #limit: number;
+  readonly #longest: (type: number) => number | null;
   readonly #kept = new PartialFrame();
 
-  constructor(limit: number) {
+  /** `longest`: the longest length field for a type; null: there is no such type, which its first byte tells. */
+  constructor(limit: number, longest: (type: number) => number | null = anyLength) {
     this.#limit = limit;
+    this.#longest = longest;
   }
 
   /** True where the last chunk ended within a frame. */
@@ -45,7 +53,7 @@ export class FrameReader {
     }
     while (at < chunk.length) {
       const left = chunk.length - at;
-      const size = left < HEADER ? 0 : this.#size(chunk, at);
+      const size = left < HEADER ? this.#unsized(chunk[at] ?? 0) : this.#size(chunk, at);
       if (size === 0 || size > left) {
         this.#kept.add(chunk, at, left);
         return;
@@ -55,10 +63,19 @@ export class FrameReader {
     }
   }
 
+  /** Only its type is certain to be there. */
+  #unsized(type: number): 0 {
+    if (this.#longest(type) === null) throw new FrameError('unknown', type, 0, this.#limit);
+    return 0;
+  }
+
   #size(bytes: Buffer, at: number): number {
+    const type = bytes[at] ?? 0;
     const length = bytes.readInt32BE(at + 1);
-    if (length < 4) throw new FrameError('invalid', bytes[at] ?? 0, length, this.#limit);
-    if (length + 1 > this.#limit) throw new FrameError('too long', bytes[at] ?? 0, length + 1, this.#limit);
+    const longest = this.#longest(type);
+    if (longest === null) throw new FrameError('unknown', type, length, this.#limit);
+    if (length < 4 || length > longest) throw new FrameError('invalid', type, length, this.#limit);
+    if (length + 1 > this.#limit) throw new FrameError('too long', type, length + 1, this.#limit);
     return length + 1;
   }
 
@@ -71,4 +88,8 @@ export class FrameReader {
     at += kept.add(chunk, at, want);
     return kept.have === want ? at : -1;
   }
+}
+
+function anyLength(): number {
+  return Number.POSITIVE_INFINITY;
 }

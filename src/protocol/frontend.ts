@@ -24,6 +24,36 @@ export const FRONTEND = {
 /** The client sent a message that Postgres would refuse with 08P01; the text is Postgres' own. */
 export class MalformedMessage extends Error {
   override readonly name = 'MalformedMessage';
+  /** Where in the message, as Postgres says it in CONTEXT. */
+  readonly context: string | null;
+  constructor(message: string, context: string | null = null) {
+    super(message);
+    this.context = context;
+  }
+}
+
+/** Longest length fields (they count themselves), as in Postgres' libpq.h: PQ_SMALL_ and PQ_LARGE_MESSAGE_LIMIT. */
+const SMALL = 10_000;
+const LARGE = 0x3fff_fffe;
+const LONGEST: Readonly<Record<number, number>> = {
+  [FRONTEND.query]: LARGE,
+  [FRONTEND.parse]: LARGE,
+  [FRONTEND.bind]: LARGE,
+  [FRONTEND.functionCall]: LARGE,
+  [FRONTEND.copyData]: LARGE,
+  [FRONTEND.describe]: SMALL,
+  [FRONTEND.execute]: SMALL,
+  [FRONTEND.close]: SMALL,
+  [FRONTEND.sync]: SMALL,
+  [FRONTEND.flush]: SMALL,
+  [FRONTEND.terminate]: SMALL,
+  [FRONTEND.copyDone]: SMALL,
+  [FRONTEND.copyFail]: SMALL,
+};
+
+/** The longest length field that Postgres takes in a message of that type after log-in; null: there is no such type. */
+export function longestLength(type: number): number | null {
+  return LONGEST[type] ?? null;
 }
 
 export type ParseMessage = {
@@ -80,13 +110,21 @@ export function decodeBind(frame: Buffer): BindMessage {
       `bind message has ${parameterFormats.length} parameter formats but ${count} parameters`,
     );
   const parameters: (Buffer | null)[] = [];
-  for (let i = 0; i < count; i++) {
-    const length = reader.int32();
-    parameters.push(length === -1 ? null : reader.bytes(length));
-  }
+  for (let i = 0; i < count; i++) parameters.push(boundValue(reader, portal, i + 1));
   const resultFormats = reader.int16s();
   reader.end();
   return { portal, statement, parameterFormats, parameters, resultFormats };
+}
+
+function boundValue(reader: BodyReader, portal: string, position: number): Buffer | null {
+  try {
+    const length = reader.int32();
+    return length === -1 ? null : reader.bytes(length);
+  } catch (error) {
+    if (!(error instanceof MalformedMessage)) throw error;
+    const name = portal === '' ? 'unnamed portal' : `portal "${Buffer.from(portal, 'latin1').toString()}"`;
+    throw new MalformedMessage(error.message, `${name} parameter $${position}`);
+  }
 }
 
 /** Describe or Close. */

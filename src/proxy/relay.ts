@@ -3,6 +3,7 @@ import { AuditUnavailable, type Entry } from '../audit/entry.ts';
 import { BACKEND, fatalError } from '../protocol/backend.ts';
 import { BackendScanner, type Handled, type ScanListener } from '../protocol/backend-scanner.ts';
 import { FrameError, FrameReader } from '../protocol/frame-reader.ts';
+import { longestLength } from '../protocol/frontend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
 import type { Effect, HoldEnd } from '../session/effect.ts';
 import type { InputEnd } from '../session/input-end.ts';
@@ -54,7 +55,7 @@ export class Relay {
     this.#upstream = upstream;
     this.#ports = ports;
     this.#session = new Session(setup);
-    this.#frames = new FrameReader(ports.limits.frameBytes);
+    this.#frames = new FrameReader(ports.limits.frameBytes, longestLength);
     this.#scanner = new BackendScanner(ports.limits.controlFrameBytes);
     this.#ended = ended;
     this.#scan = {
@@ -126,7 +127,9 @@ export class Relay {
         if (!(error instanceof FrameError)) throw error;
         // What it sent before is still answered.
         this.#outOfStep = true;
-        this.#session.inputEnded({ kind: 'broken', code: codeOf(error), message: error.message }, now);
+        // A length that Postgres would not read either is answered as it does: not at all.
+        const code = error.reason === 'invalid' ? null : codeOf(error);
+        this.#session.inputEnded({ kind: 'broken', code, message: error.message }, now);
       }
     });
     const { pendingBytes } = this.#ports.limits;
@@ -395,7 +398,7 @@ export class Relay {
 }
 
 function codeOf(error: FrameError): string {
-  return error.reason === 'invalid' ? SQLSTATE.protocolViolation : SQLSTATE.programLimitExceeded;
+  return error.reason === 'too long' ? SQLSTATE.programLimitExceeded : SQLSTATE.protocolViolation;
 }
 
 const NOT_RECORDED = fatalError(

@@ -41,7 +41,8 @@ export function leave(state: SessionState): void {
 /** For a client that sends nothing more, but may still read: why its statement did not run. */
 function lastWord({ inputEnd, current, phase }: SessionState): Buffer | null {
   if (inputEnd === null) return null;
-  if (inputEnd.kind === 'broken') return fatalError(inputEnd.code, inputEnd.message);
+  if (inputEnd.kind === 'broken')
+    return inputEnd.code === null ? null : fatalError(inputEnd.code, inputEnd.message);
   if (phase !== 'held' || current?.request == null) return null;
   const { C, M, D, H } = inputOver(current.decision?.rule ?? '', current.request.id);
   return encodeError({ S: 'FATAL', V: 'FATAL', C: C ?? '', M: M ?? '', D: D ?? '', H: H ?? '' });

@@ -36,12 +36,18 @@ import {
   rule,
   statementNamed,
 } from './judge.ts';
-import { close, finish, NOWHERE, obey, SETTLE_FIRST } from './obey.ts';
+import { close, closeWith, finish, NOWHERE, obey, SETTLE_FIRST } from './obey.ts';
 import { functionCallSubject, unseenPrepared } from './observe.ts';
 import { recordIntents } from './record.ts';
 import { type CopyIn, type Current, type Prepared, type SessionState, scopeKey } from './state.ts';
 import type { Subject } from './subject.ts';
-import { functionCallRefused, malformed, noSuchStatement, tooManyPrepared } from './wording.ts';
+import {
+  functionCallRefused,
+  malformed,
+  noSuchStatement,
+  outOfStepInCopy,
+  tooManyPrepared,
+} from './wording.ts';
 
 /** Takes one message; `current` is what was found out about it before a wait. */
 export function process(state: SessionState, type: number, frame: Buffer, current: Current | null): void {
@@ -57,7 +63,11 @@ export function process(state: SessionState, type: number, frame: Buffer, curren
     forwardWithheld(state);
     if (state.setup.mode === 'observe') return relayMalformed(state, type, frame, error.message);
     // A malformed Parse leaves the unnamed statement alone, so it is not refused as a Parse.
-    refuse(state, { kind: type === FRONTEND.query ? 'query' : 'inGroup' }, malformed(error.message));
+    refuse(
+      state,
+      { kind: type === FRONTEND.query ? 'query' : 'inGroup' },
+      malformed(error.message, error.context),
+    );
     finish(state);
   }
 }
@@ -127,6 +137,7 @@ function inputEnd(state: SessionState, current: Current | null): void {
     const { code, message } = state.inputEnd;
     if (!state.ledger.empty && !state.copy?.open)
       return obey(state, SETTLE_FIRST, INPUT_END, NOTHING, '', NOWHERE, current);
+    recordViolation(state, message);
     return close(state, code, message);
   }
   forwardWithheld(state);
@@ -321,7 +332,9 @@ function copyMessage(state: SessionState, type: number, frame: Buffer): void {
 function copyInterrupted(state: SessionState, copy: CopyIn, type: number, frame: Buffer): void {
   if (!copy.open) return obey(state, SETTLE_FIRST, type, frame, '', NOWHERE, state.current);
   const hex = type.toString(16).toUpperCase().padStart(2, '0');
-  close(state, SQLSTATE.protocolViolation, `unexpected message type 0x${hex} during COPY from stdin`);
+  const what = `unexpected message type 0x${hex} during COPY from stdin`;
+  recordViolation(state, what);
+  closeWith(state, outOfStepInCopy(what), what);
 }
 
 /** What would have become of it. */

@@ -48,12 +48,14 @@ export function finish(state: SessionState): void {
   state.phase = 'ready';
 }
 
-/** Ends the session for the client's fault. */
-export function close(state: SessionState, code: string, message: string): void {
+/** Ends the session for the client's fault; `code` null: without a word to the client. */
+export function close(state: SessionState, code: string | null, message: string): void {
+  closeWith(state, code === null ? null : fatalError(code, message), message);
+}
+
+/** The same in any words; `why` is for the log. */
+export function closeWith(state: SessionState, error: Buffer | null, why: string): void {
   giveUp(state);
   state.phase = 'ended';
-  state.effects.push(
-    { kind: 'stopTimers', end: 'failed' },
-    { kind: 'close', error: fatalError(code, message), why: message },
-  );
+  state.effects.push({ kind: 'stopTimers', end: 'failed' }, { kind: 'close', error, why });
 }

@@ -1,7 +1,7 @@
 /** What clients are told. HINTs are written for a language model: what to do next, what not to do. */
 import type { Ended, OpenedRequest } from '../approval/port.ts';
 import type { Decision } from '../policy/decision.ts';
-import type { ErrorFields } from '../protocol/backend.ts';
+import { type ErrorFields, encodeError, fatalError } from '../protocol/backend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
 
 const RETRY_SAME =
@@ -133,8 +133,15 @@ export function tooManyPrepared(limit: number): ErrorFields {
   };
 }
 
-export function malformed(message: string): ErrorFields {
-  return { C: SQLSTATE.protocolViolation, M: message };
+export function malformed(message: string, context: string | null): ErrorFields {
+  return { C: SQLSTATE.protocolViolation, M: message, ...(context === null ? {} : { W: context }) };
+}
+
+/** What Postgres says when COPY data are interrupted; only it knows at which line, and says that, too. */
+export function outOfStepInCopy(message: string): Buffer {
+  const error = { S: 'ERROR', V: 'ERROR', C: SQLSTATE.protocolViolation, M: message };
+  const end = 'terminating connection because protocol synchronization was lost';
+  return Buffer.concat([encodeError(error), fatalError(SQLSTATE.protocolViolation, end)]);
 }
 
 export function noSuchStatement(name: string): ErrorFields {

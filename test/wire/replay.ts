@@ -25,6 +25,8 @@ export type Replies = { readonly segments: readonly (readonly Buffer[])[]; reado
 /** A server that has nothing more to say says nothing for so long. */
 const QUIET_MS = 400;
 const ANSWER_MS = 15_000;
+/** Bytes that are more are sent several at once. */
+const MOST_PIECES = 4_000;
 
 /**
  * Plays the segments on one connection, then ends it as clients do (Terminate) and reads until the server has closed
@@ -73,10 +75,22 @@ export function comparableReplies({ segments, closed }: Replies): readonly strin
   return closed ? [...frames, CLOSED] : frames;
 }
 
+/** Types, severities and SQLSTATEs alone, for what cannot be told in the same words. */
+export function outlineOf(lines: readonly string[]): readonly string[] {
+  return lines.map((line) => {
+    const [type = '', fields = ''] = line.split(/ (.*)/);
+    if (type !== 'ErrorResponse') return line;
+    const { S, C } = JSON.parse(fields) as Record<string, string>;
+    return `${type} ${S} ${C}`;
+  });
+}
+
 async function deliver(client: RawClient, frames: readonly Buffer[], delivery: Delivery): Promise<void> {
   if (delivery === 'segment') return client.send(...frames);
   const whole = Buffer.concat(frames);
-  const parts = delivery === 'message' ? frames : Array.from(whole, (_, i) => whole.subarray(i, i + 1));
+  const size = Math.max(1, Math.ceil(whole.length / MOST_PIECES));
+  const pieces = Array.from({ length: Math.ceil(whole.length / size) }, (_, i) => i * size);
+  const parts = delivery === 'message' ? frames : pieces.map((at) => whole.subarray(at, at + size));
   for (const part of parts) {
     client.send(part);
     await new Promise((next) => setImmediate(next));

@@ -84,6 +84,7 @@ describe('a transcript', () => {
   it('is segments between waits', () => {
     expect(parseTranscript(text)).toEqual({
       held: 'it is an export',
+      differs: null,
       segments: [
         {
           another: [],

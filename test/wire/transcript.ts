@@ -18,6 +18,8 @@ export type Transcript = {
   readonly segments: readonly Segment[];
   /** `# policy: …` says why a policy would not let all of it pass; null: it does. */
   readonly held: string | null;
+  /** `# differs: …` says what of the replies cannot be the same through the proxy, and why; null: all is. */
+  readonly differs: string | null;
 };
 
 export const CLOSED = '<closed>';
@@ -27,12 +29,11 @@ const WAIT = '<wait>';
 export function parseTranscript(text: string): Transcript {
   const segments: Segment[] = [];
   let current = open();
-  let held: string | null = null;
+  const said = (word: string) => new RegExp(`^# ${word}: (.*)$`, 'm').exec(text)?.[1] ?? null;
   for (const [number, line] of text.split('\n').entries()) {
     const kind = line.slice(0, 2);
     const rest = line.slice(2);
     const where = `line ${number + 1}: ${line}`;
-    if (line.startsWith('# policy: ')) held = line.slice('# policy: '.length);
     if (line.trim() === '' || line.startsWith('#')) continue;
     if (kind === 'B ') {
       current.expected.push(rest);
@@ -48,7 +49,7 @@ export function parseTranscript(text: string): Transcript {
     else if (rest === WAIT) current.waited = true;
     else current.frames.push(encodeFrontend(rest));
   }
-  return { segments: [...segments, current], held };
+  return { segments: [...segments, current], held: said('policy'), differs: said('differs') };
 }
 
 /** The same file with these replies in place of its own, one list a segment. */
