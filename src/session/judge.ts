@@ -59,7 +59,6 @@ const WAIT_SETTLE = { kind: 'wait', phase: 'settling' } as const;
 
 /** The analysis of a text as names are now; a wait where a worker or the catalog is needed first. */
 export function analyseText(state: SessionState, sql: Buffer, current: Current | null): Judged<Analysis> {
-  // Released: what was judged, shown and verified is what runs.
   if (current?.release && current.subject) return { kind: 'is', value: current.subject.analysis };
   const { statementBytes } = state.setup.limits;
   if (sql.length > statementBytes)
@@ -93,7 +92,7 @@ function unreadOnce({ analysis }: Prepared): boolean {
   return analysis.syntaxError?.cause === 'settings';
 }
 
-/** What Bind, or Execute of what was bound, would run. */
+/** What Bind, or Execute of what was bound, would run. Released: what was judged, shown and verified is what runs. */
 export function judgePrepared(
   state: SessionState,
   prepared: Prepared,
@@ -101,6 +100,7 @@ export function judgePrepared(
   resultFormats: readonly number[],
   current: Current | null,
 ): Judged<Subject> {
+  if (current?.release && current.subject) return { kind: 'is', value: current.subject };
   const plain = analysePrepared(state, prepared, current);
   const analysis: Judged<Analysis> =
     plain.kind === 'is'
@@ -117,7 +117,7 @@ function analysePrepared(state: SessionState, prepared: Prepared, current: Curre
   if (readsOtherwise(state)) return { kind: 'is', value: readOtherwise(state, prepared.sql) };
   if (prepared.scopeKey === scopeKey(state)) return { kind: 'is', value: prepared.analysis };
   const fresh = analyseText(state, prepared.sql, current);
-  if (fresh.kind !== 'is' || current?.release) return fresh;
+  if (fresh.kind !== 'is') return fresh;
   if (!prepared.bySql) return { kind: 'is', value: remember(state, prepared, fresh.value) };
   const body = preparedBody(fresh.value);
   // The text was a PREPARE when the server took it, so this cannot be missing; if it is, nothing is known.

@@ -181,6 +181,18 @@ describe('an approval', () => {
     },
   );
 
+  it('of EXECUTE holds at Execute too where something else has become known while people thought', () => {
+    let knowledge = 'one';
+    const s = new TestSession({ knowledge: () => knowledge });
+    s.f(F.parse('ddl t', 'x'), F.sync()).b(B.parseComplete(), B.ready());
+    s.f(F.parse('execute x'), F.bind(), F.execute(), F.sync()).opened();
+    s.sent();
+    s.on({ kind: 'answered', state: 'approved', ended: null });
+    knowledge = 'two';
+    s.on({ kind: 'released', release: RELEASE });
+    expect(s.sent()).toEqual(['P: execute x', 'B', 'E', 'S']);
+  });
+
   it('is put to the store with the question as it stands at the release', () => {
     let knowledge = 'one';
     const s = new TestSession({ knowledge: () => knowledge });
