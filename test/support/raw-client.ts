@@ -1,5 +1,6 @@
+import type { UpstreamAddress } from '../../src/config/config.ts';
 import { FrameReader } from '../../src/protocol/frame-reader.ts';
-import { openUpstream } from '../../src/proxy/upstream.ts';
+import { cancelUpstream, openUpstream } from '../../src/proxy/upstream.ts';
 import type { Wire } from '../../src/proxy/wire.ts';
 
 /** A client that sends exactly the bytes it is told to and keeps exactly those it gets. */
@@ -7,12 +8,15 @@ export class RawClient {
   readonly #wire: Wire;
   readonly #frames: Buffer[] = [];
   readonly parameters: ReadonlyMap<string, string>;
+  /** Sends a CancelRequest on a connection of its own; resolves at its end. */
+  readonly cancel: () => Promise<void>;
   closed = false;
   #wake: () => void = () => {};
 
-  private constructor(wire: Wire, parameters: ReadonlyMap<string, string>) {
+  private constructor(wire: Wire, parameters: ReadonlyMap<string, string>, cancel: () => Promise<void>) {
     this.#wire = wire;
     this.parameters = parameters;
+    this.cancel = cancel;
     const reader = new FrameReader(1 << 30);
     wire.listen({
       chunk: (chunk) => {
@@ -32,15 +36,16 @@ export class RawClient {
 
   static async connect(url: string, parameters: Record<string, string> = {}): Promise<RawClient> {
     const { hostname, port, username, password, pathname } = new URL(url);
+    const address: UpstreamAddress = {
+      host: hostname,
+      port: Number(port),
+      database: null,
+      user: null,
+      password: null,
+      tls: { mode: 'disable' },
+    };
     const upstream = await openUpstream(
-      {
-        host: hostname,
-        port: Number(port),
-        database: null,
-        user: null,
-        password: null,
-        tls: { mode: 'disable' },
-      },
+      address,
       {
         user: decodeURIComponent(username),
         password: decodeURIComponent(password),
@@ -49,7 +54,7 @@ export class RawClient {
       },
       10_000,
     );
-    return new RawClient(upstream.wire, upstream.parameters);
+    return new RawClient(upstream.wire, upstream.parameters, () => cancelUpstream(address, upstream, 10_000));
   }
 
   send(...frames: Buffer[]): void {
