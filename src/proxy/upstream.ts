@@ -1,10 +1,8 @@
-/** Opening an upstream connection: start-up, TLS and authentication, on pg's SCRAM helper (RFC 5802). */
+/** Opening an upstream connection: TLS, start-up (3.2, or what the server speaks), questions and cancels. */
 
-import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
-import sasl from 'pg/lib/crypto/sasl.js';
 import { serialize } from 'pg-protocol';
 import type { UpstreamAddress, UpstreamTls } from '../config/config.ts';
 import {
@@ -15,17 +13,22 @@ import {
   encodeFrame,
 } from '../protocol/backend.ts';
 import { FrameReader } from '../protocol/frame-reader.ts';
-import { PROTOCOL_3_0 } from '../protocol/startup.ts';
+import { SQLSTATE } from '../protocol/sqlstate.ts';
+import { PROTOCOL_3_0, PROTOCOL_3_2 } from '../protocol/startup.ts';
 import { PINNED } from '../session/pinned.ts';
+import { authenticator } from './upstream-authentication.ts';
 import { Wire } from './wire.ts';
 
 /** Postgres refused the connection: its own error, for the client. */
 export class UpstreamRefused extends Error {
   override readonly name = 'UpstreamRefused';
   readonly fields: ErrorFields;
-  constructor(fields: ErrorFields) {
+  /** Said before anything else, in answer to the protocol that was asked for. */
+  readonly unknownProtocol: boolean;
+  constructor(fields: ErrorFields, unknownProtocol = false) {
     super(fields['M'] ?? 'the upstream server refused the connection');
     this.fields = fields;
+    this.unknownProtocol = unknownProtocol;
   }
 }
 
@@ -50,6 +53,7 @@ export type Upstream = {
   readonly parameters: ReadonlyMap<string, string>;
   readonly notices: readonly Buffer[];
   readonly processId: number;
+  /** Four bytes in 3.0, up to 256 in 3.2 (Postgres 18: 32). */
   readonly cancelKey: Buffer;
 };
 
@@ -65,11 +69,27 @@ export async function openUpstream(
   login: UpstreamLogin,
   timeoutMs: number,
 ): Promise<Upstream> {
+  try {
+    return await open(address, login, PROTOCOL_3_2, timeoutMs);
+  } catch (error) {
+    if (!(error instanceof UpstreamRefused && error.unknownProtocol)) throw error;
+    // Postgres negotiates; what stands before it may not know how to.
+    return open(address, login, PROTOCOL_3_0, timeoutMs);
+  }
+}
+
+async function open(
+  address: UpstreamAddress,
+  login: UpstreamLogin,
+  protocol: number,
+  timeoutMs: number,
+): Promise<Upstream> {
   const wire = await connectUpstream(address, timeoutMs);
   const timer = setTimeout(() => wire.destroy(), timeoutMs);
   try {
-    wire.write(startupMessage(login));
-    return await startUp(wire, login, address.tls.mode !== 'disable' || address.host.startsWith('/'));
+    wire.write(startupMessage(login, protocol));
+    const secret = address.tls.mode !== 'disable' || address.host.startsWith('/');
+    return await startUp(wire, login, protocol, secret);
   } catch (error) {
     wire.destroy();
     throw error;
@@ -134,7 +154,7 @@ async function upgrade(
   });
 }
 
-function startupMessage(login: UpstreamLogin): Buffer {
+function startupMessage(login: UpstreamLogin, protocol: number): Buffer {
   const parameters: Record<string, string> = {
     user: login.user,
     database: login.database,
@@ -148,23 +168,32 @@ function startupMessage(login: UpstreamLogin): Buffer {
   const body = Object.entries(parameters).map(([name, value]) => `${name}\0${value}\0`);
   const packet = Buffer.from(`12345678${body.join('')}\0`);
   packet.writeUInt32BE(packet.length, 0);
-  packet.writeUInt32BE(PROTOCOL_3_0, 4);
+  packet.writeUInt32BE(protocol, 4);
   return packet;
 }
 
 /** `secret`: nobody between here and the server can read along. */
-function startUp(wire: Wire, login: UpstreamLogin, secret: boolean): Promise<Upstream> {
+function startUp(wire: Wire, login: UpstreamLogin, protocol: number, secret: boolean): Promise<Upstream> {
   return new Promise((done, failed) => {
     const reader = new FrameReader(STARTUP_FRAME);
     const parameters = new Map<string, string>();
     const notices: Buffer[] = [];
     let processId = 0;
     let cancelKey: Buffer = Buffer.alloc(0);
-    const authenticate = authenticator(wire, login, secret, failed);
+    const authenticate = authenticator(wire, login, secret, (error) =>
+      failed(new UpstreamUnavailable(error.message)),
+    );
+    let spoken = protocol;
+    let first = true;
     const onFrame = (type: number, frame: Buffer): boolean => {
+      const atFirst = first;
+      first = false;
       switch (type) {
         case BACKEND.authentication:
           authenticate(frame);
+          return true;
+        case BACKEND.negotiateProtocolVersion:
+          spoken = negotiated(frame, spoken);
           return true;
         case BACKEND.parameterStatus: {
           const { name, value } = decodeParameterStatus(frame);
@@ -173,13 +202,13 @@ function startUp(wire: Wire, login: UpstreamLogin, secret: boolean): Promise<Ups
         }
         case BACKEND.backendKeyData:
           processId = frame.readInt32BE(5);
-          cancelKey = Buffer.from(frame.subarray(9));
+          cancelKey = cancelKeyOf(frame, spoken);
           return true;
         case BACKEND.notice:
           notices.push(Buffer.from(frame));
           return true;
         case BACKEND.error:
-          failed(new UpstreamRefused(decodeErrorFields(frame)));
+          failed(refusal(decodeErrorFields(frame), atFirst && protocol !== PROTOCOL_3_0));
           return false;
         case BACKEND.readyForQuery:
           done({ wire, parameters, notices, processId, cancelKey });
@@ -210,74 +239,29 @@ function startUp(wire: Wire, login: UpstreamLogin, secret: boolean): Promise<Ups
   });
 }
 
-/** Answers Authentication messages (manual, "Start-up"): cleartext only over TLS or a Unix socket, MD5, SCRAM. */
-function authenticator(
-  wire: Wire,
-  login: UpstreamLogin,
-  secret: boolean,
-  failed: (error: Error) => void,
-): (frame: Buffer) => void {
-  let session: sasl.SaslSession | null = null;
-  let proved = false;
-  const password = () => {
-    if (login.password === null)
-      throw new UpstreamUnavailable(
-        `the upstream server asks for a password, and none is configured for role "${login.user}"`,
-      );
-    return login.password;
-  };
-  const answer = (frame: Buffer): void => {
-    const kind = frame.readInt32BE(5);
-    switch (kind) {
-      case 0:
-        if (session !== null && !proved)
-          throw new UpstreamUnavailable('the upstream server broke off SASL without proving who it is');
-        return;
-      case 3:
-        if (!secret)
-          throw new UpstreamUnavailable(
-            'the upstream server asks for the password in clear, which is sent only over TLS or a Unix socket',
-          );
-        wire.write(serialize.password(password()));
-        return;
-      case 5:
-        wire.write(serialize.password(md5Password(login.user, password(), frame.subarray(9, 13))));
-        return;
-      case 10:
-        session = sasl.startSession(frame.toString('utf8', 9).split('\0').filter(Boolean), null);
-        wire.write(serialize.sendSASLInitialResponseMessage(session.mechanism, session.response));
-        return;
-      case 11: {
-        const current = session;
-        if (current === null) throw new UpstreamUnavailable('SASL continues before it began');
-        sasl
-          .continueSession(current, password(), frame.toString('utf8', 9), null)
-          .then(() => wire.write(serialize.sendSCRAMClientFinalMessage(current.response)))
-          .catch(failed);
-        return;
-      }
-      case 12:
-        if (session !== null) sasl.finalizeSession(session, frame.toString('utf8', 9));
-        proved = true;
-        return;
-      default:
-        throw new UpstreamUnavailable(
-          `the upstream server asks for authentication method ${kind}, which is not supported`,
-        );
-    }
-  };
-  return (frame) => {
-    try {
-      answer(frame);
-    } catch (error) {
-      failed(error as Error);
-    }
-  };
+/** `answersProtocol`: it is the first answer to a protocol above 3.0. */
+function refusal(fields: ErrorFields, answersProtocol: boolean): UpstreamRefused {
+  const code = fields['C'] ?? '';
+  const unknown = code === SQLSTATE.featureNotSupported || code === SQLSTATE.protocolViolation;
+  return new UpstreamRefused(fields, answersProtocol && unknown);
 }
 
-function md5Password(user: string, password: string, salt: Buffer): string {
-  const md5 = (data: string | Buffer) => createHash('md5').update(data).digest('hex');
-  return `md5${md5(Buffer.concat([Buffer.from(md5(password + user)), salt]))}`;
+/** NegotiateProtocolVersion: the newest that the server speaks, whole or as its minor number, and options unknown to it. */
+function negotiated(frame: Buffer, asked: number): number {
+  const said = frame.readInt32BE(5);
+  const spoken = said < PROTOCOL_3_0 ? PROTOCOL_3_0 + said : said;
+  // 3.1 was never spoken by any server (protocol.h: reserved).
+  if (frame.readInt32BE(9) !== 0 || spoken >= asked || spoken !== PROTOCOL_3_0)
+    throw new UpstreamUnavailable('the upstream server negotiates a protocol that was not asked for');
+  return spoken;
+}
+
+function cancelKeyOf(frame: Buffer, protocol: number): Buffer {
+  const key = Buffer.from(frame.subarray(9));
+  const longest = protocol === PROTOCOL_3_0 ? 4 : 256;
+  if (key.length < 4 || key.length > longest)
+    throw new UpstreamUnavailable(`the upstream server gives a cancel key of ${key.length} bytes`);
+  return key;
 }
 
 /**

@@ -110,6 +110,11 @@ export class Wire {
     return this.#socket.remoteAddress ?? null;
   }
 
+  /** The encrypted socket, for its certificates; null: it is a plain one. */
+  get tls(): TLSSocket | null {
+    return this.#socket instanceof TLSSocket ? this.#socket : null;
+  }
+
   /** Bytes that wait for the other side to read. */
   get queuedBytes(): number {
     return this.#closed ? 0 : this.#socket.writableLength;

@@ -1,6 +1,8 @@
 import { chmodSync, chownSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect as connectTls, TLSSocket } from 'node:tls';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import type { UpstreamAddress, UpstreamTls } from '../../src/config/config.ts';
@@ -8,7 +10,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded
 import { sslOptions } from '../../src/proxy/side-tls.ts';
 import { askUpstream, cancelUpstream, openUpstream, UpstreamUnavailable } from '../../src/proxy/upstream.ts';
 import { superuser } from '../support/postgres.ts';
-import { failure, TLS } from './support.ts';
+import { failure, SSL_REQUEST, TLS } from './support.ts';
 
 const PASSWORD = 'tls-superuser';
 let directory: string;
@@ -168,4 +170,70 @@ it('takes no password in clear over a plain connection', async () => {
   const error = await failure(session(at({ mode: 'disable' }), login));
   expect(error).toBeInstanceOf(UpstreamUnavailable);
   expect(error.message).toMatch(/clear/);
+});
+
+/**
+ * Somebody in between who has the server's certificate and reads along, and changes what the server says; with what
+ * was read of the client after its start-up.
+ */
+async function readAlong(
+  change: (bytes: Buffer) => Buffer,
+): Promise<{ port: number; read: Buffer[]; end: () => void }> {
+  const read: Buffer[] = [];
+  const between = createServer((plain) => {
+    plain.on('error', () => {});
+    plain.once('data', () => {
+      plain.write('S');
+      const client = new TLSSocket(plain, { isServer: true, cert: TLS.cert, key: TLS.key });
+      const real = connect(server.port, '127.0.0.1');
+      real.once('data', () => {
+        const secure = connectTls({ socket: real, rejectUnauthorized: false });
+        pass(client, secure, read, change);
+      });
+      real.write(SSL_REQUEST);
+    });
+  });
+  await new Promise<void>((done) => between.listen(0, '127.0.0.1', done));
+  const address = between.address();
+  const port = address !== null && typeof address === 'object' ? address.port : 0;
+  return { port, read, end: () => between.close() };
+}
+
+function pass(client: Socket, server: Socket, read: Buffer[], change: (bytes: Buffer) => Buffer): void {
+  for (const [from, to] of [
+    [client, server],
+    [server, client],
+  ] as const) {
+    from.on('error', () => {});
+    from.on('close', () => to.destroy());
+  }
+  client.on('data', (bytes: Buffer) => {
+    read.push(Buffer.from(bytes));
+    server.write(bytes);
+  });
+  server.on('data', (bytes: Buffer) => client.write(change(bytes)));
+}
+
+describe('SCRAM over TLS', () => {
+  it('is bound to the certificate, and the server agrees', async () => {
+    const between = await readAlong((bytes) => bytes);
+    expect(await session(at({ mode: 'require' }, '127.0.0.1', between.port))).toBe('true');
+    expect(between.read[1]?.toString('latin1')).toContain('SCRAM-SHA-256-PLUS\0');
+    between.end();
+  });
+
+  it('does not get past somebody who hides that it can be bound', async () => {
+    const both = Buffer.from('SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0', 'latin1');
+    const between = await readAlong((bytes) => {
+      const found = bytes.indexOf(both);
+      if (found === -1) return bytes;
+      const rest = Buffer.concat([bytes.subarray(0, found), Buffer.from('SCRAM-SHA-256\0\0', 'latin1')]);
+      rest.writeInt32BE(rest.length - 1, 1);
+      return rest;
+    });
+    const error = await failure(session(at({ mode: 'require' }, '127.0.0.1', between.port)));
+    expect(error).toMatchObject({ fields: { C: '28000', D: expect.stringMatching(/channel binding/) } });
+    expect(between.read[1]?.toString('latin1')).toContain('SCRAM-SHA-256\0');
+    between.end();
+  });
 });
