@@ -51,8 +51,14 @@ describe('frontend messages', () => {
       'a Bind whose value is longer than the message',
       () => decodeBind(bindWith(0x7fffffff)),
       'insufficient data left in message',
+      'unnamed portal parameter $1',
     ],
-    ['a Bind with a negative length', () => decodeBind(bindWith(-2)), 'insufficient data left in message'],
+    [
+      'a Bind with a negative length',
+      () => decodeBind(bindWith(-2)),
+      'insufficient data left in message',
+      'unnamed portal parameter $1',
+    ],
     [
       'a Bind with bytes behind it',
       () => decodeBind(Buffer.concat([bindWith(-1), Buffer.from([1])])),
@@ -63,9 +69,12 @@ describe('frontend messages', () => {
       () => decodeNamed(encodeFrame(FRONTEND.close, Buffer.from('Xn\0'))),
       'invalid CLOSE message subtype 88',
     ],
-  ])('that Postgres refuses are refused: %s', (_name, decode, message) => {
-    expect(decode).toThrow(message);
-  });
+  ])(
+    'that Postgres refuses are refused: %s',
+    (_name, decode, message, context: string | undefined = undefined) => {
+      expect(decode).toThrow(new MalformedMessage(message, context ?? null));
+    },
+  );
 
   it('cut names where Postgres cuts them', () => {
     const a = `${'a'.repeat(63)}1`;
