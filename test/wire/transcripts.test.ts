@@ -65,10 +65,7 @@ describe.each(['observe', 'enforce'] as const)('mode %s', (mode) => {
         const said = printReplies(direct);
         if (transcript.differs !== null) {
           if (delivery !== 'coalesced')
-            if (delivery !== 'coalesced')
-              expect(outlineOf(said.flat()), `${delivery}: the file says`).toEqual(
-                outlineOf(expected.flat()),
-              );
+            expect(outlineOf(said.flat()), `${delivery}: the file says`).toEqual(outlineOf(expected.flat()));
           expect(outlineOf(printReplies(proxied).flat()), delivery).toEqual(outlineOf(said.flat()));
           continue;
         }
