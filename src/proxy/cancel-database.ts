@@ -45,6 +45,7 @@ export class CancelDatabase {
   #clock: number | null = null;
   #timer: NodeJS.Timeout | null = null;
   #reading: Promise<void> | null = null;
+  #turn: Promise<void> = Promise.resolve();
   #closed = false;
 
   constructor(options: CancelDatabaseOptions) {
@@ -73,8 +74,9 @@ export class CancelDatabase {
     const from = Buffer.alloc(2);
     from.writeUInt16BE(this.instance);
     const payload = Buffer.concat([from, sealed]).toString('base64');
-    if (this.#client === null) throw new Error('the audit database is away');
-    await this.#client.query('SELECT pg_catalog.pg_notify($1, $2)', [`${PREFIX}${instance}`, payload]);
+    await this.#inTurn(async (client) => {
+      await client.query('SELECT pg_catalog.pg_notify($1, $2)', [`${PREFIX}${instance}`, payload]);
+    });
   }
 
   /** Reads who is there, unless that was done this very moment. Never rejects. */
@@ -91,12 +93,26 @@ export class CancelDatabase {
     this.#closed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
     const client = this.#client;
+    await this.#inTurn(async (last) => {
+      await last.query('DELETE FROM countersign.cancel_instance WHERE public_key = $1', [
+        this.#own?.publicKey,
+      ]);
+    }).catch(() => {});
     this.#client = null;
-    if (client === null) return;
-    await client
-      .query('DELETE FROM countersign.cancel_instance WHERE public_key = $1', [this.#own?.publicKey])
-      .catch(() => {});
-    await client.end().catch(() => {});
+    await client?.end().catch(() => {});
+  }
+
+  /** One after the other, as they are asked for. Rejects when the database is away. */
+  #inTurn<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(() => {
+      if (this.#client === null) throw new Error('the audit database is away');
+      return work(this.#client);
+    });
+    this.#turn = mine.then(
+      () => {},
+      () => {},
+    );
+    return mine;
   }
 
   async #connect(): Promise<void> {
@@ -106,6 +122,7 @@ export class CancelDatabase {
       keepAlive: true,
       connectionTimeoutMillis: CONNECT_MS,
       statement_timeout: STATEMENT_MS,
+      query_timeout: STATEMENT_MS,
     });
     const lost = (error?: Error) => {
       if (this.#client !== client) return;
@@ -121,6 +138,7 @@ export class CancelDatabase {
       await client.query('SET synchronous_commit = off');
       await this.#keepLease(client);
       await client.query(`LISTEN ${JOINED}; LISTEN ${PREFIX}${this.instance}; NOTIFY ${JOINED}`);
+      if (this.#closed) return void client.end().catch(() => {});
       this.#client = client;
       await this.#read();
     } catch (error) {
@@ -136,12 +154,7 @@ export class CancelDatabase {
       try {
         if (this.#client === null) await this.#connect();
         else {
-          const { number } = this.#own ?? { number: 0 };
-          await this.#keepLease(this.#client);
-          if (this.instance !== number)
-            await this.#client.query(
-              `UNLISTEN *; LISTEN ${JOINED}; LISTEN ${PREFIX}${this.instance}; NOTIFY ${JOINED}`,
-            );
+          await this.#inTurn((client) => this.#keepPlace(client));
           await this.readPeers();
         }
       } catch (error) {
@@ -150,6 +163,13 @@ export class CancelDatabase {
       this.#schedule(this.#client === null ? RETRY_MS : ROUND_MS);
     }, ms);
     this.#timer.unref();
+  }
+
+  async #keepPlace(client: pg.Client): Promise<void> {
+    const before = this.#own;
+    await this.#keepLease(client);
+    if (this.#own !== before)
+      await client.query(`UNLISTEN *; LISTEN ${JOINED}; LISTEN ${PREFIX}${this.instance}; NOTIFY ${JOINED}`);
   }
 
   /** Keeps this process' number, or takes one: at the start, and where it was thought dead and its number is gone. */
@@ -195,11 +215,13 @@ export class CancelDatabase {
 
   async #read(): Promise<void> {
     try {
-      const { rows } = (await this.#client?.query<PeerRow>(
-        `SELECT number, public_key AS "publicKey", kid, signature FROM countersign.cancel_instance
-         WHERE lease_until > clock_timestamp() AND public_key <> $1`,
-        [this.#own?.publicKey],
-      )) ?? { rows: [] };
+      const { rows } = await this.#inTurn((client) =>
+        client.query<PeerRow>(
+          `SELECT number, public_key AS "publicKey", kid, signature FROM countersign.cancel_instance
+           WHERE lease_until > clock_timestamp() AND public_key <> $1`,
+          [this.#own?.publicKey],
+        ),
+      );
       await this.#options.peersRead(rows);
     } catch (error) {
       this.#options.log.warn({ err: error as Error }, 'cancel routing: the other processes are not known');

@@ -5,12 +5,13 @@ import { BackendScanner, type Handled, type ScanListener } from '../protocol/bac
 import { FrameError, FrameReader } from '../protocol/frame-reader.ts';
 import { longestLength } from '../protocol/frontend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
-import type { Effect, HoldEnd } from '../session/effect.ts';
+import type { Effect } from '../session/effect.ts';
 import type { InputEnd } from '../session/input-end.ts';
 import { Session } from '../session/session.ts';
 import type { SessionSetup } from '../session/state.ts';
 import type { WaitEvent } from '../session/waits.ts';
 import { nowMicros } from './clock.ts';
+import { HoldTimers } from './hold-timers.ts';
 import { joined } from './joined.ts';
 import { ask, type LaterEffect, type RelayPorts } from './questions.ts';
 import type { Upstream } from './upstream.ts';
@@ -30,9 +31,7 @@ export class Relay {
   #toUpstream: Buffer[] = [];
   /** A reply may go to the client only after this. */
   #durable: Promise<void> | null = null;
-  #holdTimer: NodeJS.Timeout | null = null;
-  #noticeTimer: NodeJS.Timeout | null = null;
-  #heldSince: number | null = null;
+  readonly #timers: HoldTimers;
   #unwatch: (() => void) | null = null;
   #lastSeq = 0n;
   #closed = false;
@@ -58,6 +57,7 @@ export class Relay {
     this.#frames = new FrameReader(ports.limits.frameBytes, longestLength);
     this.#scanner = new BackendScanner(ports.limits.controlFrameBytes);
     this.#ended = ended;
+    this.#timers = new HoldTimers(ports.observe, (event) => this.#event(event));
     this.#scan = {
       data: (bytes) => (this.#session.data(bytes) === 'pass' ? 'pass' : 'stop'),
       frame: (type, frame) => this.#backendFrame(type, frame),
@@ -242,9 +242,9 @@ export class Relay {
         this.#toClient.push(effect.frame);
         return;
       case 'startTimers':
-        return this.#startTimers(effect.holdMs, effect.noticeMs);
+        return this.#timers.start(effect.holdMs, effect.noticeMs);
       case 'stopTimers':
-        return this.#stopTimers(effect.end);
+        return this.#timers.stop(effect.end);
       case 'watch':
         this.#unwatch = this.#ports.approvals.watch(effect.requestId, (state, ended) =>
           this.#event({ kind: 'answered', state, ended }),
@@ -301,20 +301,6 @@ export class Relay {
     for (const done of this.#cancelled.splice(0)) done();
   }
 
-  #startTimers(holdMs: number, noticeMs: number): void {
-    this.#heldSince = nowMicros();
-    this.#ports.observe.held();
-    this.#holdTimer = setTimeout(() => this.#event({ kind: 'holdTimeout' }), holdMs);
-    this.#noticeTimer = setInterval(() => this.#event({ kind: 'noticeDue' }), noticeMs);
-  }
-
-  #stopTimers(end: HoldEnd): void {
-    if (this.#holdTimer !== null) clearTimeout(this.#holdTimer);
-    if (this.#noticeTimer !== null) clearInterval(this.#noticeTimer);
-    if (this.#heldSince !== null) this.#ports.observe.holdEnded(end, (nowMicros() - this.#heldSince) / 1e6);
-    this.#heldSince = null;
-  }
-
   /** Replies wait until what was recorded so far is on disk, or committed where durability is strict. */
   #mustBeDurable(): void {
     const { audit } = this.#ports;
@@ -362,7 +348,7 @@ export class Relay {
   #close(error: Buffer | null, why: string): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#stopTimers('failed');
+    this.#timers.stop('failed');
     this.#unwatch?.();
     // What the core still has open gets its outcome.
     this.#session.upstreamClosed(nowMicros());

@@ -300,16 +300,20 @@ export function askUpstream(upstream: Upstream, sql: string, timeoutMs: number):
 
 /**
  * Sends a CancelRequest on a connection of its own and resolves at its EOF: from then on it can hit nothing any
- * more. Rejects after `timeoutMs`.
+ * more. Rejects after `timeoutMs`, and where the connection breaks, for then it may still be on its way.
  */
-export async function cancelUpstream(
-  address: UpstreamAddress,
-  target: Upstream,
-  timeoutMs: number,
-): Promise<void> {
+export function cancelUpstream(address: UpstreamAddress, target: Upstream, timeoutMs: number): Promise<void> {
+  return withTimeout(sendCancel(address, target, timeoutMs), timeoutMs);
+}
+
+async function sendCancel(address: UpstreamAddress, target: Upstream, timeoutMs: number): Promise<void> {
   const wire = await connectUpstream(address, timeoutMs);
-  const ended = new Promise<void>((done) =>
-    wire.listen({ chunk: () => {}, closed: () => done(), drained: () => {} }),
+  const ended = new Promise<void>((done, failed) =>
+    wire.listen({
+      chunk: () => {},
+      closed: (error) => (error === null ? done() : failed(error)),
+      drained: () => {},
+    }),
   );
   const packet = Buffer.alloc(12 + target.cancelKey.length);
   packet.writeInt32BE(packet.length, 0);

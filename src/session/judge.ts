@@ -1,17 +1,17 @@
 /** From a text to a ruling: forward it, refuse it, drop it, or wait for something and judge again. */
-import type { BoundParameter, Question } from '../approval/port.ts';
+import type { BoundParameter } from '../approval/port.ts';
 import type { Decision } from '../policy/decision.ts';
 import type { ErrorFields } from '../protocol/backend.ts';
 import { nameKey } from '../protocol/frontend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
 import type { Analysis, StatementAnalysis } from '../statement/analysis.ts';
 import { resolveNames } from '../statement/resolve-names.ts';
-import { showSql } from '../statement/visible.ts';
 import { analysisOf } from './forward.ts';
 import { endUnused } from './give-up.ts';
 import type { Lookup } from './names.ts';
 import { readOtherwise } from './observe.ts';
-import { recordIntents, recordOutcome, relationNames, releasedRuns } from './record.ts';
+import { questionOf } from './question.ts';
+import { recordIntents, recordOutcome, releasedRuns } from './record.ts';
 import type { Run } from './run.ts';
 import {
   type Current,
@@ -311,45 +311,6 @@ function refusedAtOnce(
     recordOutcome(state, run, outcome);
   }
   return { kind: 'refuse', fields, runs };
-}
-
-/**
- * What bare names mean, for the digest. Where that is not known, or a temporary object could be meant, it is known to
- * this session alone, and no other may attach to what was asked here.
- */
-function namesMean(state: SessionState): string {
-  const { searchPath, tempPossible } = scopeOf(state);
-  const path = searchPath?.join(', ') ?? '(not known)';
-  return searchPath === null || tempPossible ? `${path} in session ${state.setup.facts.sessionId}` : path;
-}
-
-/** The question about a held string, for people and for the digest. */
-export function questionOf(state: SessionState, subject: Subject, decision: Decision): Question {
-  const { analysis, sql } = subject;
-  const secrets = analysis.statements.flatMap((statement) => statement.secrets);
-  return {
-    session: state.setup.facts,
-    sqlBytes: Buffer.from(sql),
-    sql: [
-      showSql(sql, secrets),
-      ...subject.named.map((one) => `\n\n-- ${one.name}:\n${showSql(one.sql, one.secrets)}`),
-    ].join(''),
-    // Copies: the socket's buffer is used again.
-    parameters:
-      subject.parameters?.map((one) => ({ ...one, value: one.value && Buffer.from(one.value) })) ?? null,
-    resultFormats: subject.resultFormats,
-    class: decision.class,
-    rule: decision.rule,
-    reasons: decision.reasons,
-    relations: analysis.statements
-      .flatMap((statement) => statement.relations)
-      .map((use) => ({ name: relationNames([use])[0] ?? use.name, oid: use.oid, mode: use.mode })),
-    searchPath: namesMean(state),
-    policyDigest: state.setup.policyDigest,
-    demand: decision.approval ?? { approvers: [], quorum: 1, assurance: 1 },
-    inTransaction: state.transaction !== 'I',
-    command: analysis.statements.map(({ command }) => command).join('; '),
-  };
 }
 
 /** Puts the message aside until an event lets judging start over; says what the shell must do for that event. */

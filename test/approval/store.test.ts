@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ReleaseRefused, type RequestState, TooManyRequests } from '../../src/approval/port.ts';
 import type { ApprovalHandle } from '../../src/approval/store.ts';
 import { type ApprovalWorld, answer, approvalWorld, NOTHING, PEOPLE, question, until } from './support.ts';
@@ -83,6 +83,28 @@ describe('the way of a request', () => {
     });
     await approvals.withdraw(id, 'again');
     expect((await approvals.get(id))?.endReason).toBe('the client cancelled');
+  });
+
+  it('is withdrawn once the store is back, where it was away', async () => {
+    const { id } = await approvals.open(fresh);
+    const connect = vi.spyOn(approvals.pool, 'connect').mockImplementation(() => {
+      throw new Error('away');
+    });
+    await expect(approvals.withdraw(id, 'the client cancelled')).rejects.toThrow('away');
+    connect.mockRestore();
+    expect((await approvals.get(id))?.state).toBe('open');
+    await until(async () => (await approvals.get(id))?.state === 'withdrawn');
+  });
+
+  it('is not withdrawn by a hold that another process has taken it over from', async () => {
+    const { id } = await approvals.open(fresh);
+    await approvals.detach(id);
+    const other = await world.open({});
+    expect((await other.open(fresh)).id).toBe(id);
+    await approvals.withdraw(id, 'the client cancelled');
+    expect((await other.get(id))?.state).toBe('open');
+    await other.withdraw(id, 'the client cancelled');
+    expect((await other.get(id))?.state).toBe('withdrawn');
   });
 
   it('expires by the database clock, open or approved', async () => {

@@ -29,6 +29,9 @@ const extended = (sql: string) =>
 /** From nothing to some milliseconds of work. */
 const work = (size: number) => `SELECT count(*) FROM generate_series(1, ${1 + size * 2_000})`;
 
+/** Long enough to be hit by what comes late. */
+const LATER = 'SELECT 7 FROM pg_sleep(0.01)';
+
 type Race = (
   client: CancelClient,
   size: number,
@@ -45,17 +48,17 @@ function races(cancel: (client: CancelClient) => Promise<void>): readonly Race[]
   return [
     async (client, size) => ({
       hit: await raced(client, simple(work(size)), 1, () => cancel(client)),
-      after: await client.query('SELECT 7'),
+      after: await client.query(LATER),
     }),
     async (client, size) => {
       const hit = await raced(client, extended(work(size)), 1, () => cancel(client));
-      client.send(extended('SELECT 7'));
+      client.send(extended(LATER));
       return { hit, after: (await client.answer()).filter((word) => word !== '1' && word !== '2') };
     },
     async (client, size) => {
       const pipeline = Buffer.concat([simple(work(size)), extended(work(size >> 1)), simple('SELECT 1')]);
       const hit = await raced(client, pipeline, 3, () => cancel(client));
-      return { hit, after: await client.query('SELECT 7') };
+      return { hit, after: await client.query(LATER) };
     },
     async (client, size) => {
       const hit = await raced(client, Buffer.concat([simple('BEGIN'), simple(work(size))]), 2, () =>
@@ -63,7 +66,7 @@ function races(cancel: (client: CancelClient) => Promise<void>): readonly Race[]
       );
       const ended = await client.query('ROLLBACK');
       expect(ended).toEqual(['C', 'Z:I']);
-      return { hit, after: await client.query('SELECT 7') };
+      return { hit, after: await client.query(LATER) };
     },
   ];
 }

@@ -119,7 +119,7 @@ describe('a cancel request', () => {
     expect(counts.finished + counts.cancelled).toBe(200);
     expect(Math.min(counts.finished, counts.cancelled)).toBeGreaterThan(0);
     client.wire.destroy();
-  });
+  }, 120_000);
 
   it('after the end of the statement does nothing', async () => {
     const client = await open();

@@ -1,0 +1,46 @@
+/** What a hold puts to people. */
+import type { Question } from '../approval/port.ts';
+import type { Decision } from '../policy/decision.ts';
+import { showSql } from '../statement/visible.ts';
+import { relationNames } from './record.ts';
+import { type SessionState, scopeOf } from './state.ts';
+import type { Subject } from './subject.ts';
+
+/**
+ * What bare names mean, for the digest. Where that is not known, or a temporary object could be meant, it is known to
+ * this session alone, and no other may attach to what was asked here.
+ */
+function namesMean(state: SessionState): string {
+  const { searchPath, tempPossible } = scopeOf(state);
+  const path = searchPath?.join(', ') ?? '(not known)';
+  return searchPath === null || tempPossible ? `${path} in session ${state.setup.facts.sessionId}` : path;
+}
+
+/** The question about a held string, for people and for the digest. */
+export function questionOf(state: SessionState, subject: Subject, decision: Decision): Question {
+  const { analysis, sql } = subject;
+  const secrets = analysis.statements.flatMap((statement) => statement.secrets);
+  return {
+    session: state.setup.facts,
+    sqlBytes: Buffer.from(sql),
+    sql: [
+      showSql(sql, secrets),
+      ...subject.named.map((one) => `\n\n-- ${one.name}:\n${showSql(one.sql, one.secrets)}`),
+    ].join(''),
+    // Copies: the socket's buffer is used again.
+    parameters:
+      subject.parameters?.map((one) => ({ ...one, value: one.value && Buffer.from(one.value) })) ?? null,
+    resultFormats: subject.resultFormats,
+    class: decision.class,
+    rule: decision.rule,
+    reasons: decision.reasons,
+    relations: analysis.statements
+      .flatMap((statement) => statement.relations)
+      .map((use) => ({ name: relationNames([use])[0] ?? use.name, oid: use.oid, mode: use.mode })),
+    searchPath: namesMean(state),
+    policyDigest: state.setup.policyDigest,
+    demand: decision.approval ?? { approvers: [], quorum: 1, assurance: 1 },
+    inTransaction: state.transaction !== 'I',
+    command: analysis.statements.map(({ command }) => command).join('; '),
+  };
+}
