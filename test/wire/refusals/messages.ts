@@ -1,8 +1,10 @@
 import { serialize } from 'pg-protocol';
+import { encodeFrame } from '../../../src/protocol/backend.ts';
 
 /** Frontend messages by the manual's letters. */
 export const Q = (text: string) => serialize.query(text);
-export const P = (text: string, name = '') => serialize.parse({ name, text, types: [] });
+/** By hand: the serializer warns of names that Postgres cuts. */
+export const P = (text: string, name = '') => encodeFrame(0x50, Buffer.from(`${name}\0${text}\0\0\0`));
 export const B = (statement = '', portal = '') => serialize.bind({ statement, portal, values: [] });
 export const E = (portal = '', rows = 0) => serialize.execute({ portal, rows });
 export const describeStatement = (name = '') => serialize.describe({ type: 'S', name });
