@@ -1,11 +1,12 @@
 /**
  * Each conversation of fixtures/transcripts, sent to Postgres itself and through the proxy: the replies are equal, byte
- * for byte, and are those of the file. With COUNTERSIGN_WRITE_TRANSCRIPTS=all the files take
- * Postgres' replies, with =new those that have none.
+ * for byte, and are those of the file. With COUNTERSIGN_WRITE_TRANSCRIPTS=all the files take Postgres' replies, with
+ * =new those that have none.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FrameReader } from '../../src/protocol/frame-reader.ts';
+import { RawClient } from '../support/raw-client.ts';
 import { comparableReplies, DELIVERIES, type Delivery, outlineOf, printReplies, replay } from './replay.ts';
 import { parseTranscript, type Transcript, withReplies } from './transcript.ts';
 import { startWireStack, type WireStack } from './wire-stack.ts';
@@ -28,10 +29,13 @@ function transcriptOf(name: string): Transcript {
   return transcript;
 }
 
+/** Where statements are judged in earnest, the hardest two are enough. */
+const DELIVERIES_OF = { observe: DELIVERIES, enforce: ['byte', 'coalesced'] } as const;
+
 /** What another session does has its place between the messages, so those are not sent all at once. */
-function deliveriesOf({ segments }: Transcript): readonly Delivery[] {
+function deliveriesOf({ segments }: Transcript, mode: 'observe' | 'enforce'): readonly Delivery[] {
   const alone = segments.every(({ another }) => another.length === 0);
-  return DELIVERIES.filter((delivery) => alone || delivery !== 'coalesced');
+  return DELIVERIES_OF[mode].filter((delivery) => alone || delivery !== 'coalesced');
 }
 
 async function play(stack: WireStack, url: string, name: string, delivery: Delivery, recording = false) {
@@ -59,7 +63,7 @@ describe.each(['observe', 'enforce'] as const)('mode %s', (mode) => {
       const transcript = transcriptOf(name);
       const heldBefore = (await stack.api.open()).length;
       const expected = transcript.segments.map((segment) => segment.expected);
-      for (const delivery of deliveriesOf(transcript)) {
+      for (const delivery of deliveriesOf(transcript, mode)) {
         const direct = await play(stack, stack.directUrl, name, delivery);
         const proxied = await play(stack, stack.agentUrl, name, delivery);
         const said = printReplies(direct);
@@ -75,6 +79,25 @@ describe.each(['observe', 'enforce'] as const)('mode %s', (mode) => {
       expect(await stack.api.open()).toHaveLength(heldBefore);
     },
     120_000,
+  );
+});
+
+describe('what a transcript says that policy holds', () => {
+  let stack: WireStack;
+  beforeAll(async () => {
+    stack = await startWireStack('enforce');
+  });
+  afterAll(() => stack.close());
+
+  it.each(names.filter((name) => transcriptOf(name).held !== null))(
+    'is held or refused: %s',
+    async (name) => {
+      const client = await RawClient.connect(stack.agentUrl);
+      client.send(...transcriptOf(name).segments.flatMap(({ frames }) => frames));
+      const word = (frame: Buffer) => frame.includes('countersign:');
+      expect((await client.until((frames) => frames.some(word))).some(word)).toBe(true);
+      client.close();
+    },
   );
 });
 

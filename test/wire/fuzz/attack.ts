@@ -28,7 +28,7 @@ export type Attack = {
 const WORKERS = 8;
 const FRAMES_PER_CONNECTION = 120;
 /** Of all connections, those that do not log in; they are short. */
-const BEFORE_LOGIN = 0.7;
+const BEFORE_LOGIN = 0.85;
 const BATCH = 12;
 /** COPY that a conversation has left open would end the session with whatever comes next. */
 const END_COPY = [serialize.copyFail('over'), serialize.sync()];
@@ -41,8 +41,13 @@ export async function attack(options: Attack): Promise<Counts> {
       // Each connection has a seed of its own, so that one can be looked at without those before it.
       const seed = (options.seed + counts.connections++ * 7919) >>> 0;
       const random = randomOf(seed);
-      if (random() < BEFORE_LOGIN) counts.beforeLogin += await strange(options.url, random);
-      else counts.afterLogin += await conversation(options, random, (what) => counts.faults.push(what), seed);
+      if (random() < BEFORE_LOGIN) {
+        const sent = await strange(options.url, random);
+        counts.beforeLogin += sent;
+      } else {
+        const sent = await conversation(options, random, (what) => counts.faults.push(what), seed);
+        counts.afterLogin += sent;
+      }
     }
   };
   await Promise.all(Array.from({ length: WORKERS }, work));

@@ -14,7 +14,7 @@ import { startWireStack, type WireStack } from '../wire-stack.ts';
 import { attack } from './attack.ts';
 import { mutated, outOfStep, randomOf } from './mutate.ts';
 
-const FRAMES = Number(process.env['COUNTERSIGN_FUZZ_FRAMES'] ?? 16_000);
+const FRAMES = Number(process.env['COUNTERSIGN_FUZZ_FRAMES'] ?? 20_000);
 const SEED = Number(process.env['COUNTERSIGN_SEED'] ?? 20_260);
 /** What the sessions of a whole run may leave behind, and what they may take while they last. */
 const LEFT_BYTES = 100 * 1024 * 1024;
