@@ -1,6 +1,7 @@
 /** The SQLSTATE codes that the proxy itself uses (manual, appendix A). */
 export const SQLSTATE = {
   insufficientPrivilege: '42501',
+  inFailedTransaction: '25P02',
   queryCanceled: '57014',
   adminShutdown: '57P01',
   cannotConnectNow: '57P03',
@@ -15,6 +16,10 @@ export const SQLSTATE = {
   invalidSqlStatementName: '26000',
   invalidCursorName: '34000',
   undefinedColumn: '42703',
+  invalidTextRepresentation: '22P02',
+  objectNotInPrerequisiteState: '55000',
+  undefinedFunction: '42883',
+  syntaxError: '42601',
   invalidParameterValue: '22023',
   characterNotInRepertoire: '22021',
   internalError: 'XX000',

@@ -36,30 +36,36 @@ export function startCopy(state: SessionState, entry: LedgerEntry): void {
 }
 
 function newCopy(entry: LedgerEntry, left: number): CopyIn {
-  return { entry, open: false, closed: false, dataSent: false, ambiguous: false, bytes: 0, left };
+  return { entry, open: false, closed: false, bytes: 0, left };
 }
 
-/** What follows the end of one COPY's data may belong to the string's next COPY, or not: it waits. */
-export function placeUnknown(copy: CopyIn): boolean {
-  return copy.closed && copy.left > 0;
+/**
+ * What follows the end of one COPY's data may belong to the string's next COPY, or not; and while it is not known which
+ * Sync messages the COPY ate, no later one can be told from them. It waits.
+ */
+export function placeUnknown({ ledger }: SessionState, copy: CopyIn): boolean {
+  return copy.closed && (copy.left > 0 || ledger.some(({ inCopy }) => inCopy));
 }
 
-/** The server takes COPY data: it eats each Sync that was sent before the data's end. */
+/** The server takes COPY data, and no word is due for the end of them. */
 export function copyOpened(state: SessionState, copy: CopyIn): void {
   copy.open = true;
   const isEnd = (entry: LedgerEntry) => entry.kind === 'copyEnd';
-  if (copy.ambiguous) state.ledger.removeBehindHead(isEnd, isEnd);
-  else state.ledger.removeBehindHead((entry) => entry.inCopy || isEnd(entry), isEnd);
+  state.ledger.removeBehindHead(isEnd, isEnd);
 }
 
-/** The COPY statement is complete; a Sync in the middle of its data was eaten, if it took any. */
+/** The COPY statement is complete; each Sync among its data was eaten, if it took any. */
 export function copyCompleted(state: SessionState, copy: CopyIn): void {
-  if (copy.open)
-    state.ledger.removeBehindHead(
-      (entry) => entry.inCopy,
-      () => false,
-    );
+  if (copy.open) forgetSyncs(state);
   state.copy = copy.left > 0 ? newCopy(copy.entry, copy.left - 1) : null;
+}
+
+/** Each Sync that was sent before the end of the COPY data. */
+export function forgetSyncs({ ledger }: SessionState): void {
+  ledger.removeBehindHead(
+    ({ inCopy }) => inCopy,
+    () => false,
+  );
 }
 
 /** It failed, or was never reached: its data are read over, and the end of them has no meaning. */

@@ -2,14 +2,15 @@
  * Execute. A plain query was judged and planned at Bind. A command (EXECUTE, COPY, DROP …) looks its names up only when
  * it is executed, so it must still mean what was judged; a portal that SQL made (DECLARE) is judged here.
  */
+import type { ErrorFields } from '../protocol/backend.ts';
 import { decodeExecute, FRONTEND } from '../protocol/frontend.ts';
-import { analysisOf, forwardExecute, forwardSqlPortal, forwardWithheld } from './forward.ts';
+import { analysisOf, forward, forwardExecute, forwardSqlPortal, forwardWithheld } from './forward.ts';
 import { type Hindrance, judgePrepared, rule, sameMeaning } from './judge.ts';
 import { finish, NOWHERE, obey, SETTLE_FIRST } from './obey.ts';
 import { unseenPortal } from './observe.ts';
 import { basisOf, type Current, type Portal, type SessionState, scopeKey } from './state.ts';
 import type { Subject } from './subject.ts';
-import { changedSinceBind, noSuchPortal } from './wording.ts';
+import { changedSinceBind, noSuchPortal, portalInUse } from './wording.ts';
 
 export function execute(state: SessionState, frame: Buffer, current: Current | null): void {
   const message = decodeExecute(frame);
@@ -18,12 +19,15 @@ export function execute(state: SessionState, frame: Buffer, current: Current | n
     return obey(state, SETTLE_FIRST, FRONTEND.execute, frame, '', NOWHERE, current);
   if (found.kind !== 'found') {
     if (state.setup.mode === 'observe') return executeUnseen(state, frame, current);
-    const absent: Hindrance = { kind: 'refuse', fields: noSuchPortal(message.portal, 'portal'), runs: [] };
-    return obey(state, absent, FRONTEND.execute, frame, '', NOWHERE, current);
+    return executeAbsent(state, frame, message.portal, current);
   }
   const { value } = found;
   if (value.kind === 'absent') {
-    const refused: Hindrance = { kind: 'refuse', fields: value.fields, runs: [] };
+    const fields =
+      value.kind === 'absent'
+        ? absentNow(value.fields, message.portal)
+        : noSuchPortal(message.portal, 'portal');
+    const refused: Hindrance = { kind: 'refuse', fields, runs: [] };
     return obey(state, refused, FRONTEND.execute, frame, '', NOWHERE, current);
   }
   if (value.kind === 'protocol') executeBound(state, frame, value, current);
@@ -39,6 +43,29 @@ function executeUnseen(state: SessionState, frame: Buffer, current: Current | nu
   forwardWithheld(state);
   forwardSqlPortal(state, frame, subject.analysis, ruling.runs);
   finish(state);
+}
+
+/** A portal that is not there, unless in a failed transaction: then it may be one of which only the name is left. */
+function executeAbsent(state: SessionState, frame: Buffer, portal: string, current: Current | null): void {
+  // Where its group is certain to fail before, it does not matter.
+  const doomed = !state.ledger.empty && state.refusedGroup === state.group;
+  if (!state.ledger.empty && !doomed)
+    return obey(state, SETTLE_FIRST, FRONTEND.execute, frame, '', NOWHERE, current);
+  // Postgres (18) reads freed memory where the unnamed portal of a failed Query is executed: it is spared that.
+  const spared = portal === '' && state.queryFailed;
+  if (state.transaction === 'E' && !doomed && !spared && state.failedBinds.has(portal)) {
+    forwardWithheld(state);
+    forward(state, frame, { kind: 'execute' });
+    return finish(state);
+  }
+  const fields = noSuchPortal(portal, 'portal');
+  const absent: Hindrance = { kind: 'refuse', fields, runs: [], first: !spared };
+  obey(state, absent, FRONTEND.execute, frame, '', NOWHERE, current);
+}
+
+/** FETCH from a cursor that, by the time it runs, is the portal it runs in. */
+function absentNow(fields: ErrorFields, portal: string): ErrorFields {
+  return fields['M'] === noSuchPortal(portal, 'cursor')['M'] ? portalInUse(portal) : fields;
 }
 
 type BoundPortal = Extract<Portal, { kind: 'protocol' }>;

@@ -3,13 +3,22 @@
 import { serialize } from 'pg-protocol';
 import type { BoundParameter } from '../approval/port.ts';
 import type { ErrorFields } from '../protocol/backend.ts';
-import { FRONTEND, nameKey } from '../protocol/frontend.ts';
+import { decodeBind, FRONTEND, nameKey } from '../protocol/frontend.ts';
 import type { Analysis, StatementAnalysis, SymbolUse } from '../statement/analysis.ts';
 import { startCopy, takesCopyData } from './copy.ts';
 import type { EntryKind, LedgerEntry } from './ledger.ts';
 import { mayUnpin } from './pinned.ts';
 import { recordOutcome } from './record.ts';
-import { type Refusal, substituteInGroup, substituteParse, substituteQuery } from './refusal.ts';
+import {
+  closeOwn,
+  type Refusal,
+  substituteBind,
+  substituteFunctionCall,
+  substituteInGroup,
+  substituteMalformedQuery,
+  substituteParse,
+  substituteQuery,
+} from './refusal.ts';
 import { type Run, type Safety, safetyOf } from './run.ts';
 import {
   basisOf,
@@ -34,6 +43,7 @@ export function forward(
   const full: LedgerEntry = {
     group: state.group,
     refusal: null,
+    own: false,
     name: '',
     runs: NO_RUNS,
     completed: 0,
@@ -50,7 +60,7 @@ export function forward(
   return full;
 }
 
-const ENDS_GROUP: ReadonlySet<EntryKind> = new Set(['query', 'sync', 'functionCall']);
+const ENDS_GROUP: ReadonlySet<EntryKind> = new Set(['query', 'sync', 'functionCall', 'copyProbe']);
 
 /** Sends a frame that has no reply (Flush, CopyData, Terminate). */
 export function forwardSilently(state: SessionState, frame: Buffer): void {
@@ -123,6 +133,9 @@ export function forwardAbsent(state: SessionState, frame: Buffer, portal: string
   state.portals.propose(portal, { kind: 'absent', fields }, entry, state.group);
 }
 
+/** Of an entry whose failure destroys no name of the client's. */
+export const RESERVED = '\u0001';
+
 function copied(parameter: BoundParameter): BoundParameter {
   return { ...parameter, value: parameter.value && Buffer.from(parameter.value) };
 }
@@ -159,35 +172,64 @@ export function forwardSqlPortal(
 }
 
 export type RefusalPosition =
-  | { readonly kind: 'query' }
+  | { readonly kind: 'query' | 'malformedQuery' | 'functionCall' }
   | { readonly kind: 'parse'; readonly name: string }
+  | { readonly kind: 'bind'; readonly portal: string }
   | { readonly kind: 'inGroup' };
 
-/** Sends, instead of the refused message, one that the server will reject in the same place. */
+/**
+ * Sends, instead of the refused message, one that the server will reject in the same place. `first`: also in a failed
+ * transaction, where the server would otherwise speak of that.
+ */
 export function refuse(
   state: SessionState,
   position: RefusalPosition,
   fields: ErrorFields,
   runs: readonly Run[] = NO_RUNS,
+  first = false,
 ): void {
+  state.refusedGroup = state.group;
   // What the server says decides; an outcome that is certain already is in the log.
   state.openRuns.add(runs);
-  const refusal: Refusal = { marker: `${state.setup.markerPrefix}:${++state.refusalNo}`, fields };
+  const refusal: Refusal = {
+    marker: `${state.setup.markerPrefix}:${++state.refusalNo}`,
+    fields,
+    first,
+    position: position.kind,
+  };
   if (position.kind === 'query') {
     const entry = forward(state, substituteQuery(refusal), { kind: 'query', refusal, runs });
     queryDestroysUnnamed(state, entry);
     state.group += 1;
+  } else if (position.kind === 'malformedQuery') {
+    forward(state, substituteMalformedQuery(), { kind: 'query', refusal, runs, name: RESERVED });
+    state.group += 1;
+  } else if (position.kind === 'functionCall') {
+    forward(state, substituteFunctionCall(), { kind: 'functionCall', refusal, runs });
+    state.group += 1;
   } else if (position.kind === 'parse') {
-    forward(state, substituteParse(position.name, refusal), {
-      kind: 'parse',
-      refusal,
-      runs,
-      name: position.name,
-    });
+    const { name } = position;
+    const entry = forward(state, substituteParse(name, refusal), { kind: 'parse', refusal, runs, name });
+    if (name === '') state.statements.propose('', null, entry, state.group);
+  } else if (position.kind === 'bind') {
+    const [close, parse, bind] = substituteBind(position.portal, refusal);
+    forward(state, close, { kind: 'close', own: true });
+    forward(state, parse, { kind: 'parse', own: true, name: RESERVED });
+    forward(state, bind, { kind: 'bind', refusal, runs, name: position.portal });
+    state.leftover = true;
   } else {
     // Not named "": a failed Parse of the reserved name destroys nothing of the client's.
-    forward(state, substituteInGroup(refusal), { kind: 'parse', refusal, runs, name: '\u0001' });
+    forward(state, substituteInGroup(refusal), { kind: 'parse', refusal, runs, name: RESERVED });
   }
+}
+
+/** After the Sync of a group in which a Bind was refused. */
+export function removeLeftover(state: SessionState): void {
+  if (!state.leftover) return;
+  state.leftover = false;
+  forward(state, closeOwn(), { kind: 'close', own: true });
+  state.groupOpen = false;
+  injectFlush(state);
 }
 
 /** A hold that ended without a release: the outcome is recorded, and the server refuses in our place. */
@@ -291,9 +333,12 @@ function worstSafety(runs: readonly Run[]): Safety {
   return worst;
 }
 
-/** The type byte of a message whose position in its group decides how it is refused. */
-export function positionOf(type: number, name: string): RefusalPosition {
-  if (type === FRONTEND.query || type === FRONTEND.functionCall) return { kind: 'query' };
+/** Where a message is refused; `first`: for a reason that the server would look at before all others. */
+export function positionOf(type: number, name: string, frame: Buffer, first: boolean): RefusalPosition {
+  if (type === FRONTEND.query) return { kind: 'query' };
+  if (type === FRONTEND.functionCall) return { kind: 'functionCall' };
   if (type === FRONTEND.parse) return { kind: 'parse', name };
-  return { kind: 'inGroup' };
+  return type === FRONTEND.bind && !first
+    ? { kind: 'bind', portal: decodeBind(frame).portal }
+    : { kind: 'inGroup' };
 }

@@ -41,6 +41,8 @@ export type Ruling =
       readonly kind: 'refuse';
       readonly fields: ErrorFields;
       readonly runs: readonly Run[];
+      /** The server would say this first, also in a failed transaction. */
+      readonly first?: boolean;
       /** SQL EXECUTE or FETCH of a name that is not there: said only when it is executed. */
       readonly absent?: true;
     }
@@ -277,15 +279,16 @@ function releaseIfSame(state: SessionState, subject: Subject, decision: Decision
 function hold(state: SessionState, subject: Subject, decision: Decision, current: Current | null): Ruling {
   // Everything before must be answered: an error there means that this message is skipped, and nobody is asked.
   if (!state.ledger.empty) return WAIT_SETTLE;
-  // In a failed transaction the server refuses by itself (25P02); the substitute lets it say so.
-  if (state.transaction === 'E')
+  // A syntax error is one in a failed transaction too; all else the server refuses there by itself (25P02).
+  const unread = subject.analysis.syntaxError !== null;
+  const ask = mayBeMistake(subject.analysis) && current?.rejection === undefined;
+  if (state.transaction === 'E' && !(unread && (ask || current?.rejection)))
     return {
       kind: 'refuse',
       fields: deniedByPolicy(decision),
       runs: recordIntents(state, subject, decision, null),
     };
-  if (mayBeMistake(subject.analysis) && current?.rejection === undefined)
-    return { kind: 'wait', phase: 'probing' };
+  if (ask) return { kind: 'wait', phase: 'probing' };
   if (current?.rejection) {
     const mistake: Decision = {
       ...decision,
@@ -293,7 +296,7 @@ function hold(state: SessionState, subject: Subject, decision: Decision, current
       rule: 'mistake',
       reasons: [`the server rejects it: ${current.rejection['M'] ?? ''}`],
     };
-    return refusedAtOnce(state, subject, mistake, current.rejection, 'failed');
+    return { ...refusedAtOnce(state, subject, mistake, current.rejection, 'failed'), first: unread };
   }
   return { kind: 'wait', phase: 'opening' };
 }
@@ -304,7 +307,7 @@ function refusedAtOnce(
   decision: Decision,
   fields: ErrorFields,
   outcome: 'denied' | 'failed' | 'withdrawn' = 'denied',
-): Ruling {
+): Extract<Ruling, { kind: 'refuse' }> {
   const runs = recordIntents(state, subject, decision, null);
   for (const run of runs) {
     run.sqlstate = fields['C'] ?? null;

@@ -15,7 +15,9 @@ export type EntryKind =
   | 'sync'
   | 'functionCall'
   /** CopyDone or CopyFail sent before the server said that it takes COPY data: no reply of its own. */
-  | 'copyEnd';
+  | 'copyEnd'
+  /** Messages of our own that tell how far into the client's messages a failed COPY has read (`copy-probe.ts`). */
+  | 'copyProbe';
 
 export type LedgerEntry = {
   readonly kind: EntryKind;
@@ -23,6 +25,8 @@ export type LedgerEntry = {
   readonly group: number;
   /** Sent in place of a refused message: only its marked error may come back. */
   readonly refusal: Refusal | null;
+  /** Of the proxy's own: the answer stays here. */
+  readonly own: boolean;
   /** Parse: the name, because a failed unnamed Parse destroys the old statement. */
   readonly name: string;
   /** Query: one a statement; Execute: the portal's; Bind: the portal's. */
@@ -31,7 +35,7 @@ export type LedgerEntry = {
   completed: number;
   /** Query or Execute of COPY FROM STDIN. */
   readonly copyIn: boolean;
-  /** A Sync sent in the middle of COPY data; whether the server eats it depends on what it has read. */
+  /** A Sync sent before the end of COPY data: the server eats it, unless the COPY fails before it has read it. */
   readonly inCopy: boolean;
   /** The text was not understood, so the number of its results is not known. */
   readonly unparsed: boolean;
@@ -71,12 +75,12 @@ export class Ledger {
     return entry;
   }
 
-  /** After an error in a group: everything up to, not including, the next Sync is skipped by the server. */
+  /** After an error in a group: everything up to, not including, the next Sync (or probe) is skipped by the server. */
   skipToSync(skipped: (entry: LedgerEntry) => void): boolean {
     for (;;) {
       const entry = this.head;
       if (entry === undefined) return false;
-      if (entry.kind === 'sync') return true;
+      if (entry.kind === 'sync' || entry.kind === 'copyProbe') return true;
       this.pop();
       skipped(entry);
     }

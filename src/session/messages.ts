@@ -14,6 +14,7 @@ import {
 import { SQLSTATE } from '../protocol/sqlstate.ts';
 import { showParameter } from '../statement/visible.ts';
 import { COPY_MESSAGES, placeUnknown, takesCopyData } from './copy.ts';
+import { interruptCopy } from './copy-probe.ts';
 import { execute } from './execute.ts';
 import {
   forward,
@@ -22,7 +23,9 @@ import {
   forwardQuery,
   forwardSilently,
   forwardWithheld,
+  RESERVED,
   refuse,
+  removeLeftover,
 } from './forward.ts';
 import { giveUp } from './give-up.ts';
 import { INPUT_END } from './input-end.ts';
@@ -36,18 +39,12 @@ import {
   rule,
   statementNamed,
 } from './judge.ts';
-import { close, closeWith, finish, NOWHERE, obey, SETTLE_FIRST } from './obey.ts';
+import { close, finish, NOWHERE, obey, SETTLE_FIRST } from './obey.ts';
 import { functionCallSubject, unseenPrepared } from './observe.ts';
-import { recordIntents } from './record.ts';
+import { recordIntents, recordViolation } from './record.ts';
 import { type CopyIn, type Current, type Prepared, type SessionState, scopeKey } from './state.ts';
 import type { Subject } from './subject.ts';
-import {
-  functionCallRefused,
-  malformed,
-  noSuchStatement,
-  outOfStepInCopy,
-  tooManyPrepared,
-} from './wording.ts';
+import { functionCallRefused, malformed, noSuchStatement, tooManyPrepared } from './wording.ts';
 
 /** Takes one message; `current` is what was found out about it before a wait. */
 export function process(state: SessionState, type: number, frame: Buffer, current: Current | null): void {
@@ -65,8 +62,10 @@ export function process(state: SessionState, type: number, frame: Buffer, curren
     // A malformed Parse leaves the unnamed statement alone, so it is not refused as a Parse.
     refuse(
       state,
-      { kind: type === FRONTEND.query ? 'query' : 'inGroup' },
+      { kind: type === FRONTEND.query ? 'malformedQuery' : 'inGroup' },
       malformed(error.message, error.context),
+      [],
+      true,
     );
     finish(state);
   }
@@ -77,7 +76,7 @@ function relayMalformed(state: SessionState, type: number, frame: Buffer, what: 
   recordViolation(state, what);
   const isQuery = type === FRONTEND.query;
   // As with what is refused in a group: nothing of the client's hangs on that name.
-  forward(state, frame, isQuery ? { kind: 'query', unparsed: true } : { kind: 'parse', name: '\u0001' });
+  forward(state, frame, { kind: isQuery ? 'query' : 'parse', name: RESERVED });
   if (isQuery) state.group += 1;
   finish(state);
 }
@@ -86,8 +85,9 @@ const ENDS_SKIPPING: ReadonlySet<number> = new Set([FRONTEND.sync, FRONTEND.term
 
 function dispatch(state: SessionState, type: number, frame: Buffer, current: Current | null): void {
   if (type === INPUT_END) return inputEnd(state, current);
+  if (state.copyProbe !== null) return obey(state, SETTLE_FIRST, type, frame, '', NOWHERE, current);
   if (state.copy !== null) {
-    if (placeUnknown(state.copy)) return obey(state, SETTLE_FIRST, type, frame, '', NOWHERE, current);
+    if (placeUnknown(state, state.copy)) return obey(state, SETTLE_FIRST, type, frame, '', NOWHERE, current);
     if (!COPY_MESSAGES.has(type) && !state.copy.closed)
       return copyInterrupted(state, state.copy, type, frame);
   }
@@ -149,22 +149,6 @@ function inputEnd(state: SessionState, current: Current | null): void {
 }
 
 const NOTHING = Buffer.alloc(0);
-
-/** What has no SQL text has no intent; the log says that it was tried. */
-function recordViolation(state: SessionState, what: string): void {
-  state.effects.push({
-    kind: 'record',
-    entry: {
-      kind: 'protocol_violation',
-      at: BigInt(state.now),
-      session: state.setup.facts,
-      requestId: null,
-      people: [],
-      receipt: null,
-      detail: { what },
-    },
-  });
-}
 
 function query(state: SessionState, frame: Buffer, current: Current | null): void {
   const sql = decodeQuery(frame);
@@ -268,7 +252,7 @@ function preparedNamed(state: SessionState, name: string): Judged<Prepared> {
   if (found.kind === 'found') return { kind: 'is', value: found.value };
   if (found.kind === 'settle' && !state.ledger.empty) return { kind: 'wait', phase: 'settling' };
   if (state.setup.mode === 'observe') return { kind: 'is', value: unseenPrepared() };
-  return { kind: 'refuse', fields: noSuchStatement(name), runs: [] };
+  return { kind: 'refuse', fields: noSuchStatement(name), runs: [], first: true };
 }
 
 function boundParameters(message: BindMessage, prepared: Prepared): readonly BoundParameter[] {
@@ -299,7 +283,7 @@ function sync(state: SessionState, frame: Buffer): void {
   forwardWithheld(state);
   const inCopy = state.copy !== null && !state.copy.closed;
   forward(state, frame, { kind: 'sync', inCopy });
-  if (inCopy && state.copy !== null && (state.copy.open || state.copy.dataSent)) state.copy.ambiguous = true;
+  if (!inCopy) removeLeftover(state);
   state.skipping = false;
   // Also where COPY may eat it: whether it does is not known, and names are not carried over what may be a Sync.
   state.group += 1;
@@ -314,7 +298,6 @@ function copyMessage(state: SessionState, type: number, frame: Buffer): void {
     return finish(state);
   }
   if (type === FRONTEND.copyData) {
-    copy.dataSent = true;
     copy.bytes += frame.length - 5;
     forwardSilently(state, frame);
   } else {
@@ -327,14 +310,14 @@ function copyMessage(state: SessionState, type: number, frame: Buffer): void {
 
 /**
  * Anything but COPY messages while COPY data are expected. Until the server has said that it takes data it may as
- * well have failed, so the message waits; once it takes data, Postgres ends the session, and so do we.
+ * well have failed, so the message waits; once it takes data, Postgres ends the session, if the COPY still goes on.
  */
 function copyInterrupted(state: SessionState, copy: CopyIn, type: number, frame: Buffer): void {
-  if (!copy.open) return obey(state, SETTLE_FIRST, type, frame, '', NOWHERE, state.current);
-  const hex = type.toString(16).toUpperCase().padStart(2, '0');
-  const what = `unexpected message type 0x${hex} during COPY from stdin`;
-  recordViolation(state, what);
-  closeWith(state, outOfStepInCopy(what), what);
+  if (copy.open) {
+    recordViolation(state, `message type ${type} during COPY from stdin`);
+    interruptCopy(state, type);
+  }
+  obey(state, SETTLE_FIRST, type, frame, '', NOWHERE, state.current);
 }
 
 /** What would have become of it. */
@@ -354,6 +337,6 @@ function functionCall(state: SessionState, frame: Buffer): void {
     state.openRuns.add(runs);
     forward(state, frame, { kind: 'functionCall', runs }, 'synced');
     state.group += 1;
-  } else refuse(state, { kind: 'query' }, functionCallRefused());
+  } else refuse(state, { kind: 'functionCall' }, functionCallRefused());
   finish(state);
 }

@@ -32,12 +32,18 @@ export function obey(
     case 'refuse':
       if (current !== null) endHold(state, current, ruling.fields['C'] ?? null);
       forwardWithheld(state);
-      refuse(state, positionOf(type, name), ruling.fields, ruling.runs);
+      refuse(
+        state,
+        positionOf(type, name, frame, ruling.first === true),
+        ruling.fields,
+        ruling.runs,
+        ruling.first,
+      );
       return finish(state);
     case 'refuseHeld':
       if (current === null) throw new Error('a hold ended that never began');
       forwardWithheld(state);
-      refuseCurrent(state, current, positionOf(type, name));
+      refuseCurrent(state, current, positionOf(type, name, frame, false));
       return finish(state);
   }
 }

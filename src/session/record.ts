@@ -88,6 +88,22 @@ const SELF_COMMITTING =
   /^(?:CALL|DO|VACUUM|CLUSTER|REINDEX|CREATE INDEX|DROP INDEX|(?:CREATE|DROP|ALTER) (?:DATABASE|TABLESPACE|SUBSCRIPTION|SYSTEM)|ALTER (?:TYPE|TABLE)|DISCARD)/;
 const CODE: ReadonlySet<string> = new Set(['opaque', 'admin', 'unparsed']);
 
+/** What has no SQL text has no intent; the log says that it was tried. */
+export function recordViolation(state: SessionState, what: string): void {
+  state.effects.push({
+    kind: 'record',
+    entry: {
+      kind: 'protocol_violation',
+      at: BigInt(state.now),
+      session: state.setup.facts,
+      requestId: null,
+      people: [],
+      receipt: null,
+      detail: { what },
+    },
+  });
+}
+
 /** The same runs, started now, by the people of the release. */
 export function releasedRuns(state: SessionState, runs: readonly Run[], release: Release): readonly Run[] {
   return runs.map((run) => ({ ...run, startedAt: state.now, approvers: release.approvers }));

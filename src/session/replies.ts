@@ -13,6 +13,8 @@ import {
 import { SQLSTATE } from '../protocol/sqlstate.ts';
 import type { TransactionOp } from '../statement/analysis.ts';
 import { copyCompleted, copyFailed, copyOpened } from './copy.ts';
+import { copyFailedOpen, probeAnswered, probeEnded } from './copy-probe.ts';
+import { RESERVED } from './forward.ts';
 import { giveUp } from './give-up.ts';
 import type { LedgerEntry } from './ledger.ts';
 import { PINNED } from './pinned.ts';
@@ -44,7 +46,8 @@ export function reply(state: SessionState, type: number, frame: Buffer): Relay {
 /** DataRow or CopyData of `bytes` body bytes: counted, never held up here. */
 export function data(state: SessionState, bytes: number): Relay {
   const head = state.ledger.head;
-  if (head === undefined || head.refusal !== null) return lost(state, 'data without a statement');
+  if (head === undefined || head.refusal !== null || !STATEMENT.has(head.kind))
+    return lost(state, 'data without a statement');
   head.begun = true;
   const run = head.runs[head.completed];
   if (run !== undefined) {
@@ -58,10 +61,15 @@ export function data(state: SessionState, bytes: number): Relay {
 function answer(state: SessionState, type: number, frame: Buffer): Relay {
   const head = state.ledger.head;
   if (head === undefined) return lost(state, `message ${String.fromCharCode(type)} that nothing asked for`);
+  if (head.kind === 'copyProbe' && type === BACKEND.closeComplete) return probed(state, type, frame);
   if (head.refusal !== null) return lost(state, 'the server accepted a substitute');
   if (!(EXPECTED[type] ?? ANY).has(head.kind))
     return lost(state, `message ${String.fromCharCode(type)} in answer to ${head.kind}`);
   head.begun = true;
+  if (head.own) {
+    pop(state);
+    return { replace: NOTHING };
+  }
   switch (type) {
     case BACKEND.parseComplete:
       state.statements.confirm(head);
@@ -108,7 +116,7 @@ const EXPECTED: Readonly<Record<number, ReadonlySet<string>>> = {
   [BACKEND.closeComplete]: new Set(['close']),
   [BACKEND.parameterDescription]: new Set(['describe']),
   [BACKEND.noData]: new Set(['describe']),
-  [BACKEND.rowDescription]: new Set(['describe', 'query', 'execute']),
+  [BACKEND.rowDescription]: new Set(['describe', 'query']),
   [BACKEND.commandComplete]: STATEMENT,
   [BACKEND.emptyQuery]: STATEMENT,
   [BACKEND.portalSuspended]: new Set(['execute']),
@@ -177,6 +185,7 @@ function error(state: SessionState, frame: Buffer): Relay {
   const head = state.ledger.head;
   if (severity === 'FATAL' || severity === 'PANIC') state.fatalSeen = true;
   if (state.fatalSeen) return 'pass';
+  if (head?.kind === 'copyProbe') return probed(state, BACKEND.error, frame);
   if (head === undefined) {
     // statement_timeout while it waits for the rest of a group: the server skips to Sync, as after any error.
     if (state.groupOpen) {
@@ -191,8 +200,7 @@ function error(state: SessionState, frame: Buffer): Relay {
   const relay = head.refusal === null ? null : rewriteError(frame, head.refusal);
   const sqlstate = relay === null ? (fields['C'] ?? null) : (head.refusal?.fields['C'] ?? null);
   if (state.copy?.entry === head) {
-    if (state.copy.ambiguous && state.copy.open)
-      return lost(state, 'a Sync between COPY data that failed', SQLSTATE.protocolViolation);
+    if (state.copy.open) copyFailedOpen(state, head.kind === 'execute');
     copyFailed(state);
   }
   state.groupError = sqlstate;
@@ -212,10 +220,15 @@ function error(state: SessionState, frame: Buffer): Relay {
 function fail(state: SessionState, head: LedgerEntry, sqlstate: string | null): void {
   state.statements.drop(head);
   state.portals.drop(head);
+  if (head.kind === 'bind') state.failedBinds.add(head.name);
   if (head.kind === 'parse' && head.name === '') state.statements.set('', null);
-  if (head.kind === 'query') {
+  if (head.kind === 'query' && head.name !== RESERVED) {
     state.statements.set('', null);
-    state.portals.set('', null);
+    // In a failed transaction it did not come as far as to a portal. Elsewhere that is not certain.
+    if (state.transaction !== 'E' || sqlstate !== SQLSTATE.inFailedTransaction) {
+      state.portals.set('', null);
+      state.queryFailed = true;
+    }
   }
   head.runs.forEach((run, i) => {
     if (head.kind === 'query' && i < head.completed) return;
@@ -236,12 +249,35 @@ function skipped(state: SessionState, entry: LedgerEntry): void {
   state.statements.drop(entry);
   state.portals.drop(entry);
   if (state.copy?.entry === entry) copyFailed(state);
-  for (const run of entry.runs) if (run.state === 'sent' || run.state === 'bound') failRun(state, run, null);
+  for (const run of entry.runs) {
+    // Also of a portal that ran to its end before: this time it did not.
+    state.statements.drop(run);
+    state.portals.drop(run);
+    if (run.state === 'sent' || run.state === 'bound') failRun(state, run, null);
+  }
 }
+
+/** Answers to what was asked after a failed COPY: they stay here, and then the client gets those that are its own. */
+function probed(state: SessionState, type: number, frame: Buffer): Relay {
+  const probe = state.copyProbe;
+  if (probe === null) return lost(state, 'an answer to no question');
+  if (type !== BACKEND.closeComplete)
+    return probeAnswered(probe, type, frame) ? { replace: NOTHING } : lost(state, 'an error after COPY');
+  const clients = probeEnded(state, probe);
+  if (clients === null) return lost(state, 'no ReadyForQuery after COPY');
+  pop(state);
+  return { replace: clients };
+}
+
+const NOTHING = Buffer.alloc(0);
 
 function readyForQuery(state: SessionState, frame: Buffer): Relay {
   const head = state.ledger.head;
-  if (head === undefined || (head.kind !== 'query' && head.kind !== 'sync' && head.kind !== 'functionCall'))
+  const own = head?.kind === 'copyProbe';
+  if (
+    head === undefined ||
+    (!own && head.kind !== 'query' && head.kind !== 'sync' && head.kind !== 'functionCall')
+  )
     return lost(state, `ReadyForQuery in answer to ${head?.kind ?? 'nothing'}`);
   const status = String.fromCharCode(frame[5] ?? 0);
   if (status !== 'I' && status !== 'T' && status !== 'E') return lost(state, 'unknown transaction status');
@@ -250,15 +286,16 @@ function readyForQuery(state: SessionState, frame: Buffer): Relay {
     state.statements.confirm(head);
     state.portals.confirm(head);
   }
-  pop(state);
+  if (!own) pop(state);
   settleRuns(state, status);
   if (status === 'I') transactionEnded(state);
   state.groupError = null;
-  // Changes of settings are reported before it.
-  if (state.ledger.empty) state.pinnedUncertain = false;
-  if (state.ledger.empty && state.setup.reportsSearchPath && state.setup.mode === 'enforce')
+  // Changes of settings are reported before it. What is left may be our own.
+  const answered = !state.ledger.some((entry) => !entry.own);
+  if (answered) state.pinnedUncertain = false;
+  if (answered && state.setup.reportsSearchPath && state.setup.mode === 'enforce')
     state.searchPathUncertain = false;
-  return 'pass';
+  return own ? probed(state, BACKEND.readyForQuery, frame) : 'pass';
 }
 
 /** Outcomes are certain now: what completed is committed, or part of a transaction that goes on. */
@@ -285,6 +322,8 @@ function outcomeOf(state: SessionState, run: Run): 'executed' | 'failed' | 'unkn
 }
 
 function transactionEnded(state: SessionState): void {
+  state.queryFailed = false;
+  state.failedBinds.clear();
   state.portals.deleteWhere((portal) => portal.kind !== 'sql' || !portal.withHold);
   state.pathSetInTransaction = false;
   // What changes it and is still under way would be missed.

@@ -107,12 +107,20 @@ export type CopyIn = {
   open: boolean;
   /** CopyDone or CopyFail was sent. */
   closed: boolean;
-  dataSent: boolean;
-  /** A Sync was sent between COPY data: if the COPY fails, whether the server ate it cannot be known. */
-  ambiguous: boolean;
   bytes: number;
   /** COPY FROM statements that follow in the same string. */
   readonly left: number;
+};
+
+export type CopyProbe = {
+  /** The type of the client's message that has no place among COPY data, and was sent without its body; null: none. */
+  readonly interruptedBy: number | null;
+  /** The COPY was an Execute, so what follows its error is skipped up to Sync. */
+  inGroup: boolean;
+  /** The bare message was read, so the COPY had ended before it. */
+  answered: boolean;
+  /** ReadyForQuery since the COPY: those of the client's Sync messages that were not eaten, then those of ours. */
+  readonly ready: Buffer[];
 };
 
 /** What a session is given. The functions are pure, or a snapshot of what the shell knows. */
@@ -157,6 +165,8 @@ export type SessionState = {
   /** SQLSTATE of the error that failed the group whose Z is due. */
   groupError: string | null;
   copy: CopyIn | null;
+  /** A COPY has failed, or is about to, and the server was asked how far it had read; until then nothing goes upstream. */
+  copyProbe: CopyProbe | null;
   /** Extended messages were sent since the last Sync or Query: a timeout can strike between two of them. */
   groupOpen: boolean;
   cancelInFlight: boolean;
@@ -178,6 +188,14 @@ export type SessionState = {
   pinnedUncertain: boolean;
   statementNo: number;
   refusalNo: number;
+  /** The Sync group of the last refusal. */
+  refusedGroup: number;
+  /** A Query has failed in this transaction, perhaps while it was executed. */
+  queryFailed: boolean;
+  /** Portals whose Bind has failed in this transaction: the server may have them, empty. */
+  readonly failedBinds: Set<string>;
+  /** A refused Bind has left a statement of ours on the server. */
+  leftover: boolean;
   searchPath: readonly string[] | null;
   /** search_path was set since the transaction began: its end may undo that. */
   pathSetInTransaction: boolean;
@@ -207,6 +225,7 @@ export function createState(setup: SessionSetup): SessionState {
     skipping: false,
     groupError: null,
     copy: null,
+    copyProbe: null,
     groupOpen: false,
     cancelInFlight: false,
     cancelNext: false,
@@ -220,6 +239,10 @@ export function createState(setup: SessionSetup): SessionState {
     pinnedUncertain: false,
     statementNo: 0,
     refusalNo: 0,
+    refusedGroup: 0,
+    queryFailed: false,
+    failedBinds: new Set(),
+    leftover: false,
     searchPath: setup.searchPath,
     searchPathUncertain: false,
     pathSetInTransaction: false,

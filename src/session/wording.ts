@@ -1,7 +1,7 @@
 /** What clients are told. HINTs are written for a language model: what to do next, what not to do. */
 import type { Ended, OpenedRequest } from '../approval/port.ts';
 import type { Decision } from '../policy/decision.ts';
-import { type ErrorFields, encodeError, fatalError } from '../protocol/backend.ts';
+import type { ErrorFields } from '../protocol/backend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
 
 const RETRY_SAME =
@@ -137,13 +137,6 @@ export function malformed(message: string, context: string | null): ErrorFields 
   return { C: SQLSTATE.protocolViolation, M: message, ...(context === null ? {} : { W: context }) };
 }
 
-/** What Postgres says when COPY data are interrupted; only it knows at which line, and says that, too. */
-export function outOfStepInCopy(message: string): Buffer {
-  const error = { S: 'ERROR', V: 'ERROR', C: SQLSTATE.protocolViolation, M: message };
-  const end = 'terminating connection because protocol synchronization was lost';
-  return Buffer.concat([encodeError(error), fatalError(SQLSTATE.protocolViolation, end)]);
-}
-
 export function noSuchStatement(name: string): ErrorFields {
   return {
     C: SQLSTATE.invalidSqlStatementName,
@@ -156,6 +149,10 @@ export function noSuchStatement(name: string): ErrorFields {
 
 export function noSuchPortal(name: string, word: 'portal' | 'cursor'): ErrorFields {
   return { C: SQLSTATE.invalidCursorName, M: `${word} "${latin1ToUtf8(name)}" does not exist` };
+}
+
+export function portalInUse(name: string): ErrorFields {
+  return { C: SQLSTATE.objectNotInPrerequisiteState, M: `portal "${latin1ToUtf8(name)}" cannot be run` };
 }
 
 /** The names that a bound command looks up when it is executed have changed since it was judged. */

@@ -34,7 +34,9 @@ function resolved(statement: StatementAnalysis, lookup: NameLookup, exportRows: 
   const body = open.kind === 'statement' ? lookup.statement(open.name) : lookup.portal(open.name);
   if (body === undefined) return statement;
   const facts = new Facts();
-  facts.command = statement.command;
+  // On the wire, EXECUTE of a COPY (prepared by the protocol) is that COPY.
+  const copies = open.use === 'run' && body.command.startsWith('COPY ');
+  facts.command = copies ? body.command : statement.command;
   for (const reason of open.reasons) facts.raise(open.class, isPlain(open.class) ? undefined : reason);
   for (const use of statement.relations) facts.use(use);
   facts.symbols.push(...statement.symbols);

@@ -153,8 +153,10 @@ describe('COPY', () => {
     const s = new TestSession().f(F.query('copyin t'), F.query('read 1'));
     s.sent();
     s.b(B.copyIn());
-    expect(s.kinds()).toContain('close');
+    expect(s.sent().join()).not.toContain('read 1');
+    s.b(B.error('08P01'), B.error('08P01', 'lost', 'FATAL'));
     expect(s.sent()).toEqual([]);
+    expect(s.session.endExplained).toBe(true);
   });
 
   it('that is skipped leaves its Sync to be answered', () => {

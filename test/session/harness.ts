@@ -258,9 +258,14 @@ export const B = {
 
 /** The server's answer to the last substitute that was sent. */
 export function rejection(sent: readonly string[]): Buffer {
-  const marker = /"(cs:[^"]+)"/.exec(sent.findLast((one) => one.includes('"cs:')) ?? '')?.[1];
+  const substitute = sent.findLast((one) => one.includes('"cs:')) ?? '';
+  const marker = /"(cs:[^"]+)"/.exec(substitute)?.[1];
   if (marker === undefined) throw new Error(`no substitute in ${JSON.stringify(sent)}`);
-  return B.error('42703', `column "${marker}" does not exist`);
+  if (substitute.startsWith('B'))
+    return B.error('22P02', `invalid input syntax for type integer: "${marker}"`);
+  return substitute.includes('SELECT')
+    ? B.error('42703', `column "${marker}" does not exist`)
+    : B.error('42601', `syntax error at or near ""${marker}""`);
 }
 
 function describe(frame: Buffer): string {
@@ -270,6 +275,8 @@ function describe(frame: Buffer): string {
     const end = frame.indexOf(0, 5);
     return `P:${frame.toString('utf8', 5, end)} ${frame.toString('utf8', end + 1, frame.indexOf(0, end + 1))}`;
   }
+  if (type === 'B' && frame.includes('cs:'))
+    return `B "${/cs:[a-z0-9:]+/.exec(frame.toString('latin1'))?.[0]}"`;
   if (type === 'E' && frame.length > 14 && frame[5] !== 0 && frame.includes('\0C')) {
     const fields = decodeErrorFields(frame);
     if (fields['C'] !== undefined) return `E:${fields['C']} ${fields['M']}`;

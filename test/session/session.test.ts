@@ -218,10 +218,19 @@ describe('refusals', () => {
     const s = new TestSession().f(F.parse('deny x'), F.bind(), F.execute(), F.sync());
     expect(s.sent()).toEqual([
       'P: deny x',
-      'P:\u0001cs SELECT "cs:test:1"',
-      'P:\u0001cs SELECT "cs:test:2"',
+      'C',
+      'P:\u0001cs SELECT $1::pg_catalog.int4',
+      'B "cs:test:1"',
+      'P:\u0001cs "cs:test:2"',
       'S',
+      // Our own statement goes again.
+      'C',
+      'H',
     ]);
+    s.b(B.parseComplete(), B.closeComplete(), B.parseComplete(), rejection(['B "cs:test:1"']));
+    s.b(B.ready(), B.closeComplete());
+    expect(s.client.map((one) => one.slice(0, 7))).toEqual(['1', 'E:42501', 'Z:I']);
+    expect(s.session.idle).toBe(true);
   });
 
   it('of names that were never seen say what Postgres says', () => {
@@ -311,11 +320,11 @@ describe('a prepared statement', () => {
     knowledge = 'two';
     s.f(F.bind('x'), F.sync());
     const refused = s.sent();
-    expect(refused[0]).toContain('cs:test');
-    s.b(rejection(refused), B.ready());
+    expect(refused[2]).toContain('cs:test');
+    s.b(B.closeComplete(), B.parseComplete(), rejection(refused), B.ready(), B.closeComplete());
     const before = analysed;
     s.f(F.bind('x'), F.sync());
-    expect(s.sent()[0]).toContain('cs:test');
+    expect(s.sent()[2]).toContain('cs:test');
     expect(analysed).toBe(before);
   });
 });
@@ -334,8 +343,12 @@ describe('COPY FROM STDIN', () => {
     const s = new TestSession().f(F.query('copyin t')).b(B.copyIn());
     s.sent();
     s.f(F.query('read 1'));
+    // One without its text, for which the server ends the session.
+    expect(s.sent().join()).not.toContain('read 1');
+    s.b(B.error('08P01', 'unexpected message type 0x51 during COPY from stdin'));
+    s.b(B.error('08P01', 'protocol synchronization was lost', 'FATAL'));
+    expect(s.client.map((one) => one.slice(0, 7))).toEqual(['G', 'E:08P01', 'E:08P01']);
     expect(s.sent()).toEqual([]);
-    expect(s.kinds()).toContain('close');
   });
 
   it('waits with a message whose place is not known until the server has answered', () => {
