@@ -1,9 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { decodeErrorFields } from '../../src/protocol/backend.ts';
-import { rewriteError } from '../../src/session/refusal.ts';
+import { type Refusal, rewriteError } from '../../src/session/refusal.ts';
 import { B, F, rejection, TestSession } from './harness.ts';
 
-const REFUSAL = { marker: 'cs:test:7', fields: { C: '42501', M: 'denied', D: 'why', H: 'what now' } };
+const REFUSAL: Refusal = {
+  marker: 'cs:test:7',
+  fields: { C: '42501', M: 'denied', D: 'why', H: 'what now' },
+  first: false,
+  position: 'query',
+};
 const server = (code: string, message: string) => B.error(code, message);
 
 describe('the answer to a substitute', () => {
