@@ -155,6 +155,14 @@ describe('a log-in', () => {
   }
 
   it('takes the same steps and about the same time for an unknown user', async () => {
+    // Other work of the machine makes one measurement wrong; a difference in what is computed makes all of them so.
+    const ratios: number[] = [];
+    while (ratios.length < 4 && !ratios.some((ratio) => ratio < 2)) ratios.push(await ratioOfTimes());
+    expect(Math.min(...ratios)).toBeLessThan(2);
+  }, 120_000);
+
+  /** Of known to unknown users, or the other way round; by the lower quartile, as other work only ever adds. */
+  async function ratioOfTimes(): Promise<number> {
     const times: Record<string, number[]> = { agent: [], ghost: [] };
     for (let i = 0; i < 40; i++)
       for (const user of ['agent', 'ghost']) {
@@ -163,11 +171,10 @@ describe('a log-in', () => {
         times[user]?.push(microseconds);
         client.close();
       }
-    // The lower quartile: the machine's other work only ever adds.
     const quartile = (values: number[] = []) => values.sort((a, b) => a - b)[values.length >> 2] ?? 0;
     const [known, unknown] = [quartile(times['agent']), quartile(times['ghost'])];
-    expect(Math.max(known, unknown) / Math.min(known, unknown)).toBeLessThan(2);
-  });
+    return Math.max(known, unknown) / Math.min(known, unknown);
+  }
 
   it('keeps the salt of an unknown user when the proxy starts anew', async () => {
     const saltOf = async (url: string) => {
