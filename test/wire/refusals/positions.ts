@@ -189,6 +189,10 @@ const PORTALS: readonly Position[] = [
     ],
   },
   {
+    name: 'between a Parse without a name and its Bind, in groups of their own',
+    steps: (slot) => [ask(P(READ), S), alone(slot), at(B(), S), ask(P(READ), B('', 'r'), E('r'), S)],
+  },
+  {
     name: 'between a Parse and the Bind of another statement',
     steps: (slot) => [at(P(insert(slot.box, 1), 'w'), ...slot.frames, B('w'), E(), S), at(B('w'), E(), S)],
   },
