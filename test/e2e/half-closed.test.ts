@@ -119,11 +119,7 @@ describe('a length that no message can have', () => {
     const direct = await lastAnswers(stack.directUrl, sent);
     const proxied = await lastAnswers(stack.agentUrl, sent);
     expect(direct.length).toBeGreaterThan(0);
-    expect(proxied.slice(0, direct.length)).toEqual(direct);
-    // The server says nothing more; we say why.
-    expect(proxied.slice(direct.length)).toEqual([
-      'E FATAL 08P01 invalid message length 2 in message type 81',
-    ]);
+    expect(proxied).toEqual(direct);
   });
 });
 

@@ -181,7 +181,7 @@ describe('slowness', () => {
     const slow = await Bytes.connect(stack.agentUrl);
     const whole = startup([AGENT, database()]);
     let sent = 0;
-    const dribble = setInterval(() => slow.send(whole.subarray(sent, ++sent)), 100);
+    const dribble = setInterval(() => slow.send(whole.subarray(sent, ++sent)), 400);
     await expectServed(stack.agentUrl);
     // Not more than 200 strangers at a time: the oldest made room.
     expect(silent.filter(({ ended }) => ended).length).toBeGreaterThanOrEqual(100);

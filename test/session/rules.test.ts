@@ -148,11 +148,14 @@ describe('the reply ledger', () => {
 });
 
 describe('COPY FROM STDIN', () => {
-  it('ends the session where a Sync stands between data that fail: who ate it cannot be known', () => {
+  it('asks the server, before anything else is sent, who ate the Sync between data that fail', () => {
     const s = new TestSession().f(F.parse('copyin t'), F.bind(), F.execute());
     s.f(F.copyData('1\n'), F.sync(), F.copyData('x\n'));
+    s.sent();
     s.b(B.parseComplete(), B.bindComplete(), B.copyIn(), B.error('22P02'));
-    expect(s.kinds()).toContain('close');
+    expect(s.sent()).toEqual(['S', 'H']);
+    expect(s.f(F.query('read 1')).sent()).not.toContain('Q');
+    expect(s.kinds()).not.toContain('close');
   });
 
   it('that was ended before the server took data needs no answer to the end', () => {
