@@ -148,7 +148,7 @@ async function proveByToken(claimant: Claimant, check: TokenCheck, limits: Limit
   claimant.write(authentication(3, Buffer.alloc(0)));
   const body = await passwordMessage(claimant, limits.tokenBytes, 'password');
   // The text ends with the only NUL (auth.c, recv_password_packet).
-  if (body.indexOf(0) !== body.length - 1)
+  if (body.length === 0 || body.indexOf(0) !== body.length - 1)
     throw new LoginRefused(SQLSTATE.protocolViolation, 'invalid password packet size');
   if (body.length === 1)
     throw new LoginRefused(SQLSTATE.invalidPassword, 'empty password returned by client');

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
 import pg from 'pg';
 import { expect } from 'vitest';
 import { decodeErrorFields } from '../../src/protocol/backend.ts';
@@ -15,6 +16,11 @@ export const TLS = {
   cert: readFileSync(new URL('server.crt', TLS_FIXTURES), 'utf8'),
   key: readFileSync(new URL('server.key', TLS_FIXTURES), 'utf8'),
 };
+
+/** A file of fixtures/tls, as text. */
+export function tlsFixture(name: string): string {
+  return readFileSync(new URL(name, TLS_FIXTURES), 'utf8');
+}
 
 export const SSL_REQUEST = packet(80877103);
 export const GSSENC_REQUEST = packet(80877104);
@@ -118,6 +124,17 @@ export class Bytes {
       });
     }
   }
+}
+
+/** TLS from the first byte on. */
+export async function overTls(url: string, alpn: readonly string[] = ['postgresql']): Promise<TLSSocket> {
+  const { hostname, port } = new URL(url);
+  const socket = connectTls({ host: hostname, port: Number(port), ca: TLS.ca, ALPNProtocols: [...alpn] });
+  await new Promise<void>((done, failed) => {
+    socket.once('secureConnect', done);
+    socket.once('error', failed);
+  });
+  return socket;
 }
 
 /** Frames that a whole stream of bytes holds, by type and body. */

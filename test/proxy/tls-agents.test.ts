@@ -1,4 +1,3 @@
-import { connect as connectTls, type TLSSocket } from 'node:tls';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { hasPsql, psql } from '../support/psql.ts';
@@ -8,6 +7,7 @@ import {
   connectPg,
   eventually,
   failure,
+  overTls,
   refusedLogins,
   SSL_REQUEST,
   startup,
@@ -40,16 +40,7 @@ afterEach(async () => {
 // pg does not tell Node the host when it is an address.
 const VERIFIED = { ca: TLS.ca, host: '127.0.0.1' };
 
-/** TLS from the first byte on. */
-async function direct(stack: Stack, alpn: readonly string[]): Promise<TLSSocket> {
-  const { hostname, port } = new URL(stack.agentUrl);
-  const socket = connectTls({ host: hostname, port: Number(port), ca: TLS.ca, ALPNProtocols: [...alpn] });
-  await new Promise<void>((done, failed) => {
-    socket.once('secureConnect', done);
-    socket.once('error', failed);
-  });
-  return socket;
-}
+const direct = (stack: Stack, alpn: readonly string[]) => overTls(stack.agentUrl, alpn);
 
 describe('TLS towards agents', () => {
   it('is used, and recorded, where the client asks for it: pg, postgres.js', async () => {
