@@ -63,7 +63,9 @@ async function conversation(
 ): Promise<number> {
   const { hostname, port, username, password, pathname } = new URL(url);
   const address = { host: hostname, port: Number(port), database: null, user: null, password: null };
-  const login = { user: username, password, database: pathname.slice(1), parameters: new Map() };
+  // The server's list of sessions names the seed of one that does not end.
+  const parameters = new Map([['application_name', `fuzz ${seed}`]]);
+  const login = { user: username, password, database: pathname.slice(1), parameters };
   const { wire } = await openUpstream({ ...address, tls: { mode: 'disable' } }, login, 30_000);
   let closed = false;
   let wake = () => {};
