@@ -23,6 +23,7 @@ import {
   forwardQuery,
   forwardSilently,
   forwardWithheld,
+  injectFlush,
   RESERVED,
   refuse,
   removeLeftover,
@@ -106,10 +107,7 @@ function dispatch(state: SessionState, type: number, frame: Buffer, current: Cur
     case FRONTEND.sync:
       return sync(state, frame);
     case FRONTEND.flush:
-      decodeFlush(frame);
-      forwardWithheld(state);
-      forwardSilently(state, frame);
-      return finish(state);
+      return flush(state, frame, current);
     case FRONTEND.copyData:
     case FRONTEND.copyDone:
     case FRONTEND.copyFail:
@@ -289,6 +287,26 @@ function sync(state: SessionState, frame: Buffer): void {
   state.group += 1;
   finish(state);
 }
+
+/**
+ * Among COPY data the server does not look into a Flush; elsewhere one with a body is an error. So where it comes among
+ * them must be known, and then a plain one does: the COPY may have failed by the time it is read.
+ */
+function flush(state: SessionState, frame: Buffer, current: Current | null): void {
+  const { copy } = state;
+  if (frame.length > PLAIN_FLUSH && copy !== null && !copy.closed) {
+    if (!copy.open) return obey(state, SETTLE_FIRST, FRONTEND.flush, frame, '', NOWHERE, current);
+    injectFlush(state);
+    return finish(state);
+  }
+  decodeFlush(frame);
+  forwardWithheld(state);
+  forwardSilently(state, frame);
+  finish(state);
+}
+
+/** Bytes of a Flush: it has no body. */
+const PLAIN_FLUSH = 5;
 
 function copyMessage(state: SessionState, type: number, frame: Buffer): void {
   const { copy } = state;
