@@ -140,6 +140,9 @@ export class Session {
     const state = this.#state;
     state.now = now;
     giveUp(state);
+    // Terminate was read before the probe: each of these answers a Sync of the client's.
+    if (state.clientGone)
+      for (const frame of state.copyProbe?.ready ?? []) state.effects.push({ kind: 'toClient', frame });
     const runs = state.openRuns.takeAll();
     const outcomeOf = (failed: boolean) => (failed ? 'failed' : 'unknown');
     const outcomes = new Map(runs.map((run) => [run, outcomeOf(run.state === 'failed')] as const));

@@ -122,6 +122,14 @@ describe('the reply ledger', () => {
   });
 });
 
+it('a COPY that fails before Terminate gives the client each ReadyForQuery that came', () => {
+  const s = new TestSession().f(F.parse('copyin t'), F.bind(), F.execute(), F.sync(), F.terminate());
+  s.b(B.parseComplete(), B.bindComplete(), B.copyIn(), B.error('22P04'), B.ready());
+  s.session.upstreamClosed(1);
+  s.f();
+  expect(s.client.at(-1)).toBe('Z:I');
+});
+
 describe('a COPY that fails after a Sync among its data', () => {
   const failing = (extended: boolean) => {
     const s = new TestSession();

@@ -12,6 +12,8 @@ export type Exception =
    * parameters as its statement (08P01): the client hears of the denial first.
    */
   | 'refusal said first'
+  /** Postgres has lost its own way (an Execute cut short by a Query, say): what it says from then on is not defined. */
+  | 'internal error of Postgres'
   /** Postgres looks for the statement that a Bind names before it reads the rest: 26000, where the proxy says 08P01. */
   | 'malformed Bind of a missing statement';
 
@@ -23,6 +25,8 @@ export function compare(mode: 'observe' | 'enforce', direct: Played, proxied: Pl
   if (proxied.held) return { same: true, exceptions: [] };
   if (direct.hangs !== null) return { same: false, why: `plain Postgres hangs: ${direct.hangs}` };
   if (proxied.hangs !== null) return { same: false, why: `hangs: ${proxied.hangs}` };
+  if ([...direct.frames, ...proxied.frames].some(isInternalError))
+    return { same: true, exceptions: ['internal error of Postgres'] };
   const exceptions: Exception[] = [];
   const count = Math.max(direct.frames.length, proxied.frames.length);
   for (let i = 0; i < count; i++) {
@@ -57,6 +61,10 @@ export function showDivergence(program: Program, why: string, direct: Played, pr
 }
 
 const SHOWN_FRAMES = 40;
+
+function isInternalError(frame: Buffer): boolean {
+  return frame[0] === 0x45 && frame.includes('\0CXX000\0') && !frame.includes('countersign');
+}
 
 /** The two plays have ends of their own. */
 function isEnd(a: Buffer, b: Buffer): boolean {

@@ -3,6 +3,7 @@
  * transactions, refusals), with random messages before, between and after their own.
  */
 import fc from 'fast-check';
+import { careful } from './careful.ts';
 import {
   bind,
   closePortal,
@@ -62,30 +63,10 @@ export function programs(texts: Texts): fc.Arbitrary<Program> {
       fc.oneof(fc.constant(0), fc.nat({ max: 0xffffff })),
     )
     .map(([parts, ending, waits]) => ({
-      messages: harmless(parts.flat()).map((one, i) => ({ ...one, wait: ((waits >> (i % 24)) & 1) === 1 })),
+      messages: careful(parts.flat()).map((one, i) => ({ ...one, wait: ((waits >> (i % 24)) & 1) === 1 })),
       ending,
     }));
 }
-
-/**
- * PostgreSQL (18.4) reads freed memory, and may crash, where the unnamed portal of a Query that failed while it was
- * executed is executed or described in the failed transaction. Such messages name another portal instead.
- */
-function harmless(messages: readonly Message[]): readonly Message[] {
-  let failed = false;
-  let bound = false;
-  return messages.map((message) => {
-    const { kind, label } = message;
-    if (kind === 'Q') failed ||= !NEVER_EXECUTED.test(label);
-    if (kind === 'Q' || kind === 'S' || kind === 'F') bound = false;
-    if (kind === 'B') bound ||= label.startsWith('B:<-');
-    if (!failed || bound) return message;
-    if (kind === 'E' && label.startsWith('E:/')) return execute('b', Number(label.slice(3)));
-    return kind === 'DP' && label === 'DP:' ? describePortal('b') : message;
-  });
-}
-/** These succeed, or find the transaction failed. */
-const NEVER_EXECUTED = /^Q (?:BEGIN|COMMIT|ROLLBACK|SELECT 1|)$/;
 
 type Messages = fc.Arbitrary<readonly Message[]>;
 

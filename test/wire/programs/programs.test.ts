@@ -33,7 +33,9 @@ describe.each(MODES)(`random programs in mode %s (seed ${SEED})`, (mode) => {
     expect(result.diverged).toBe(0);
     for (const depth of depthsDemanded(mode))
       expect({ depth, enough: share(result, depth) >= QUOTA }).toEqual({ depth, enough: true });
-    expect(result.held / result.programs).toBeLessThan(0.02);
+    // Hardly any is not compared.
+    const undefinedOnes = result.exceptions.get('internal error of Postgres') ?? 0;
+    expect((result.held + undefinedOnes) / result.programs).toBeLessThan(0.02);
   }, 6_000_000);
 });
 
