@@ -7,6 +7,7 @@ import { decodeBind, FRONTEND, nameKey } from '../protocol/frontend.ts';
 import type { Analysis, StatementAnalysis, SymbolUse } from '../statement/analysis.ts';
 import { startCopy, takesCopyData } from './copy.ts';
 import type { EntryKind, LedgerEntry } from './ledger.ts';
+import type { Names } from './names.ts';
 import { mayUnpin } from './pinned.ts';
 import { recordOutcome } from './record.ts';
 import {
@@ -27,6 +28,7 @@ import {
   type Portal,
   type Prepared,
   type SessionState,
+  type Tag,
 } from './state.ts';
 import type { Subject } from './subject.ts';
 
@@ -95,7 +97,8 @@ export function forwardQuery(
     { kind: 'query', runs, copyIn: takesCopyData(analysis), unparsed: analysis.syntaxError !== null },
     worstSafety(runs),
   );
-  queryDestroysUnnamed(state, entry);
+  const empty = analysis.statements.length === 0 && analysis.syntaxError === null;
+  queryDestroysUnnamed(state, entry, empty);
   state.openRuns.add(runs);
   for (const run of runs) proposeSymbols(state, run);
   noteSessionChanges(state, analysis);
@@ -244,22 +247,30 @@ export function refuseCurrent(state: SessionState, current: Current, position: R
 }
 
 /** A simple Query destroys the unnamed statement and portal, even when it is empty or fails. */
-function queryDestroysUnnamed(state: SessionState, entry: LedgerEntry): void {
+function queryDestroysUnnamed(state: SessionState, entry: LedgerEntry, empty = false): void {
   state.statements.propose('', null, entry, entry.group);
+  // One without any statement does not come as far as to a portal.
+  if (empty) return;
   state.portals.propose('', null, entry, entry.group);
 }
 
 function proposeSymbols(state: SessionState, run: Run): void {
   for (const symbol of run.symbols) {
+    const all = symbol.kind === 'discard' && symbol.what === 'all';
     if (symbol.kind === 'prepare')
       state.statements.propose(nameKey(symbol.name), preparedBySql(symbol, run), run, state.group);
-    else if (symbol.kind === 'deallocate' && symbol.name !== null)
-      state.statements.propose(nameKey(symbol.name), null, run, state.group);
     else if (symbol.kind === 'declare')
       state.portals.propose(nameKey(symbol.name), declaredBySql(symbol, run), run, state.group);
-    else if (symbol.kind === 'close' && symbol.name !== null)
-      state.portals.propose(nameKey(symbol.name), null, run, state.group);
+    else if (symbol.kind === 'deallocate') proposeGone(state, state.statements, symbol.name, run);
+    else if (symbol.kind === 'close') proposeGone(state, state.portals, symbol.name, run);
+    if (all) for (const names of [state.statements, state.portals]) names.proposeClear(run);
   }
+}
+
+/** `name`: null for all of them. */
+function proposeGone<V>(state: SessionState, names: Names<V, Tag>, name: string | null, run: Run): void {
+  if (name === null) names.proposeClear(run);
+  else names.propose(nameKey(name), null, run, state.group);
 }
 
 function preparedBySql({ body }: Extract<SymbolUse, { kind: 'prepare' }>, run: Run): Prepared {

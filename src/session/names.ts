@@ -28,6 +28,8 @@ export class Names<V, Tag> {
   readonly #byName = new Map<string, Set<Change<V, Tag>>>();
   /** The latest pending change of each name. */
   readonly #last = new Map<string, Change<V, Tag>>();
+  /** What may delete every name and is under way. */
+  readonly #clears = new Set<Tag>();
   #changes = 0;
 
   /** Names known for certain. */
@@ -50,8 +52,15 @@ export class Names<V, Tag> {
     this.#last.set(name, change);
   }
 
+  /** The entry may delete every name; what it deletes is said when it is confirmed. */
+  proposeClear(tag: Tag): void {
+    this.#changes += 1;
+    this.#clears.add(tag);
+  }
+
   /** A pending value counts only within its own Sync group: there, order is certain. */
   lookup(name: string, group: number): Lookup<V> {
+    if (this.#clears.size > 0) return SETTLE;
     const change = this.#last.get(name);
     if (change !== undefined) {
       if (change.group !== group) return SETTLE;
@@ -63,12 +72,14 @@ export class Names<V, Tag> {
 
   /** The server did what the entry asked for. */
   confirm(tag: Tag): void {
+    this.#clears.delete(tag);
     for (const { name, value } of this.#take(tag)) this.#put(name, value);
   }
 
   /** The server refused or skipped the entry. */
   drop(tag: Tag): void {
-    if (this.#take(tag).length > 0) this.#changes += 1;
+    const cleared = this.#clears.delete(tag);
+    if (this.#take(tag).length > 0 || cleared) this.#changes += 1;
   }
 
   /** At once, for what the server does by itself (a Query destroys the unnamed statement, DEALLOCATE ALL …). */

@@ -156,7 +156,9 @@ function applySymbols(state: SessionState, run: Run, tag: string): void {
     const all = symbol.kind === 'discard' && symbol.what === 'all';
     if (all || (symbol.kind === 'deallocate' && symbol.name === null))
       state.statements.deleteWhere(() => true);
-    if (all || (symbol.kind === 'close' && symbol.name === null)) state.portals.deleteWhere(() => true);
+    if (all || (symbol.kind === 'close' && symbol.name === null))
+      // But for the portal that runs it.
+      state.portals.deleteWhere((portal) => portal.kind !== 'protocol' || portal.run !== run);
     // Not where what makes new ones is under way already.
     if (all && state.openRuns.answeredBut(run)) state.tempPossible = false;
     if (symbol.kind === 'transaction') transactionChanged(state, symbol.op, tag);

@@ -36,6 +36,8 @@ function fakeStatement(text: string): StatementAnalysis {
   if (word === 'prepare') symbols.push({ kind: 'prepare', name, body: fakeStatement(body) });
   if (word === 'execute') symbols.push({ kind: 'execute', name });
   if (word === 'declare') symbols.push({ kind: 'declare', name, hold: false, body: fakeStatement(body) });
+  if (word === 'discardall') symbols.push({ kind: 'discard', what: 'all' });
+  if (word === 'closeall') symbols.push({ kind: 'close', name: null });
   if (word === 'fetch') symbols.push({ kind: 'fetch', name, count: 1, move: false });
   if (word === 'begin' || word === 'commit') symbols.push({ kind: 'transaction', op: word });
   const classes: Record<string, StatementClass> = {

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { encodeFrame } from '../../src/protocol/backend.ts';
 import { ANY_TIME, Cells, HEAD_NAMES, type Head, LEGAL, legalCells } from '../wire/programs/cells.ts';
-import { B, F, TestSession } from './harness.ts';
+import { B, F, rejection, TestSession } from './harness.ts';
 
 const bound = () => new TestSession({ mode: 'observe' }).f(F.parse('read 1'), F.bind());
 /** Sessions whose oldest unanswered message is of that kind. */
@@ -108,6 +108,28 @@ describe('the reply ledger', () => {
     s.sent();
     s.b(B.error('57014')).f(F.query('read 2'));
     expect(s.sent()).toEqual(['Q read 2']);
+  });
+
+  it('keeps the portal that runs CLOSE ALL, and the unnamed one where a Query is empty', () => {
+    const s = new TestSession().f(F.query('begin')).b(B.complete('BEGIN'), B.ready('T'));
+    s.f(F.parse('closeall'), F.bind('', 'p'), F.execute('p'), F.parse('read 1'), F.bind(), F.sync());
+    s.b(B.parseComplete(), B.bindComplete(), B.complete('CLOSE CURSOR ALL'));
+    s.b(B.parseComplete(), B.bindComplete(), B.ready('T'));
+    s.f(F.query('')).b(B.empty(), B.ready('T'));
+    s.sent();
+    s.f(F.execute('p'), F.execute(''), F.sync());
+    expect(s.sent()).toEqual(['E', 'E', 'S']);
+  });
+
+  it('waits with a name while all of them may be deleted', () => {
+    const s = new TestSession().f(F.parse('deny x', 'n'), F.sync()).b(B.parseComplete(), B.ready());
+    s.f(F.query('discardall'), F.bind('n'), F.sync());
+    expect(s.session.phase).toBe('settling');
+    s.sent();
+    s.b(B.complete('DISCARD ALL'), B.ready());
+    const sent = s.sent();
+    s.b(rejection(sent), B.ready());
+    expect(s.client.at(-2)).toBe('E:26000 prepared statement "n" does not exist');
   });
 
   it('forgets the names of a portal that was executed again, and skipped', () => {

@@ -109,7 +109,10 @@ function drawn(
   seed: number,
   count: number,
 ): () => { readonly index: number; readonly program: Program } | null {
-  const arbitrary = programs(textsFor(mode));
+  const arbitrary = fc.oneof(
+    { weight: 3, arbitrary: programs(textsFor(mode, mode === 'enforce')) },
+    { weight: 1, arbitrary: programs(textsFor(mode)) },
+  );
   let block: Program[] = [];
   let index = 0;
   return () => {
