@@ -117,7 +117,7 @@ describe('the reply ledger', () => {
     s.b(B.parseComplete(), B.bindComplete(), B.ready('T'));
     s.f(F.query('')).b(B.empty(), B.ready('T'));
     s.sent();
-    s.f(F.execute('p'), F.execute(''), F.sync());
+    s.f(F.execute(''), F.execute('p'), F.sync());
     expect(s.sent()).toEqual(['E', 'E', 'S']);
   });
 
