@@ -89,9 +89,9 @@ export class Names<V, Tag> {
   }
 
   /** Deletes every confirmed name for which `gone` says so. */
-  deleteWhere(gone: (value: V) => boolean): void {
+  deleteWhere(gone: (value: V, name: string) => boolean): void {
     for (const [name, value] of this.#confirmed)
-      if (gone(value)) {
+      if (gone(value, name)) {
         this.#confirmed.delete(name);
         this.#changes += 1;
       }

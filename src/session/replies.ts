@@ -155,7 +155,8 @@ function applySymbols(state: SessionState, run: Run, tag: string): void {
   for (const symbol of run.symbols) {
     const all = symbol.kind === 'discard' && symbol.what === 'all';
     if (all || (symbol.kind === 'deallocate' && symbol.name === null))
-      state.statements.deleteWhere(() => true);
+      // The unnamed one is not among those that SQL knows.
+      state.statements.deleteWhere((_, name) => name !== '');
     if (all || (symbol.kind === 'close' && symbol.name === null))
       // But for the portal that runs it.
       state.portals.deleteWhere((portal) => portal.kind !== 'protocol' || portal.run !== run);

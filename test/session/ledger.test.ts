@@ -132,6 +132,14 @@ describe('the reply ledger', () => {
     expect(s.client.at(-2)).toBe('E:26000 prepared statement "n" does not exist');
   });
 
+  it('keeps the unnamed statement where SQL deallocates all', () => {
+    const s = new TestSession().f(F.query('begin')).b(B.complete('BEGIN'), B.ready('T'));
+    s.f(F.parse('read 1'), F.parse('discardall', 'a'), F.bind('a'), F.execute(''), F.bind(), F.sync());
+    s.sent();
+    s.b(B.parseComplete(), B.parseComplete(), B.bindComplete(), B.complete('DISCARD ALL'));
+    expect(s.sent()).toEqual(['B', 'S']);
+  });
+
   it('forgets the names of a portal that was executed again, and skipped', () => {
     const s = new TestSession().f(F.query('begin')).b(B.complete('BEGIN'), B.ready('T'));
     s.f(F.parse('prepare n read 1'), F.bind('', 'p'), F.execute('p'), F.sync());
