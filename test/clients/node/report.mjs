@@ -37,6 +37,22 @@ export async function failsWith(sqlstate, work) {
   assert.equal(sqlstateOf(error), sqlstate, explain(error));
 }
 
+/** Makes tables that wait for a person: one is approved, one denied, one not answered in time. */
+export async function held(create, goesOn) {
+  await feature('approved', async () => {
+    await create('approved');
+    await goesOn();
+  });
+  await feature('denied', async () => {
+    await failsWith('42501', () => create('denied'));
+    await goesOn();
+  });
+  await feature('timed-out', async () => {
+    await failsWith('57014', () => create('timed_out'));
+    await goesOn();
+  });
+}
+
 /** ORMs wrap the driver's error. */
 function sqlstateOf(error) {
   if (error === undefined || error === null) return undefined;

@@ -4,7 +4,7 @@ import { asc, eq, lte, sql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { integer, pgTable, text } from 'drizzle-orm/pg-core';
 import pg from 'pg';
-import { CONNECTION, failsWith, feature, productNames, TAG } from './report.mjs';
+import { CONNECTION, failsWith, feature, held, productNames, TAG } from './report.mjs';
 
 const client = new pg.Client(CONNECTION);
 await client.connect();
@@ -70,19 +70,6 @@ await feature('transaction', async () => {
 
 const create = (suffix) => db.execute(sql`CREATE TABLE ${sql.identifier(`${TAG}_${suffix}`)} (id integer)`);
 
-await feature('approved', async () => {
-  await create('approved');
-  await goesOn();
-});
-
-await feature('denied', async () => {
-  await failsWith('42501', () => create('denied'));
-  await goesOn();
-});
-
-await feature('timed-out', async () => {
-  await failsWith('57014', () => create('timed_out'));
-  await goesOn();
-});
+await held(create, goesOn);
 
 await client.end();

@@ -1,7 +1,7 @@
 /** knex, with a pool of one connection. */
 import assert from 'node:assert/strict';
 import knex from 'knex';
-import { CONNECTION, failsWith, feature, productNames, TAG } from './report.mjs';
+import { CONNECTION, failsWith, feature, held, productNames, TAG } from './report.mjs';
 
 const db = knex({ client: 'pg', connection: CONNECTION, pool: { min: 1, max: 1 } });
 const work = `${TAG}_work`;
@@ -59,19 +59,6 @@ await feature('introspect', async () => {
 
 const create = (suffix) => db.schema.createTable(`${TAG}_${suffix}`, (table) => table.integer('id'));
 
-await feature('approved', async () => {
-  await create('approved');
-  await goesOn();
-});
-
-await feature('denied', async () => {
-  await failsWith('42501', () => create('denied'));
-  await goesOn();
-});
-
-await feature('timed-out', async () => {
-  await failsWith('57014', () => create('timed_out'));
-  await goesOn();
-});
+await held(create, goesOn);
 
 await db.destroy();

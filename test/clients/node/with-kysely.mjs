@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
 import Cursor from 'pg-cursor';
-import { CONNECTION, failsWith, feature, productNames, TAG } from './report.mjs';
+import { CONNECTION, failsWith, feature, held, productNames, TAG } from './report.mjs';
 
 const db = new Kysely({
   dialect: new PostgresDialect({ pool: new pg.Pool({ ...CONNECTION, max: 1 }), cursor: Cursor }),
@@ -71,19 +71,6 @@ await feature('introspect', async () => {
 
 const create = (suffix) => db.schema.createTable(`${TAG}_${suffix}`).addColumn('id', 'integer').execute();
 
-await feature('approved', async () => {
-  await create('approved');
-  await goesOn();
-});
-
-await feature('denied', async () => {
-  await failsWith('42501', () => create('denied'));
-  await goesOn();
-});
-
-await feature('timed-out', async () => {
-  await failsWith('57014', () => create('timed_out'));
-  await goesOn();
-});
+await held(create, goesOn);
 
 await db.destroy();

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { SqlDatabase } from 'langchain/sql_db';
 import { DataSource } from 'typeorm';
-import { CONNECTION, failsWith, feature, productNames, TAG } from './report.mjs';
+import { CONNECTION, failsWith, feature, held, productNames, TAG } from './report.mjs';
 
 const { user: username, ...connection } = CONNECTION;
 const appDataSource = new DataSource({ type: 'postgres', ...connection, username, extra: { max: 1 } });
@@ -45,19 +45,6 @@ await feature('introspect', async () => {
   await goesOn();
 });
 
-await feature('approved', async () => {
-  await db.run(`CREATE TABLE ${TAG}_approved (id integer)`);
-  await goesOn();
-});
-
-await feature('denied', async () => {
-  await failsWith('42501', () => db.run(`CREATE TABLE ${TAG}_denied (id integer)`));
-  await goesOn();
-});
-
-await feature('timed-out', async () => {
-  await failsWith('57014', () => db.run(`CREATE TABLE ${TAG}_timed_out (id integer)`));
-  await goesOn();
-});
+await held((suffix) => db.run(`CREATE TABLE ${TAG}_${suffix} (id integer)`), goesOn);
 
 await appDataSource.destroy();

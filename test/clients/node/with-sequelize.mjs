@@ -1,7 +1,7 @@
 /** sequelize, with a pool of one connection. */
 import assert from 'node:assert/strict';
 import { DataTypes, Op, QueryTypes, Sequelize } from 'sequelize';
-import { failsWith, feature, productNames, TAG, URL } from './report.mjs';
+import { failsWith, feature, held, productNames, TAG, URL } from './report.mjs';
 
 const db = new Sequelize(URL, { logging: false, pool: { min: 1, max: 1, idle: 600_000 } });
 const options = { timestamps: false, freezeTableName: true };
@@ -62,19 +62,6 @@ await feature('introspect', async () => {
 const create = (suffix) =>
   db.getQueryInterface().createTable(`${TAG}_${suffix}`, { id: { type: DataTypes.INTEGER } });
 
-await feature('approved', async () => {
-  await create('approved');
-  await goesOn();
-});
-
-await feature('denied', async () => {
-  await failsWith('42501', () => create('denied'));
-  await goesOn();
-});
-
-await feature('timed-out', async () => {
-  await failsWith('57014', () => create('timed_out'));
-  await goesOn();
-});
+await held(create, goesOn);
 
 await db.close();

@@ -1,7 +1,7 @@
 /** typeorm, with a pool of one connection; entities by schema, without decorators. */
 import assert from 'node:assert/strict';
 import { DataSource, EntitySchema, LessThanOrEqual, Table } from 'typeorm';
-import { CONNECTION, failsWith, feature, productNames, TAG } from './report.mjs';
+import { CONNECTION, failsWith, feature, held, productNames, TAG } from './report.mjs';
 
 const Product = new EntitySchema({
   name: 'Product',
@@ -103,19 +103,6 @@ const create = (suffix) =>
     runner.createTable(new Table({ name: `${TAG}_${suffix}`, columns: [{ name: 'id', type: 'integer' }] })),
   );
 
-await feature('approved', async () => {
-  await create('approved');
-  await goesOn();
-});
-
-await feature('denied', async () => {
-  await failsWith('42501', () => create('denied'));
-  await goesOn();
-});
-
-await feature('timed-out', async () => {
-  await failsWith('57014', () => create('timed_out'));
-  await goesOn();
-});
+await held(create, goesOn);
 
 await db.destroy();
