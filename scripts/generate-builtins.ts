@@ -1,16 +1,19 @@
 /**
  * Writes src/statement/builtins.generated.ts: the names of all functions, operators and types that are built into
- * Postgres, from the catalogs of an embedded server of its own and of every other server that is named.
+ * Postgres, from the catalogs of an embedded server of each major from 14 to 18 (`npm ci --prefix test/majors` brings
+ * those between).
  *
- *   npx tsx scripts/generate-builtins.ts [postgres://superuser@host/db ...]
+ *   npx tsx scripts/generate-builtins.ts
  *
- * What is generated is only what the server says of itself; the judgement is in src/statement/builtins.ts.
+ * What is generated is only what the servers say of themselves; the judgement is in src/statement/builtins.ts, and
+ * fixtures/statements/reviewed-functions.txt names what a person has looked at.
  */
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { startEmbeddedPostgres } from '../src/embedded/launcher.ts';
+import { binariesOf, howToInstall, MAJORS, type Major } from '../test/support/majors.ts';
 
 /** Functions that no SQL text can call (they take or return what only the server has) are left out. */
 const FUNCTIONS = `
@@ -66,16 +69,24 @@ async function readCatalog(connectionString: string): Promise<void> {
   }
 }
 
-const directory = mkdtempSync(join(tmpdir(), 'cs-builtins-'));
-chmodSync(directory, 0o755);
-const server = await startEmbeddedPostgres({ directory, password: 'builtins' });
-try {
-  await readCatalog(`postgres://postgres:builtins@127.0.0.1:${server.port}/postgres`);
-  for (const url of process.argv.slice(2)) await readCatalog(url);
-} finally {
-  await server.stop();
-  rmSync(directory, { recursive: true, force: true });
+async function readMajor(major: Major): Promise<void> {
+  const native = binariesOf(major);
+  if (native === null) throw new Error(`Postgres ${major} is not installed: ${howToInstall(major)}`);
+  const directory = mkdtempSync(join(tmpdir(), 'cs-builtins-'));
+  chmodSync(directory, 0o755);
+  try {
+    const server = await startEmbeddedPostgres({ directory, password: 'builtins', native });
+    try {
+      await readCatalog(`postgres://postgres:builtins@127.0.0.1:${server.port}/postgres`);
+    } finally {
+      await server.stop();
+    }
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
 }
+
+for (const major of MAJORS) await readMajor(major);
 
 function wrapped(words: Iterable<string>): string {
   const lines: string[] = [];
