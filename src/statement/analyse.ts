@@ -1,4 +1,5 @@
 import type { Analysis, NameScope, StatementAnalysis, StatementClass } from './analysis.ts';
+import type { Answers } from './answers.ts';
 import { checkCasts } from './casts.ts';
 import type { Catalog } from './catalog.ts';
 import { TAGS } from './commands.ts';
@@ -12,13 +13,15 @@ import { unreadable } from './unreadable.ts';
 import { installUtilityHandlers, utilityCommand } from './utility.ts';
 import { visit } from './walk.ts';
 
+const NO_ANSWERS: Answers = [];
+
 installHandlers();
 installUtilityHandlers();
 
 /**
  * From a parse to facts and a class. Pure; never throws because of the text. `catalog` null: by grammar alone, where
  * names that are not built in are taken for plain tables of unknown size. `parameters`: values of a Bind, for
- * statements whose `dependsOnParameters` is not empty.
+ * statements whose `dependsOnParameters` is not empty. `answers`: of the server, for statements with a `doubt`.
  */
 export function analyse(
   parse: ParseResult,
@@ -26,6 +29,7 @@ export function analyse(
   scope: NameScope,
   limits: AnalysisLimits,
   parameters: ParameterValues | null = null,
+  answers: Answers = NO_ANSWERS,
 ): Analysis {
   if (parse.kind === 'error') return unreadable(parse);
   const context: Context = {
@@ -33,6 +37,7 @@ export function analyse(
     limits,
     sql: parse.sql,
     parameters,
+    answer: null,
     path: scope.searchPath,
     pathChanged: false,
     pathIsFresh: false,
@@ -51,7 +56,8 @@ export function analyse(
     portals: new Map(),
   };
   const statements: StatementAnalysis[] = [];
-  for (const { node, start, end } of parse.statements) {
+  for (const [place, { node, start, end }] of parse.statements.entries()) {
+    context.answer = answers[place] ?? null;
     const statement = analyseStatement(context, node, start, end);
     statements.push(statement);
     // What ran before in this string is in force for the rest of it.

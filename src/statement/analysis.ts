@@ -1,5 +1,6 @@
 /** What is known about a statement. Facts and the class that follows from them; no opinion about what to do. */
 
+import type { Doubt } from './answers.ts';
 import type { ParseFailure } from './parse-result.ts';
 
 /** The classes in rising order (DESIGN.md, section 7): a statement has the highest that any part of it has. */
@@ -93,6 +94,10 @@ export type StatementAnalysis = {
   readonly dependsOnParameters: readonly number[];
   /** A prepared statement or portal that another message made; `resolveNames` fills in what it is. */
   readonly unresolved: UnresolvedName | null;
+  /** Set where the server could still say something that lowers the class; null where its answers count already. */
+  readonly doubt: Doubt | null;
+  /** It flows by an estimate of the planner alone: its rows and bytes are to be measured against the export limits. */
+  readonly measured: boolean;
 };
 
 /** A name that the text alone does not explain, and what the rest of the statement is without it. */

@@ -1,4 +1,5 @@
 import type { StatementAnalysis } from './analysis.ts';
+import type { Answer } from './answers.ts';
 import type { Catalog, Relation } from './catalog.ts';
 import type { Facts } from './facts.ts';
 import type { Level } from './level.ts';
@@ -23,6 +24,8 @@ export type Context = {
   readonly limits: AnalysisLimits;
   readonly sql: Buffer;
   readonly parameters: ParameterValues | null;
+  /** What the server said about the statement at hand; null: it was not asked. */
+  answer: Answer | null;
   /** Schemas for bare names, without the implicit ones; null: unknown. */
   path: readonly string[] | null;
   /** This string has set search_path. */

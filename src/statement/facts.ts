@@ -6,6 +6,7 @@ import {
   type SymbolUse,
   type UnresolvedName,
 } from './analysis.ts';
+import type { Doubt } from './answers.ts';
 
 const RANK: Readonly<Record<StatementClass, number>> = Object.fromEntries(
   STATEMENT_CLASSES.map((name, index) => [name, index]),
@@ -30,6 +31,8 @@ export class Facts {
   changesPinned = false;
   rowBound: number | null = null;
   unresolved: UnresolvedName | null = null;
+  doubt: Doubt | null = null;
+  measured = false;
   readonly relations: RelationUse[] = [];
   readonly symbols: SymbolUse[] = [];
   readonly secrets: (readonly [number, number])[] = [];
@@ -62,6 +65,7 @@ export class Facts {
     for (const parameter of inner.dependsOnParameters) this.dependOn(parameter);
     if (inner.changesPinned) this.changesPinned = true;
     if (inner.unresolved !== null) this.unresolved = inner.unresolved;
+    if (inner.measured) this.measured = true;
   }
 
   dependOn(parameter: number): void {
@@ -96,6 +100,8 @@ export class Facts {
       secrets: this.secrets,
       dependsOnParameters: this.parameters === null ? NO_PARAMETERS : [...this.parameters],
       unresolved: this.unresolved,
+      doubt: this.doubt,
+      measured: this.measured,
     };
   }
 }

@@ -68,6 +68,8 @@ function fakeStatement(text: string): StatementAnalysis {
     secrets: [],
     changesPinned: word === 'pinned',
     dependsOnParameters: [],
+    doubt: null,
+    measured: false,
     unresolved:
       word === 'execute' || word === 'fetch'
         ? {

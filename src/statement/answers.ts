@@ -1,0 +1,36 @@
+/**
+ * What the server itself can say about a statement, asked on a side connection where nothing of the statement runs. Only
+ * asked where an answer can lower the class: names that might mean a user's objects, or a size that nothing bounds.
+ */
+
+/** Why a statement might be judged more kindly if the server were asked about it. */
+export type Doubt = {
+  /** A name could mean a user's function, operator, cast or type: the server's own analyser knows which it means. */
+  readonly names: boolean;
+  /** It is an export (or a bulk write) only because nothing in text and catalog bounds it: the planner has an estimate. */
+  readonly size: boolean;
+  /** What bare names mean where this statement stands in its string. */
+  readonly searchPath: readonly string[];
+};
+
+/** What the server's analyser took the names for, after rewriting: views, rules, defaults and row security are in it. */
+export type Meaning = {
+  /** OIDs of all functions that are called, also behind operators, casts, aggregates and window functions. */
+  readonly functions: ReadonlySet<number>;
+  /** OIDs of all relations in its range tables. */
+  readonly relations: ReadonlySet<number>;
+};
+
+/** What the planner expects. Numbers of rows; the planner may be wrong, so what it lets pass is measured. */
+export type Estimate = {
+  /** Rows that come back. */
+  readonly rows: number;
+  /** The most rows that go into any node that folds many rows into few; 0 where none does. */
+  readonly foldedRows: number;
+};
+
+/** Null: was not asked, or could not say. */
+export type Answer = { readonly meaning: Meaning | null; readonly estimate: Estimate | null };
+
+/** By the place of the statement in its string. */
+export type Answers = readonly (Answer | null)[];
