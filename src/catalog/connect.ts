@@ -1,6 +1,7 @@
 import pg from 'pg';
 import type { NameScope } from '../statement/analysis.ts';
 import type { Catalog } from '../statement/catalog.ts';
+import type { ServerQuestions } from './clarify.ts';
 import { type CatalogJudgement, DEFAULT_JUDGEMENT } from './judgement.ts';
 import { loadCatalog } from './load.ts';
 import { formatSearchPath, openSideConnection, type ServerError } from './side.ts';
@@ -11,6 +12,8 @@ export type ConnectedCatalog = {
   readonly scope: NameScope;
   /** Would the server reject this text, with names resolved by `scope`? See `SideConnection.probe`. */
   readonly probe: (sql: Buffer | string) => Promise<ServerError | null>;
+  /** The same connection, for `clarify`. */
+  readonly questions: ServerQuestions;
   readonly close: () => Promise<void>;
 };
 
@@ -49,6 +52,7 @@ export async function connectCatalog(url: string, options: ConnectOptions = {}):
     catalog,
     scope,
     probe: (sql) => side.probe(sql, scope.searchPath),
+    questions: side,
     close: () => side.close(),
   };
 }

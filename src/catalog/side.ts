@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import pg from 'pg';
+import type { ServerQuestions } from './clarify.ts';
 
 /**
  * Questions to the upstream server outside the agent's session, as the agent's own role. Asking is Parse and Sync
@@ -20,7 +21,7 @@ export type ServerError = {
   readonly routine: string | null;
 };
 
-export type SideConnection = {
+export type SideConnection = ServerQuestions & {
   /**
    * Would the server reject this text? Null: no. Texts are the agent's: bytes in UTF-8 without NUL, sent as they are.
    * `searchPath` is what bare names mean; null leaves the connection's own. Throws `ProbeFailed` where there is no
@@ -112,6 +113,9 @@ export function openSideConnection(options: SideOptions): SideConnection {
         });
       return answer;
     },
+    // Not asked yet: no analysis has a doubt so far.
+    meaning: () => Promise.resolve(null),
+    estimate: () => Promise.resolve(null),
     close: async () => {
       closed = true;
       const last = client;

@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline';
 import { type Command, Option } from 'commander';
 import { type Analyser, loadAnalyser } from '../analyser/analyser.ts';
+import { clarify } from '../catalog/clarify.ts';
 import type { ConnectedCatalog, ConnectOptions } from '../catalog/connect.ts';
 import { DEFAULT_LIMITS, type Limits } from '../config/limits.ts';
 import { loadConfig } from '../config/load.ts';
@@ -9,6 +10,7 @@ import type { DecisionContext } from '../policy/decision.ts';
 import type { Policy } from '../policy/rule.ts';
 import { analyse } from '../statement/analyse.ts';
 import type { Analysis } from '../statement/analysis.ts';
+import type { Answers } from '../statement/answers.ts';
 import { showSql } from '../statement/visible.ts';
 import { CliError } from './exit.ts';
 
@@ -35,7 +37,7 @@ export type ExplainerSetup = {
   readonly context: DecisionContext;
   readonly mode: 'enforce' | 'observe';
   /** Null: no database to ask, so by grammar alone. */
-  readonly connected: Pick<ConnectedCatalog, 'catalog' | 'scope' | 'probe' | 'close'> | null;
+  readonly connected: Pick<ConnectedCatalog, 'catalog' | 'scope' | 'probe' | 'questions' | 'close'> | null;
   /** What bare names mean where there is no database. */
   readonly searchPath: readonly string[];
 };
@@ -91,7 +93,9 @@ async function explainOne(setup: ExplainerSetup, analyser: Analyser, sql: Buffer
   const parse = analyser.needsWorker(sql) ? await analyser.parseLater(sql) : analyser.parse(sql);
   const { connected, searchPath, limits } = setup;
   const scope = connected?.scope ?? { searchPath, tempPossible: false };
-  const analysis = analyse(parse, connected?.catalog ?? null, scope, limits);
+  const analyseWith = (answers: Answers) =>
+    analyse(parse, connected?.catalog ?? null, scope, limits, null, answers);
+  const analysis = await withServerAnswers(setup, sql, analyseWith);
   const decision = decide(analysis, setup.context, setup.policy, setup.mode);
   const shown = {
     class: decision.class,
@@ -101,6 +105,19 @@ async function explainOne(setup: ExplainerSetup, analyser: Analyser, sql: Buffer
   if (rejected !== null)
     return { ...shown, decision: 'deny', rule: 'default:unparsed', reasons: [...analysis.reasons, rejected] };
   return { ...shown, decision: decision.decision, rule: decision.rule, reasons: decision.reasons };
+}
+
+/** As the proxy does: the server is asked where the statement would not run, and an answer could change that. */
+async function withServerAnswers(
+  { connected, context, policy, mode }: ExplainerSetup,
+  sql: Buffer,
+  analyseWith: (answers: Answers) => Analysis,
+): Promise<Analysis> {
+  const first = analyseWith([]);
+  if (connected === null || decide(first, context, policy, mode).decision === 'allow') return first;
+  const again = (answers: Answers) => Promise.resolve(analyseWith(answers));
+  // Without an answer it is judged without: held.
+  return (await clarify(sql, first, null, connected.questions, again, () => undefined)) ?? first;
 }
 
 function relationsOf({ relations }: Analysis['statements'][number]): string[] {

@@ -2,6 +2,7 @@
 import { performance } from 'node:perf_hooks';
 import pg from 'pg';
 import type { Analyser } from '../analyser/analyser.ts';
+import { clarify, type QuestionParameter } from '../catalog/clarify.ts';
 import type { CatalogJudgement } from '../catalog/judgement.ts';
 import { type CatalogLog, type CatalogProvider, startCatalog } from '../catalog/provider.ts';
 import { openSideConnection, type ServerError, type SideConnection } from '../catalog/side.ts';
@@ -9,8 +10,10 @@ import type { Agent, Config, UpstreamAddress } from '../config/config.ts';
 import { decide } from '../policy/decide.ts';
 import type { ErrorFields } from '../protocol/backend.ts';
 import { analyse } from '../statement/analyse.ts';
-import type { NameScope } from '../statement/analysis.ts';
+import type { Analysis, NameScope } from '../statement/analysis.ts';
+import type { Answers } from '../statement/answers.ts';
 import type { Catalog } from '../statement/catalog.ts';
+import { parameterValues } from '../statement/context.ts';
 import type { Knowledge } from './listener-ports.ts';
 import { sslOptions } from './side-tls.ts';
 
@@ -82,6 +85,19 @@ function knowledgeOf(
   const { config, analyser, analysed, log } = setup;
   const context = { agent: agent.name, owner: agent.owner, database, role: agent.upstream.user };
   const view = catalogView(provider);
+  const again =
+    (sql: Buffer, scope: NameScope, parameters: readonly QuestionParameter[] | null) =>
+    async (answers: Answers): Promise<Analysis> => {
+      const parse = analyser.needsWorker(sql) ? await analyser.parseLater(sql) : analyser.parse(sql);
+      return analyse(
+        parse,
+        view(true),
+        scope,
+        config.limits,
+        parameters === null ? null : parameterValues(parameters),
+        answers,
+      );
+    };
   return {
     analyse: (sql, scope, certain, parameters) => {
       if (analyser.needsWorker(sql)) return null;
@@ -96,6 +112,10 @@ function knowledgeOf(
       analysed((performance.now() - began) / 1000);
       return analysis;
     },
+    clarify: (sql, scope, analysis, parameters) =>
+      clarify(sql, analysis, parameters, side, again(sql, scope, parameters), (error) =>
+        log.warn({ err: error }, 'the server was not asked about a statement'),
+      ),
     decide: (analysis) => decide(analysis, context, config.policy, config.mode),
     version: () => provider.current()?.version ?? 'none',
     probe: async (sql: Buffer, scope: NameScope): Promise<ErrorFields | null> => {

@@ -6,7 +6,7 @@ import type { ErrorFields } from '../protocol/backend.ts';
 import type { SessionSetup } from '../session/state.ts';
 import type { Analysis, NameScope } from '../statement/analysis.ts';
 import type { CancelRoutes } from './cancels.ts';
-import type { RelayLog } from './questions.ts';
+import type { RelayLog, RelayPorts } from './questions.ts';
 import type { RelayObserver } from './relay-observer.ts';
 
 /** What is known about statements of one agent in one database; made by the composition root. */
@@ -15,6 +15,7 @@ export type Knowledge = {
   readonly analyseLater: (sql: Buffer, scope: NameScope, catalogCertain: boolean) => Promise<Analysis>;
   readonly decide: (analysis: Analysis) => Decision;
   readonly version: () => string;
+  readonly clarify: RelayPorts['clarify'];
   readonly probe: (sql: Buffer, scope: NameScope) => Promise<ErrorFields | null>;
   readonly refreshCatalog: () => Promise<void>;
 };

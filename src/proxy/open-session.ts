@@ -127,6 +127,7 @@ function begin(
       approvals,
       log,
       analyseLater: knowledge.analyseLater,
+      clarify: knowledge.clarify,
       probe: knowledge.probe,
       refreshCatalog: knowledge.refreshCatalog,
       cancelUpstream: () => cancelUpstream(config.upstream, upstream, config.limits.cancelMs),

@@ -1,5 +1,5 @@
 /** Effects of the core that the world answers later: each becomes the event that answers it. */
-import type { Approvals } from '../approval/port.ts';
+import type { Approvals, BoundParameter } from '../approval/port.ts';
 import { TooManyRequests } from '../approval/port.ts';
 import type { AuditLog } from '../audit/entry.ts';
 import type { Limits } from '../config/limits.ts';
@@ -23,6 +23,13 @@ export type RelayPorts = {
   readonly log: RelayLog;
   /** In a worker, for texts that are too much for this thread. */
   readonly analyseLater: (sql: Buffer, scope: NameScope, catalogCertain: boolean) => Promise<Analysis>;
+  /** The analysis again, with the server's answers; null: there were none. */
+  readonly clarify: (
+    sql: Buffer,
+    scope: NameScope,
+    analysis: Analysis,
+    parameters: readonly BoundParameter[] | null,
+  ) => Promise<Analysis | null>;
   /** Null: the server accepts the text, or could not be asked. */
   readonly probe: (sql: Buffer, scope: NameScope) => Promise<ErrorFields | null>;
   readonly refreshCatalog: () => Promise<void>;
@@ -34,7 +41,18 @@ export type RelayPorts = {
 /** What is asked, and told, in the background. */
 export type LaterEffect = Extract<
   Effect,
-  { kind: 'analyse' | 'probe' | 'refreshCatalog' | 'open' | 'release' | 'withdraw' | 'detach' | 'end' }
+  {
+    kind:
+      | 'analyse'
+      | 'clarify'
+      | 'probe'
+      | 'refreshCatalog'
+      | 'open'
+      | 'release'
+      | 'withdraw'
+      | 'detach'
+      | 'end';
+  }
 >;
 
 /**
@@ -52,6 +70,10 @@ export async function ask(
         kind: 'analysed',
         analysis: await ports.analyseLater(effect.sql, effect.scope, effect.catalogCertain),
       };
+    case 'clarify': {
+      const { sql, scope, analysis, parameters } = effect;
+      return { kind: 'clarified', analysis: await ports.clarify(sql, scope, analysis, parameters) };
+    }
     case 'probe':
       return { kind: 'probed', rejection: await ports.probe(effect.sql, effect.scope) };
     case 'refreshCatalog':

@@ -1,7 +1,7 @@
 /** What the core asks of the shell: executed strictly in order. */
-import type { Question } from '../approval/port.ts';
+import type { BoundParameter, Question } from '../approval/port.ts';
 import type { Entry } from '../audit/entry.ts';
-import type { NameScope } from '../statement/analysis.ts';
+import type { Analysis, NameScope } from '../statement/analysis.ts';
 import type { Safety } from './run.ts';
 
 /** How a hold ended on its connection. */
@@ -18,6 +18,14 @@ export type Effect =
       readonly sql: Buffer;
       readonly scope: NameScope;
       readonly catalogCertain: boolean;
+    }
+  /** Ask the server what the statements with a `doubt` are; answered by `clarified`. */
+  | {
+      readonly kind: 'clarify';
+      readonly sql: Buffer;
+      readonly scope: NameScope;
+      readonly analysis: Analysis;
+      readonly parameters: readonly BoundParameter[] | null;
     }
   /** Ask the server, on a side connection, whether it would reject this text; answered by `probed`. */
   | { readonly kind: 'probe'; readonly sql: Buffer; readonly scope: NameScope }

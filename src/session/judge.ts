@@ -5,7 +5,9 @@ import type { ErrorFields } from '../protocol/backend.ts';
 import { nameKey } from '../protocol/frontend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
 import type { Analysis, StatementAnalysis } from '../statement/analysis.ts';
+import { parameterValues } from '../statement/context.ts';
 import { resolveNames } from '../statement/resolve-names.ts';
+import { wantsAnswers, withAnswers } from './clarify.ts';
 import { analysisOf } from './forward.ts';
 import { endUnused } from './give-up.ts';
 import type { Lookup } from './names.ts';
@@ -108,7 +110,7 @@ export function judgePrepared(
     plain.kind === 'is'
       ? { kind: 'is', value: withParameters(state, prepared, plain.value, parameters) }
       : plain;
-  return judgedSubject(state, analysis, prepared.sql, parameters, resultFormats);
+  return judgedSubject(state, analysis, prepared.sql, parameters, resultFormats, current);
 }
 
 /** The analysis of a prepared statement; made again when names may mean something else by now. */
@@ -148,9 +150,7 @@ function withParameters(
   if (prepared.bySql || parameters.length === 0) return analysis;
   if (analysis.statements.every(({ dependsOnParameters }) => dependsOnParameters.length === 0))
     return analysis;
-  const values = parameters.map(({ format, value }) =>
-    format === 0 && value !== null ? value.toString('utf8') : value,
-  );
+  const values = parameterValues(parameters);
   return state.setup.analyse(prepared.sql, scopeOf(state), !state.catalogUncertain, values) ?? analysis;
 }
 
@@ -166,10 +166,11 @@ export function judgedSubject(
   sql: Buffer,
   parameters: readonly BoundParameter[] | null,
   resultFormats: readonly number[],
+  current: Current | null,
 ): Judged<Subject> {
   if (analysis.kind !== 'is') return analysis;
   const named: NamedText[] = [];
-  const resolved = withNames(state, analysis.value, named);
+  const resolved = withNames(state, withAnswers(state, analysis.value, current), named);
   if (resolved.kind !== 'is') return resolved;
   const value = {
     sql,
@@ -243,6 +244,7 @@ export function rule(state: SessionState, subject: Subject, current: Current | n
   if (current?.cancelled) return ruleCancelled(state, subject, current);
   if (current?.release) return { kind: 'forward', runs: releasedRuns(state, current.runs, current.release) };
   const decision = state.setup.decide(subject.analysis);
+  if (wantsAnswers(state, decision, subject.analysis, current)) return { kind: 'wait', phase: 'clarifying' };
   if (current?.approved) return releaseIfSame(state, subject, decision, current);
   if (state.setup.mode === 'observe' || decision.decision === 'allow')
     return { kind: 'forward', runs: recordIntents(state, subject, decision, null) };
@@ -336,6 +338,17 @@ export function wait(
       sql: Buffer.from(subject.sql),
       scope: scopeOf(state),
       catalogCertain: certain,
+    });
+  }
+  if (phase === 'clarifying' && subject.judged !== null) {
+    const { analysis, parameters } = subject.judged;
+    current.clarified = { scopeKey: scopeKey(state), analysis: null };
+    state.effects.push({
+      kind: 'clarify',
+      sql: Buffer.from(subject.sql),
+      scope: scopeOf(state),
+      analysis,
+      parameters,
     });
   }
   if (phase === 'probing')

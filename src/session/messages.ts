@@ -151,7 +151,7 @@ const NOTHING = Buffer.alloc(0);
 function query(state: SessionState, frame: Buffer, current: Current | null): void {
   const sql = decodeQuery(frame);
   forwardWithheld(state);
-  const subject = judgedSubject(state, analyseText(state, sql, current), sql, null, []);
+  const subject = judgedSubject(state, analyseText(state, sql, current), sql, null, [], current);
   if (subject.kind !== 'is')
     return obey(state, subject, FRONTEND.query, frame, '', { sql, judged: null }, current);
   if (state.copy !== null && takesCopyData(subject.value.analysis))

@@ -19,6 +19,8 @@ export const PHASES = [
   'ready',
   /** A worker parses the text. */
   'analysing',
+  /** The server is asked what names mean and how large a result is. */
+  'clarifying',
   /** Everything sent before must be answered first. */
   'settling',
   /** The catalog is read again after DDL. */
@@ -81,6 +83,8 @@ export type Current = {
   analysis: Analysis | null;
   /** What names meant when `analysis` was asked for; it counts only as long as that is so. */
   analysisKey: string | null;
+  /** With the server's answers about it, as of `scopeKey`; `analysis` null: it had none. Null: not asked yet. */
+  clarified: { readonly scopeKey: string; readonly analysis: Analysis | null } | null;
   /** Undefined: not asked yet; null: the server accepts it. */
   rejection: ErrorFields | null | undefined;
   decision: Decision | null;
@@ -293,6 +297,7 @@ export function newCurrent(type: number, frame: Buffer): Current {
     frame: Buffer.from(frame),
     analysis: null,
     analysisKey: null,
+    clarified: null,
     rejection: undefined,
     decision: null,
     subject: null,

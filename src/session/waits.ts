@@ -27,6 +27,8 @@ import {
 
 export type WaitEvent =
   | { readonly kind: 'analysed'; readonly analysis: Analysis }
+  /** Null: the server could not say more. */
+  | { readonly kind: 'clarified'; readonly analysis: Analysis | null }
   /** Everything that was sent has been answered. */
   | { readonly kind: 'settled' }
   | { readonly kind: 'refreshed' }
@@ -54,6 +56,7 @@ export const TABLE: Table = {
   // Answers for a message that was given up when the client left.
   ready: row({
     analysed: 'ignore',
+    clarified: 'ignore',
     probed: 'ignore',
     settled: 'ignore',
     refreshed: catalogRead,
@@ -62,6 +65,7 @@ export const TABLE: Table = {
     drain: 'ignore',
   }),
   analysing: row({ analysed, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
+  clarifying: row({ clarified, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
   settling: row({ settled: resume, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
   refreshing: row({ refreshed: catalogReadResume, cancel: cancelRunning, clientGone: leave }),
   probing: row({ probed, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
@@ -91,6 +95,7 @@ export const TABLE: Table = {
   }),
   ended: row({
     analysed: 'ignore',
+    clarified: 'ignore',
     probed: 'ignore',
     opened: openedTooLate,
     openFailed: 'ignore',
@@ -106,6 +111,7 @@ export const TABLE: Table = {
 function row(cells: Partial<Table[Phase]>): Table[Phase] {
   return {
     analysed: 'impossible',
+    clarified: 'impossible',
     settled: 'ignore',
     refreshed: 'impossible',
     probed: 'impossible',
@@ -149,6 +155,12 @@ export function resume(state: SessionState): void {
 
 function analysed(state: SessionState, event: { readonly analysis: Analysis }): void {
   if (state.current !== null) state.current.analysis = event.analysis;
+  resume(state);
+}
+
+function clarified(state: SessionState, { analysis }: { readonly analysis: Analysis | null }): void {
+  const { current } = state;
+  if (current?.clarified != null) current.clarified = { ...current.clarified, analysis };
   resume(state);
 }
 

@@ -82,9 +82,7 @@ function analyseStatement(context: Context, node: unknown, start: number, end: n
   const body = child(node, type);
   facts.command = TAGS[type] ?? type.replace('Stmt', '').toUpperCase();
   if (body === null) facts.raise('unparsed', 'a statement has an unknown form');
-  else if (
-    !sessionCommand(context, type, body, (inner, wrapped) => analyseStatement(inner, wrapped, start, end))
-  ) {
+  else if (!sessionCommand(context, type, body, (inner, wrapped) => contained(inner, wrapped, start, end))) {
     if (!utilityCommand(context, type, body, { start, end })) query(context, type, node);
   }
   if (context.casts.length > 0) checkCasts(context, node);
@@ -95,6 +93,15 @@ function analyseStatement(context: Context, node: unknown, start: number, end: n
   context.ctes = ctes;
   context.tableRows = tableRows;
   return facts.finish(start, end);
+}
+
+/** A statement in another one: the server cannot be asked about it alone. */
+function contained(context: Context, node: unknown, start: number, end: number): StatementAnalysis {
+  const { answer } = context;
+  context.answer = null;
+  const statement = analyseStatement(context, node, start, end);
+  context.answer = answer;
+  return { ...statement, doubt: null };
 }
 
 const QUERIES = new Set(['SelectStmt', 'InsertStmt', 'UpdateStmt', 'DeleteStmt', 'MergeStmt']);

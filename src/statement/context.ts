@@ -15,6 +15,15 @@ export type AnalysisLimits = {
 /** Values of bind parameters, where they are known: text, raw bytes of the binary format, or null. */
 export type ParameterValues = readonly (string | Buffer | null)[];
 
+/** Values of a Bind as analysis takes them. */
+export function parameterValues(
+  parameters: readonly { readonly format: 0 | 1; readonly value: Buffer | null }[],
+): ParameterValues {
+  return parameters.map(({ format, value }) =>
+    format === 0 && value !== null ? value.toString('utf8') : value,
+  );
+}
+
 /**
  * What the analysis of one string carries along. One for the whole string (names that earlier statements prepared, the
  * search_path that they set), with `facts` and `level` exchanged as the walk goes down.

@@ -60,6 +60,7 @@ const upstream = (says: Says) => ({
   catalog: catalogOf({ tables: { big: {} } }),
   scope: { searchPath: ['public'], tempPossible: false },
   probe: async () => says,
+  questions: { meaning: async () => null, estimate: async () => null },
   close: async () => {},
 });
 const objection = (routine: string) => ({

@@ -11,7 +11,8 @@ import type { Analysis, StatementAnalysis, StatementClass, SymbolUse } from '../
 
 /**
  * An analysis by key words, so that the machine can be tested without a parser: the class is the text's first word
- * (`read 1`, `ddl x`, `deny y`), `mistake` is what our grammar rejects, `late` goes to a worker. Statements are cut at `;`.
+ * (`read 1`, `ddl x`, `deny y`), `mistake` is what our grammar rejects, `late` goes to a worker, `vague` is opaque as
+ * long as the server was not asked. Statements are cut at `;`.
  */
 export function fakeAnalysis(sql: string): Analysis {
   const statements = sql
@@ -41,6 +42,7 @@ function fakeStatement(text: string): StatementAnalysis {
   if (word === 'fetch') symbols.push({ kind: 'fetch', name, count: 1, move: false });
   if (word === 'begin' || word === 'commit') symbols.push({ kind: 'transaction', op: word });
   const classes: Record<string, StatementClass> = {
+    vague: 'opaque',
     ddl: 'ddl',
     deny: 'admin',
     write: 'write',
@@ -68,7 +70,7 @@ function fakeStatement(text: string): StatementAnalysis {
     secrets: [],
     changesPinned: word === 'pinned',
     dependsOnParameters: [],
-    doubt: null,
+    doubt: word === 'vague' ? { names: true, size: false, searchPath: ['public'] } : null,
     measured: false,
     unresolved:
       word === 'execute' || word === 'fetch'

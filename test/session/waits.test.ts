@@ -7,6 +7,7 @@ import { F, OPEN, RELEASE, TestSession } from './harness.ts';
 const INTO: Record<(typeof PHASES)[number], () => TestSession> = {
   ready: () => new TestSession(),
   analysing: () => new TestSession().f(F.query('late')),
+  clarifying: () => new TestSession().f(F.query('vague ddl t')),
   settling: () => new TestSession().f(F.query('read 1'), F.query('ddl t')),
   refreshing: () => {
     const s = new TestSession().f(F.query('ddl t')).opened().approve();
@@ -27,6 +28,7 @@ const ready = B.ready();
 
 const EVENTS = {
   analysed: { kind: 'analysed', analysis: fakeAnalysis('read 1') },
+  clarified: { kind: 'clarified', analysis: null },
   settled: { kind: 'settled' },
   refreshed: { kind: 'refreshed' },
   probed: { kind: 'probed', rejection: null },
