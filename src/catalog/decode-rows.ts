@@ -156,6 +156,7 @@ export function constraintRow(r: RawRow): ConstraintRow {
     onDelete: str(r[6]),
     onUpdate: str(r[7]),
     tree: str(r[8]),
+    columns: (str(r[9]).match(/\d+/g) ?? []).map(Number),
   };
 }
 

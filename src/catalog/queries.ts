@@ -160,7 +160,8 @@ SELECT c.oid, c.conname, c.contype, c.conrelid, c.contypid, c.confrelid, c.confd
        CASE WHEN pg_catalog.strpos(c.conbin::text, 'FUNCEXPR') > 0 OR EXISTS (
          SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
             AND d.objid = c.oid AND d.refobjid >= 16384
-            AND d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass) THEN c.conbin::text END
+            AND d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass) THEN c.conbin::text END,
+       CASE WHEN c.contype = 'f' THEN c.conkey::text END
   FROM pg_catalog.pg_constraint c WHERE c.contype IN ('c', 'f', 'x') ORDER BY c.oid`;
 
 export const DEFAULTS = `

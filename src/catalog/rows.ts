@@ -126,6 +126,8 @@ export type ConstraintRow = {
   readonly onDelete: string;
   readonly onUpdate: string;
   readonly tree: string;
+  /** Numbers of a foreign key's own columns. */
+  readonly columns: readonly number[];
 };
 export type DefaultRow = { readonly oid: number; readonly column: number; readonly tree: string };
 export type PartitionKeyRow = { readonly classes: readonly number[]; readonly tree: string };

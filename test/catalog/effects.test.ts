@@ -25,6 +25,14 @@ CREATE TABLE looked_at (id integer PRIMARY KEY);
 CREATE TABLE looker (id integer, up integer REFERENCES looked_at);
 CREATE TRIGGER looker_any AFTER INSERT OR UPDATE OR DELETE ON looker FOR EACH ROW EXECUTE FUNCTION tattle();
 CREATE TABLE tree (id integer PRIMARY KEY, up integer REFERENCES tree ON DELETE CASCADE);
+CREATE TABLE bills (id integer PRIMARY KEY);
+CREATE TABLE lines (id integer PRIMARY KEY, bill integer REFERENCES bills ON DELETE CASCADE);
+CREATE TABLE notes (line integer PRIMARY KEY REFERENCES lines ON DELETE CASCADE);
+INSERT INTO bills SELECT generate_series(1, 600);
+INSERT INTO lines SELECT n, 1 + n / 5 FROM generate_series(1, 2999) n;
+CREATE TABLE twice_up (id integer PRIMARY KEY);
+CREATE TABLE twice (id integer, a integer REFERENCES twice_up ON DELETE CASCADE, b integer REFERENCES twice_up ON DELETE CASCADE);
+ANALYZE lines;
 
 -- Partitions and inheritance.
 CREATE TABLE parted (id integer, k integer) PARTITION BY RANGE (k);
@@ -161,6 +169,20 @@ describe('foreign keys', () => {
     expect(named('tree')).toEqual(['delete public.tree']);
     expect(relation('parent').cascades.update.map((c) => c.name)).toEqual(['child']);
     expect(relation('grandparent').cascades.delete[0]?.rows).toBe(0);
+  });
+
+  test('and with the rows that one row there has, at most, by keys and statistics', () => {
+    const each = (name: string, access: 'update' | 'delete' = 'delete') =>
+      Object.fromEntries(relation(name).cascades[access].map((c) => [c.name, c.rowsEach]));
+    // 3,000 rows in 600 groups of 5, in each of which one line has a note.
+    const { lines = Number.NaN, notes } = each('bills');
+    expect(lines).toBeGreaterThanOrEqual(5);
+    expect(lines).toBeLessThanOrEqual(20);
+    expect(notes).toBe(lines);
+    expect(each('twice_up')).toEqual({ twice: null });
+    expect(each('tree')).toEqual({ tree: null });
+    // Never analysed.
+    expect(each('owner')).toEqual({ nulled: null });
   });
 });
 
