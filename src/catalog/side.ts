@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import pg from 'pg';
 import type { ServerQuestions } from './clarify.ts';
+import { planEstimate } from './plan-estimate.ts';
 
 /**
  * Questions to the upstream server outside the agent's session, as the agent's own role. Asking is Parse and Sync
@@ -83,7 +84,11 @@ export function openSideConnection(options: SideOptions): SideConnection {
     client = opened;
     return opened;
   };
-  const ask = async (sql: Buffer, searchPath: readonly string[] | null): Promise<ServerError | null> => {
+  /** Whatever is asked, with names meaning what `searchPath` says. */
+  const ask = async <T>(
+    searchPath: readonly string[] | null,
+    question: (on: pg.Client) => Promise<T>,
+  ): Promise<T> => {
     const on = await connected();
     const wanted = searchPath === null ? null : formatSearchPath(searchPath);
     if (wanted !== path) {
@@ -92,30 +97,38 @@ export function openSideConnection(options: SideOptions): SideConnection {
       else await on.query(SET_PATH, [wanted]);
       path = wanted;
     }
-    return await parseOnly(on, sql);
+    return await question(on);
+  };
+  const inTurn = <T>(
+    sql: Buffer,
+    searchPath: readonly string[] | null,
+    question: (on: pg.Client) => Promise<T>,
+  ): Promise<T> => {
+    if (sql.includes(0)) return Promise.reject(new ProbeFailed('the text holds a NUL'));
+    if (closed) return Promise.reject(new ProbeFailed('it is closed'));
+    if (waiting >= queue) return Promise.reject(new ProbeFailed(`${queue} questions wait already`));
+    waiting += 1;
+    const until = performance.now() + limits.probeMs;
+    const answer = turn.then(() =>
+      withDeadline(() => ask(searchPath, question), until - performance.now(), throwAway),
+    );
+    turn = answer
+      .catch(() => undefined)
+      .finally(() => {
+        waiting -= 1;
+      });
+    return answer;
   };
 
   return {
     probe: (sql, searchPath) => {
       const bytes = typeof sql === 'string' ? Buffer.from(sql) : sql;
-      if (bytes.includes(0)) return Promise.reject(new ProbeFailed('the text holds a NUL'));
-      if (closed) return Promise.reject(new ProbeFailed('it is closed'));
-      if (waiting >= queue) return Promise.reject(new ProbeFailed(`${queue} questions wait already`));
-      waiting += 1;
-      const until = performance.now() + limits.probeMs;
-      const answer = turn.then(() =>
-        withDeadline(() => ask(bytes, searchPath), until - performance.now(), throwAway),
-      );
-      turn = answer
-        .catch(() => undefined)
-        .finally(() => {
-          waiting -= 1;
-        });
-      return answer;
+      return inTurn(bytes, searchPath, (on) => parseOnly(on, bytes));
     },
+    estimate: (sql, searchPath, parameters) =>
+      inTurn(sql, searchPath, (on) => planEstimate(on, sql, parameters)),
     // Not asked yet: no analysis has a doubt so far.
     meaning: () => Promise.resolve(null),
-    estimate: () => Promise.resolve(null),
     close: async () => {
       closed = true;
       const last = client;

@@ -8,6 +8,7 @@ import { Facts, isHigher } from './facts.ts';
 import { installHandlers } from './handlers.ts';
 import type { ParseResult } from './parse-result.ts';
 import { sessionCommand } from './session-commands.ts';
+import { raiseBySize } from './size-limit.ts';
 import { child, typeOf } from './tree.ts';
 import { unreadable } from './unreadable.ts';
 import { installUtilityHandlers, utilityCommand } from './utility.ts';
@@ -88,6 +89,7 @@ function analyseStatement(context: Context, node: unknown, start: number, end: n
   if (context.casts.length > 0) checkCasts(context, node);
   for (const effect of context.catalog?.ambientEffects ?? [])
     if (isHigher(facts.class, 'session')) facts.raise('opaque', effect);
+  raiseBySize(context, type);
   context.facts = outer;
   context.level = level;
   context.ctes = ctes;
@@ -122,10 +124,7 @@ function query(context: Context, type: string, node: unknown): void {
   if (context.catalog === null || !size.data || size.total <= limits.exportRows) return;
   const most = Number.isFinite(size.total) ? `up to ${Math.ceil(size.total)} rows` : 'rows without a bound';
   const names = facts.relations.filter(({ schema }) => schema !== 'pg_catalog').map(({ name }) => name);
-  facts.raise(
-    'export',
-    `may return ${most} of ${names.slice(0, 5).join(', ')}; the limit is ${limits.exportRows}`,
-  );
+  facts.tooLarge(`may return ${most} of ${names.slice(0, 5).join(', ')}; the limit is ${limits.exportRows}`);
 }
 
 function summary(statements: readonly StatementAnalysis[]): Analysis {

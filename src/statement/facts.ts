@@ -38,6 +38,12 @@ export class Facts {
   readonly secrets: (readonly [number, number])[] = [];
   /** Parameters (`$n`) whose values change the class or the row bound. */
   parameters: Set<number> | null = null;
+  /** Why it is an export by its size alone; the class is raised for it when all else about the statement is known. */
+  large: string[] | null = null;
+  /** More rows than the limit may be folded into few values. */
+  foldsMany = false;
+  /** Its size hangs on something of which the planner has no idea, but a fixed guess (recursion). */
+  beyondPlanner = false;
   #reasons: string[] | null = null;
 
   /** Raises the class if it is higher; keeps the reasons of the highest one. */
@@ -51,6 +57,12 @@ export class Facts {
     if (this.#reasons === null) this.#reasons = [reason];
     else if (this.#reasons.length < MOST_REASONS && !this.#reasons.includes(reason))
       this.#reasons.push(reason);
+  }
+
+  /** Nothing in text and catalog bounds what it returns, or folds into few values. */
+  tooLarge(reason: string): void {
+    this.large ??= [];
+    if (this.large.length < MOST_REASONS && !this.large.includes(reason)) this.large.push(reason);
   }
 
   get reasons(): readonly string[] {

@@ -118,7 +118,7 @@ export function checkFold(context: Context, inputRows: number, filtered: boolean
   if (context.definition) return;
   if (context.catalog === null) {
     if (inputRows === Number.POSITIVE_INFINITY && !filtered)
-      context.facts.raise('export', 'folds a whole table into few values');
+      context.facts.tooLarge('folds a whole table into few values');
     return;
   }
   const { exportRows } = context.limits;
@@ -126,7 +126,8 @@ export function checkFold(context: Context, inputRows: number, filtered: boolean
   const rows = Number.isFinite(inputRows)
     ? `up to ${Math.ceil(inputRows)} rows`
     : 'an unknown number of rows';
-  context.facts.raise('export', `folds ${rows} into few values, more than ${exportRows}`);
+  context.facts.foldsMany = true;
+  context.facts.tooLarge(`folds ${rows} into few values, more than ${exportRows}`);
 }
 
 function setOperation(context: Context, node: Tree, level: Level, parent: Level | null): QuerySize {
@@ -256,6 +257,7 @@ function cteSize(context: Context, cte: Tree, scope: CteScope, parent: Level | n
   const { exportRows } = context.limits;
   if (!found.data) return { ...found, columns, rows: Number.POSITIVE_INFINITY };
   if (read <= exportRows) return { ...found, columns, rows: read, total: read, perRow: 1 };
+  context.facts.beyondPlanner = true;
   return {
     ...found,
     columns,

@@ -2,6 +2,7 @@ import { type Analyser, loadAnalyser } from '../../src/analyser/analyser.ts';
 import { DEFAULT_LIMITS } from '../../src/config/limits.ts';
 import { analyse } from '../../src/statement/analyse.ts';
 import type { Analysis, NameScope } from '../../src/statement/analysis.ts';
+import type { Answers } from '../../src/statement/answers.ts';
 import type { Catalog, CatalogFunction, Relation } from '../../src/statement/catalog.ts';
 import type { ParameterValues } from '../../src/statement/context.ts';
 
@@ -15,8 +16,9 @@ export function analysed(
   catalog: Catalog | null = null,
   scope: NameScope = PUBLIC,
   parameters: ParameterValues | null = null,
+  answers: Answers = [],
 ): Analysis {
-  return analyse(analyser.parse(Buffer.from(sql)), catalog, scope, DEFAULT_LIMITS, parameters);
+  return analyse(analyser.parse(Buffer.from(sql)), catalog, scope, DEFAULT_LIMITS, parameters, answers);
 }
 
 export function classOf(sql: string, catalog: Catalog | null = null, scope: NameScope = PUBLIC): string {

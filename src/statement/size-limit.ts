@@ -1,0 +1,50 @@
+import type { Estimate } from './answers.ts';
+import type { Context } from './context.ts';
+import type { Facts } from './facts.ts';
+
+/**
+ * What the planner may expect, as a multiple of the limit, and the statement still flows. One, as long as a result that
+ * comes to more is ended and nobody is asked about the rest of it.
+ */
+const ESTIMATE_FACTOR = 1;
+
+/**
+ * When all else about a statement is known: what text and catalog do not bound is an export, unless it only reads and
+ * the planner expects few rows. Then it flows, and is measured.
+ */
+export function raiseBySize(context: Context, type: string): void {
+  const { facts, answer, limits } = context;
+  if (facts.large === null) return;
+  const estimate = mayBeAsked(context, type) ? (answer?.estimate ?? null) : null;
+  if (estimate !== null && isSmall(estimate, facts, limits.exportRows * ESTIMATE_FACTOR)) {
+    facts.measured = true;
+    return;
+  }
+  if (estimate !== null) return facts.raise('export', inWords(estimate, facts, limits.exportRows));
+  if (mayBeAsked(context, type) && context.path !== null)
+    facts.doubt = { names: facts.doubt?.names ?? false, size: true, searchPath: context.path };
+  for (const reason of facts.large) facts.raise('export', reason);
+}
+
+/** Only a query by itself, of which everything that planning can run is known, and every name. */
+function mayBeAsked({ facts, catalog, path, tempPossible }: Context, type: string): boolean {
+  if (type !== 'SelectStmt' || facts.class !== 'read' || facts.beyondPlanner) return false;
+  return catalog !== null && path !== null && !tempPossible;
+}
+
+function isSmall(estimate: Estimate, { foldsMany, rowBound }: Facts, most: number): boolean {
+  if (foldsMany && !(estimate.foldedRows <= most)) return false;
+  return estimate.rows <= most || (rowBound !== null && rowBound <= most);
+}
+
+function inWords({ rows, foldedRows }: Estimate, { foldsMany, rowBound }: Facts, most: number): string {
+  const folded = foldsMany && foldedRows > most && (rows <= most || (rowBound ?? rows) <= most);
+  const what = folded
+    ? `folds about ${counted(foldedRows)} rows into few values`
+    : `may return about ${counted(rows)} rows`;
+  return `${what} by the planner's estimate; the limit is ${counted(most)}`;
+}
+
+function counted(rows: number): string {
+  return Math.ceil(rows).toLocaleString('en-US');
+}
