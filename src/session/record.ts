@@ -6,7 +6,8 @@ import type { Decision } from '../policy/decision.ts';
 import type { RelationUse, StatementAnalysis } from '../statement/analysis.ts';
 import { redactSql } from '../statement/visible.ts';
 import { isCopyFrom } from './copy.ts';
-import type { Run } from './run.ts';
+import { guardOf } from './row-guard.ts';
+import type { RowGuard, Run } from './run.ts';
 import type { SessionState } from './state.ts';
 import type { Subject } from './subject.ts';
 
@@ -47,7 +48,15 @@ export function recordIntents(
         policyDigest: state.setup.policyDigest,
       },
     });
-    return newRun(state, subject, statement, no, requestId, !controlsTransaction);
+    return newRun(
+      state,
+      subject,
+      statement,
+      no,
+      requestId,
+      !controlsTransaction,
+      guardOf(state, statement, decision),
+    );
   });
 }
 
@@ -58,6 +67,7 @@ function newRun(
   no: number,
   requestId: string | null,
   implicit: boolean,
+  guard: RowGuard | null,
 ): Run {
   return {
     no,
@@ -77,6 +87,7 @@ function newRun(
     begun: false,
     rows: 0,
     bytes: 0,
+    guard,
     tag: null,
     state: 'sent',
     sqlstate: null,

@@ -17,9 +17,11 @@ import { copyFailedOpen, probeAnswered, probeEnded } from './copy-probe.ts';
 import { RESERVED } from './forward.ts';
 import { giveUp } from './give-up.ts';
 import type { LedgerEntry } from './ledger.ts';
+import { overflow } from './overflow.ts';
 import { PINNED } from './pinned.ts';
 import { endRequests, recordOutcome } from './record.ts';
 import { rewriteError } from './refusal.ts';
+import { exceeds } from './row-guard.ts';
 import type { Run } from './run.ts';
 import type { SessionState } from './state.ts';
 
@@ -43,14 +45,17 @@ export function reply(state: SessionState, type: number, frame: Buffer): Relay {
   }
 }
 
-/** DataRow or CopyData of `bytes` body bytes: counted, never held up here. */
+/** DataRow or CopyData of `bytes` body bytes: counted; where its statement is measured, too much ends the session. */
 export function data(state: SessionState, bytes: number): Relay {
+  if (state.phase === 'ended') return 'end';
   const head = state.ledger.head;
   if (head === undefined || head.refusal !== null || !STATEMENT.has(head.kind))
     return lost(state, 'data without a statement');
   head.begun = true;
   const run = head.runs[head.completed];
   if (run !== undefined) {
+    const { guard } = run;
+    if (guard !== null && exceeds(guard, run, bytes)) return overflow(state, run, guard, bytes);
     run.begun = true;
     run.rows += 1;
     run.bytes += bytes;

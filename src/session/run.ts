@@ -24,6 +24,8 @@ export type Run = {
   begun: boolean;
   rows: number;
   bytes: number;
+  /** What may pass of its result; null: all of it. */
+  readonly guard: RowGuard | null;
   tag: string | null;
   /**
    * `sent` until the server answers; `bound` after BindComplete; `complete` after CommandComplete, until
@@ -31,6 +33,15 @@ export type Run = {
    */
   state: 'sent' | 'bound' | 'complete' | 'failed' | 'recorded';
   sqlstate: string | null;
+};
+
+/** How much of a result may pass: rows, and bytes of their DataRow bodies. */
+export type RowGuard = {
+  readonly rows: number;
+  readonly bytes: number;
+  readonly rule: string;
+  /** What was expected of it, in plain words. */
+  readonly expected: string;
 };
 
 /** Records must be safe before a reply: written (reads), on disk (writes), committed in the audit database (held). */

@@ -124,6 +124,22 @@ export function tooLong(limit: number, size: number): ErrorFields {
   };
 }
 
+/** A result that came to more than was estimated; `more`: bytes of the row that did not pass. */
+export function overflown(
+  limits: { readonly rows: number; readonly bytes: number; readonly rule: string; readonly expected: string },
+  passed: { readonly rows: number; readonly bytes: number },
+  more: number,
+): ErrorFields {
+  const byRows = passed.rows >= limits.rows;
+  const limit = byRows ? `${limits.rows} rows` : `${limits.bytes} bytes`;
+  return {
+    C: SQLSTATE.programLimitExceeded,
+    M: `countersign: the result is larger than ${limit}, so it was stopped and the session ended`,
+    D: `Rule ${limits.rule} let the statement pass: ${limits.expected}. ${passed.rows} rows of ${passed.bytes} bytes came and were delivered; the next one, of ${more} bytes, was not. Limit ${byRows ? 'exportRows' : 'exportBytes'}.`,
+    H: 'Connect again, and ask for less: add a LIMIT, a narrower WHERE, or name fewer columns. An open transaction was rolled back. If all of it is needed, send it as COPY (…) TO STDOUT: then a person is asked for approval.',
+  };
+}
+
 export function tooManyPrepared(limit: number): ErrorFields {
   return {
     C: SQLSTATE.programLimitExceeded,

@@ -18,7 +18,7 @@ export function raiseBySize(context: Context, type: string): void {
   const estimate = mayBeAsked(context, type) ? (answer?.estimate ?? null) : null;
   if (estimate !== null && isSmall(estimate, facts, limits.exportRows * ESTIMATE_FACTOR)) {
     facts.measured = true;
-    return;
+    return facts.raise('read', `reads ${expected(estimate, facts)} by the planner's estimate`);
   }
   if (estimate !== null) return facts.raise('export', inWords(estimate, facts, limits.exportRows));
   if (mayBeAsked(context, type) && context.path !== null)
@@ -43,6 +43,11 @@ function inWords({ rows, foldedRows }: Estimate, { foldsMany, rowBound }: Facts,
     ? `folds about ${counted(foldedRows)} rows into few values`
     : `may return about ${counted(rows)} rows`;
   return `${what} by the planner's estimate; the limit is ${counted(most)}`;
+}
+
+function expected({ rows, foldedRows }: Estimate, { foldsMany }: Facts): string {
+  const folded = foldsMany ? `, and folds about ${counted(foldedRows)}` : '';
+  return `about ${counted(rows)} rows${folded}`;
 }
 
 function counted(rows: number): string {

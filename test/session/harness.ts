@@ -12,7 +12,7 @@ import type { Analysis, StatementAnalysis, StatementClass, SymbolUse } from '../
 /**
  * An analysis by key words, so that the machine can be tested without a parser: the class is the text's first word
  * (`read 1`, `ddl x`, `deny y`), `mistake` is what our grammar rejects, `late` goes to a worker, `vague` is opaque as
- * long as the server was not asked. Statements are cut at `;`.
+ * long as the server was not asked, `measured` flows by an estimate. Statements are cut at `;`.
  */
 export function fakeAnalysis(sql: string): Analysis {
   const statements = sql
@@ -71,7 +71,7 @@ function fakeStatement(text: string): StatementAnalysis {
     changesPinned: word === 'pinned',
     dependsOnParameters: [],
     doubt: word === 'vague' ? { names: true, size: false, searchPath: ['public'] } : null,
-    measured: false,
+    measured: word === 'measured',
     unresolved:
       word === 'execute' || word === 'fetch'
         ? {
@@ -243,7 +243,7 @@ export const B = {
   bindComplete: () => encodeFrame(0x32, Buffer.alloc(0)),
   closeComplete: () => encodeFrame(0x33, Buffer.alloc(0)),
   rowDescription: () => encodeFrame(0x54, Buffer.from([0, 0])),
-  dataRow: () => encodeFrame(0x44, Buffer.from([0, 0])),
+  dataRow: (bytes = 2) => encodeFrame(0x44, Buffer.alloc(bytes)),
   complete: (tag: string) => encodeFrame(0x43, text(tag)),
   empty: () => encodeFrame(0x49, Buffer.alloc(0)),
   suspended: () => encodeFrame(0x73, Buffer.alloc(0)),

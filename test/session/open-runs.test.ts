@@ -18,6 +18,7 @@ function watchedRun(no: number, looks: { count: number }, changesCatalog = false
     scopeKey: null,
     changesCatalog,
     copyIn: false,
+    guard: null,
     maySelfCommit: false,
     implicitTransaction: true,
     begun: false,
