@@ -25,7 +25,7 @@ export function cascades(
   ];
   for (let at = open.pop(); at !== undefined; at = open.pop()) {
     const { oid, access: now } = at;
-    const family = [oid, ...(snapshot.children.get(oid) ?? [])];
+    const family = [oid, ...(snapshot.children.get(oid) ?? []), ...below(snapshot, oid)];
     const keys = family.flatMap(
       (member): readonly ConstraintRow[] => snapshot.referencedBy.get(member) ?? [],
     );
@@ -76,4 +76,19 @@ function rowsEach(
     if (commonestShare != null) least = Math.min(least ?? rows, Math.ceil(rows * commonestShare));
   }
   return least;
+}
+
+/** What a write on a view may write: every relation that its query reads, through other views too. */
+function below(snapshot: Snapshot, view: number): readonly number[] {
+  const found = new Set<number>();
+  const open = snapshot.relations.get(view)?.kind === 'v' ? [view] : [];
+  for (let oid = open.pop(); oid !== undefined; oid = open.pop()) {
+    for (const rule of snapshot.rules.get(oid) ?? [])
+      for (const use of rule.event === '1' ? (snapshot.uses.get(`pg_rewrite:${rule.oid}`) ?? []) : []) {
+        if (use.catalog !== 'pg_class' || found.has(use.oid)) continue;
+        found.add(use.oid);
+        if (snapshot.relations.get(use.oid)?.kind === 'v') open.push(use.oid);
+      }
+  }
+  return [...found].flatMap((oid) => [oid, ...(snapshot.children.get(oid) ?? [])]);
 }

@@ -1,5 +1,6 @@
 import { builtinFunction, JUDGED_BY_ARGUMENTS } from '../statement/builtins.ts';
 import type { Catalog } from '../statement/catalog.ts';
+import type { Tree } from '../statement/tree.ts';
 
 /**
  * What is known about code that the catalog says is run: built-in functions by a judgement of their names, user
@@ -42,6 +43,8 @@ export type CatalogJudgement = {
    * very function is then still unknown (not proved).
    */
   readonly provedHarmless: (fn: UserFunction, catalog: Catalog) => boolean;
+  /** The `SelectStmt` of a view's definition; null: it cannot be read. Left out: views are not looked into. */
+  readonly readView?: (definition: string) => Tree | null;
 };
 
 export const DEFAULT_JUDGEMENT: CatalogJudgement = {

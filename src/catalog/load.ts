@@ -49,7 +49,7 @@ async function catalogOf(snapshot: Snapshot, digest: string, judgement: CatalogJ
   const relationOf = (row: RelationRow): Relation => {
     const known = decoded.get(row.oid);
     if (known !== undefined) return known;
-    const made = decodeRelation(snapshot, closure, row);
+    const made = decodeRelation(snapshot, closure, row, judgement.readView);
     decoded.set(row.oid, made);
     return made;
   };

@@ -1,8 +1,10 @@
 import type { Column, Relation, RelationKind } from '../statement/catalog.ts';
+import type { Tree } from '../statement/tree.ts';
 import { cascades } from './cascades.ts';
 import type { Closure } from './closure.ts';
 import { columnStatistics } from './column-statistics.ts';
 import { estimateRows } from './estimate.ts';
+import type { CatalogJudgement } from './judgement.ts';
 import { FIRST_USER_OID, type RelationRow } from './rows.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { Access } from './step.ts';
@@ -22,9 +24,16 @@ const KINDS: Readonly<Record<string, RelationKind>> = {
 };
 
 /** A relation as analysis sees it; its effects are worked out when they are first asked for. */
-export function decodeRelation(snapshot: Snapshot, closure: Closure, row: RelationRow): Relation {
+export function decodeRelation(
+  snapshot: Snapshot,
+  closure: Closure,
+  row: RelationRow,
+  readView: CatalogJudgement['readView'],
+): Relation {
   const effects = (access: Access) => closure.effects([{ kind: 'relation', oid: row.oid, access }]);
   const rows = estimateRows(snapshot, row.oid, (r) => closure.columns(r));
+  const definition = snapshot.viewDefinitions.get(row.oid) ?? null;
+  let query: { readonly tree: Tree | null } | null = null;
   return {
     oid: row.oid,
     schema: row.schema,
@@ -52,7 +61,11 @@ export function decodeRelation(snapshot: Snapshot, closure: Closure, row: Relati
       update: cascades(snapshot, closure, row, 'update'),
       delete: cascades(snapshot, closure, row, 'delete'),
     },
-    viewDefinition: snapshot.viewDefinitions.get(row.oid) ?? null,
+    viewDefinition: definition,
+    get viewQuery() {
+      query ??= { tree: definition === null ? null : (readView?.(definition) ?? null) };
+      return query.tree;
+    },
   };
 }
 

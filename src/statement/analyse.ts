@@ -3,7 +3,13 @@ import type { Answers } from './answers.ts';
 import { checkCasts } from './casts.ts';
 import type { Catalog } from './catalog.ts';
 import { TAGS } from './commands.ts';
-import type { AnalysisLimits, Context, ParameterValues, QuerySize } from './context.ts';
+import {
+  type AnalysisLimits,
+  type Context,
+  MOST_VIEWS,
+  type ParameterValues,
+  type QuerySize,
+} from './context.ts';
 import { Facts, isHigher } from './facts.ts';
 import { installHandlers } from './handlers.ts';
 import type { ParseResult } from './parse-result.ts';
@@ -51,6 +57,7 @@ export function analyse(
     rootSize: null,
     sizes: null,
     depth: 0,
+    viewsLeft: MOST_VIEWS,
     tableRows: 0,
     casts: [],
     prepared: new Map(),

@@ -3,6 +3,8 @@
  * data. `src/catalog` loads it; analysis only looks things up. A missing answer means unknown, and unknown is held.
  */
 
+import type { Tree } from './tree.ts';
+
 export type RelationKind =
   | 'table'
   | 'partitioned'
@@ -66,6 +68,8 @@ export type Relation = {
   };
   /** For a plain user view whose definition is itself to be judged: its SELECT text (pg_get_viewdef). */
   readonly viewDefinition: string | null;
+  /** The same, parsed: a `SelectStmt` as libpg-query gives it. Null or left out: it cannot be looked into. */
+  readonly viewQuery?: Tree | null;
 };
 
 export type Cascade = {

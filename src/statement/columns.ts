@@ -1,4 +1,5 @@
 import { builtinFunction } from './builtins.ts';
+import type { Column, Relation } from './catalog.ts';
 import { contains } from './constants.ts';
 import type { Level, Source } from './level.ts';
 import { bodyOf, list, nameParts, type Tree, text } from './tree.ts';
@@ -9,6 +10,17 @@ export function ownColumn(level: Level, expression: unknown): { source: Source; 
   if (ref === null) return null;
   const found = resolve(level, nameParts(list(ref, 'fields')));
   return typeof found === 'string' ? null : found;
+}
+
+/** The column of a relation that a column of a source stands for, through the queries between; null: a computed one. */
+export function baseColumn(source: Source, name: string): { column: Column; relation: Relation } | null {
+  const { inner, relation } = source;
+  if (inner == null) {
+    const column = relation?.columns.find((known) => known.name === name);
+    return relation === null || column === undefined ? null : { column, relation };
+  }
+  const own = ownColumn(inner.level, inner.outputs.get(name));
+  return own === null ? null : baseColumn(own.source, own.column);
 }
 
 type Resolved = { source: Source; column: string } | 'outer' | 'unknown';

@@ -2,7 +2,7 @@ import type { StatementAnalysis } from './analysis.ts';
 import type { Answer } from './answers.ts';
 import type { Catalog, Relation } from './catalog.ts';
 import type { Facts } from './facts.ts';
-import type { Level } from './level.ts';
+import type { Inner, Level } from './level.ts';
 import type { Tree } from './tree.ts';
 
 /** The limits that analysis needs, all in rows. */
@@ -55,6 +55,8 @@ export type Context = {
   /** Sizes of the queries within, by their bodies. */
   sizes: Map<object, QuerySize> | null;
   depth: number;
+  /** Views that may still be looked into; names of views within views can grow without end. */
+  viewsLeft: number;
   /** Rows of all users' tables that were named so far (for what recursion can reach). */
   tableRows: number;
   /** Relations whose values can set off user-defined casts; looked at when the statement has been walked. */
@@ -79,6 +81,10 @@ export type QuerySize = {
   readonly filtered: boolean;
   /** Names of the output columns; null: unknown. */
   readonly columns: ReadonlySet<string> | null;
+  /** Set where each row is one of the query's FROM list: conditions on it reach through. */
+  readonly inner?: Inner | null;
+  /** Column sets of which it has each combination of values once. */
+  readonly keys?: readonly (readonly string[])[];
 };
 
 export type CteScope = {
@@ -91,6 +97,9 @@ export type CteScope = {
 
 /** Nesting deeper than this is not followed: the statement is `unparsed`. Keeps the walk well within the stack. */
 export const DEEPEST_WALK = 700;
+
+/** Views that are looked into for one string, those within views included; others are of any size. */
+export const MOST_VIEWS = 100;
 
 export function unparsed(context: Context, what: string): void {
   context.facts.raise('unparsed', what);

@@ -1,4 +1,4 @@
-import { isCorrelated, ownColumn, sourcesIn } from './columns.ts';
+import { baseColumn, isCorrelated, ownColumn, sourcesIn } from './columns.ts';
 import { arrayLength, evaluate } from './constants.ts';
 import type { Context } from './context.ts';
 import type { Condition, Level, Source } from './level.ts';
@@ -140,7 +140,7 @@ function boundsIn(level: Level, part: unknown, ranges: Bounds[]): void {
   if (body === null || text(body, 'kind') !== 'AEXPR_OP' || !['<', '<=', '>', '>='].includes(op)) return;
   const target = ownColumn(level, body['lexpr']);
   const value = evaluate(body['rexpr']);
-  const type = target?.source.relation?.columns.find((c) => c.name === target.column)?.typeOid ?? 0;
+  const type = target === null ? 0 : (baseColumn(target.source, target.column)?.column.typeOid ?? 0);
   if (target === null || value?.kind !== 'number' || !INTEGER_TYPES.has(type)) return;
   let range = ranges.find((r) => r.target.source === target.source && r.target.column === target.column);
   if (range === undefined) {
@@ -155,7 +155,7 @@ function boundsIn(level: Level, part: unknown, ranges: Bounds[]): void {
 /** How many whole numbers lie between two constants, for a column of an integer type. */
 function integersBetween(level: Level, column: unknown, bounds: unknown): number {
   const target = ownColumn(level, column);
-  const type = target?.source.relation?.columns.find((c) => c.name === target.column)?.typeOid ?? 0;
+  const type = target === null ? 0 : (baseColumn(target.source, target.column)?.column.typeOid ?? 0);
   const [low, high] = list(bodyOf(bounds, 'List'), 'items').map(evaluate);
   if (!INTEGER_TYPES.has(type) || low?.kind !== 'number' || high?.kind !== 'number')
     return Number.POSITIVE_INFINITY;

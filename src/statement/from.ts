@@ -54,7 +54,9 @@ function subselectSource(context: Context, node: Tree): Source {
   visit(context, wrapped);
   const size = rememberedSize(context, wrapped) ?? UNKNOWN_SIZE;
   const { alias, columns } = aliasOf(node, '');
-  return sourceOf(alias, size, columns);
+  const source = sourceOf(alias, size, columns);
+  // Its rows hang on those of its neighbours: they cannot be counted from it, nor without them.
+  return node['lateral'] === true ? { ...source, determines: false, inner: null, keys: [] } : source;
 }
 
 const ROWS = new Set(['ColumnRef']);

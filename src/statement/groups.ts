@@ -1,4 +1,4 @@
-import { columnsOf, ownColumn } from './columns.ts';
+import { baseColumn, columnsOf, ownColumn } from './columns.ts';
 import type { Level, Source } from './level.ts';
 import { bodyOf, constantOf, list, nameParts, type Tree, text, typeOf } from './tree.ts';
 
@@ -81,7 +81,7 @@ function valuesOf(level: Level, item: unknown, targets: readonly unknown[]): num
 }
 
 function valuesOfColumn(source: Source, column: string): number {
-  const known = source.relation?.columns.find(({ name }) => name === column);
+  const known = baseColumn(source, column)?.column;
   const different = known?.distinctValues ?? null;
   // One more: the null.
   return different === null ? Math.max(1, source.rows) : different + 1;

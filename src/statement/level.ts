@@ -14,6 +14,17 @@ export type Source = {
   readonly filtered: boolean;
   /** Its values are few and known (constants, a bounded query), so that a key can be looked up by them. */
   readonly determines: boolean;
+  /** A query whose rows are those of its own FROM list: conditions and keys reach through it. */
+  readonly inner?: Inner | null;
+  /** Column sets of which it has each combination of values once, beside those of `relation`. */
+  readonly keys?: readonly (readonly string[])[];
+};
+
+/** What a query is made of, for those who select from it. */
+export type Inner = {
+  readonly level: Level;
+  /** The expression behind each column of its output. */
+  readonly outputs: ReadonlyMap<string, unknown>;
 };
 
 /** A condition, and which sources it restricts (null: all; outer joins restrict only one side). */

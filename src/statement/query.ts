@@ -4,6 +4,7 @@ import { type Context, type CteScope, type QuerySize, unparsed } from './context
 import { visitFrom } from './from.ts';
 import { distinctRows, groupRows } from './groups.ts';
 import { Level } from './level.ts';
+import { groupKeys, outputsOf, renamedInner } from './outputs.ts';
 import { product, rememberedSize, rememberSize, UNKNOWN_SIZE } from './query-sizes.ts';
 import { isFiltered, rowsOf } from './sizes.ts';
 import { conjunctsFix } from './sources.ts';
@@ -96,15 +97,23 @@ function plainSize(context: Context, node: Tree, level: Level): QuerySize {
   const base = level.folds
     ? Math.max(aggregated ? inputTotal : product(rows, perRow), rows)
     : product(rows, joined);
-  return {
+  const size = {
     rows,
     perRow,
     total: base + product(rows, level.carried),
     data: data || level.carriesData,
     tables: sources.some((source) => source.tables) || level.carriesData,
     filtered,
-    columns: node === context.root ? null : outputColumns(list(node, 'targetList'), level),
+    columns: null,
   };
+  if (node === context.root) return size;
+  const outputs = outputsOf(list(node, 'targetList'), level);
+  if (outputs === null) return size;
+  const columns = new Set(outputs.expressions.keys());
+  if (outputs.twice || level.multiplied !== 1) return { ...size, columns };
+  if (grouped) return { ...size, columns, keys: groupKeys(list(node, 'groupClause'), outputs) };
+  if (aggregated) return { ...size, columns };
+  return { ...size, columns, inner: { level, outputs: outputs.expressions } };
 }
 
 /** Cheap for what nearly every query has: a column compared with something lets rows pass. */
@@ -187,33 +196,6 @@ function selectInto(context: Context, into: Tree): void {
   context.facts.raise('ddl', 'SELECT INTO creates a table');
 }
 
-/** Names that a query gives its columns; null where a star over something unknown hides them. */
-function outputColumns(targets: readonly unknown[], level: Level): ReadonlySet<string> | null {
-  const names = new Set<string>();
-  for (const target of targets) {
-    const body = bodyOf(target, 'ResTarget');
-    const value = body?.['val'];
-    const alias = text(body, 'name');
-    if (alias !== '') names.add(alias);
-    else {
-      const parts = nameParts(list(bodyOf(value, 'ColumnRef'), 'fields'));
-      if (parts.at(-1) === '*') {
-        const stars =
-          parts.length === 1 ? level.sources : level.sources.filter((s) => s.alias === parts.at(-2));
-        for (const { columns } of stars) {
-          if (columns === null) return null;
-          for (const column of columns) names.add(column);
-        }
-        if (stars.length === 0) return null;
-      } else
-        names.add(
-          parts.at(-1) ?? nameParts(list(bodyOf(value, 'FuncCall'), 'funcname')).at(-1) ?? '?column?',
-        );
-    }
-  }
-  return names;
-}
-
 /** WITH: each expression is walked once, in order; with RECURSIVE each is seen by all. */
 export function visitWith(context: Context, clause: Tree | null, parent: Level | null): void {
   if (clause === null) return;
@@ -252,7 +234,10 @@ function cteSize(context: Context, cte: Tree, scope: CteScope, parent: Level | n
   const aliases = nameParts(list(cte, 'aliascolnames'));
   const extra = child(cte, 'search_clause') !== null || child(cte, 'cycle_clause') !== null;
   const columns = extra ? null : aliases.length > 0 ? new Set(aliases) : found.columns;
-  if (!scope.usedByItself) return { ...found, columns };
+  if (!scope.usedByItself) {
+    const inner = extra ? null : renamedInner(found.inner ?? null, aliases);
+    return { ...found, columns, inner, keys: extra || aliases.length > 0 ? [] : (found.keys ?? []) };
+  }
   // Each round adds what it likes to what the rounds before had: bounded by nothing but what there is to read.
   const { exportRows } = context.limits;
   if (!found.data) return { ...found, columns, rows: Number.POSITIVE_INFINITY };

@@ -1,8 +1,10 @@
 import type { Context } from './context.ts';
 import { type Equality, equalitiesOf } from './equalities.ts';
+import { flatten } from './flatten.ts';
 import type { Level, Source } from './level.ts';
 
 const MOST_SOURCES_TRIED = 12;
+const MOST_SOURCES_FLATTENED = 40;
 
 /**
  * The most rows that the FROM list and its conditions can give: the product over the sources, each counted as its
@@ -11,7 +13,14 @@ const MOST_SOURCES_TRIED = 12;
 export function rowsOf(context: Context, level: Level): number {
   const { sources } = level;
   if (sources.length === 0) return 1;
-  const equalities = equalitiesOf(context, level);
+  const direct = productOf(sources, equalitiesOf(context, level));
+  if (!sources.some(({ inner }) => inner != null) || direct <= 1) return direct;
+  const flat = flatten(context, level);
+  if (flat.sources.length > MOST_SOURCES_FLATTENED) return direct;
+  return Math.min(direct, productOf(flat.sources, flat.equalities));
+}
+
+function productOf(sources: readonly Source[], equalities: readonly Equality[]): number {
   if (sources.length === 1) return factor(sources[0] as Source, equalities, NOTHING_PLACED);
   let best = Number.POSITIVE_INFINITY;
   for (const first of sources.slice(0, MOST_SOURCES_TRIED)) {
@@ -47,20 +56,31 @@ function productFrom(first: Source, sources: readonly Source[], equalities: read
 /** The most rows of a source for one combination of rows of the sources that are placed. */
 function factor(source: Source, equalities: readonly Equality[], placed: ReadonlySet<Source>): number {
   let least = source.rows;
-  const { relation } = source;
-  if (relation === null || equalities.length === 0) return least;
-  for (const key of relation.uniqueKeys) {
-    let product = key.length > 0 ? 1 : Number.POSITIVE_INFINITY;
-    for (const column of key) product *= valuesOf(column, source, equalities, placed);
-    if (product < least) least = product;
-  }
-  if (least <= 1 || relation.rows === null) return least;
+  if (equalities.length === 0) return least;
+  const { relation, keys } = source;
+  for (const key of keys ?? NO_KEYS) least = Math.min(least, byKey(key, source, equalities, placed));
+  for (const key of relation?.uniqueKeys ?? NO_KEYS)
+    least = Math.min(least, byKey(key, source, equalities, placed));
+  if (least <= 1 || relation === null || relation.rows === null) return least;
   for (const equality of equalities) {
     if (!isUsable(equality, source, placed)) continue;
     const share = relation.columns.find(({ name }) => name === equality.column)?.commonestShare ?? null;
     if (share !== null) least = Math.min(least, Math.ceil(relation.rows * share * equality.count));
   }
   return least;
+}
+
+const NO_KEYS: readonly (readonly string[])[] = [];
+
+function byKey(
+  key: readonly string[],
+  source: Source,
+  equalities: readonly Equality[],
+  placed: ReadonlySet<Source>,
+): number {
+  let product = key.length > 0 ? 1 : Number.POSITIVE_INFINITY;
+  for (const column of key) product *= valuesOf(column, source, equalities, placed);
+  return product;
 }
 
 /** How many values a column can take, given what is placed. */

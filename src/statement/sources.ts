@@ -3,8 +3,10 @@ import type { Context, CteScope, QuerySize } from './context.ts';
 import { conjuncts } from './equalities.ts';
 import type { Level, Source } from './level.ts';
 import { type ResolvedRelation, resolveRelation } from './names.ts';
+import { renamedInner } from './outputs.ts';
 import { isSystemSchema, sensitiveSystemRelation } from './system-relations.ts';
 import { bodyOf, child, constantString, list, nameParts, type Tree, text } from './tree.ts';
+import { viewSize } from './views.ts';
 
 /** What is done to a relation. */
 export type Access = 'read' | 'insert' | 'update' | 'delete';
@@ -56,6 +58,8 @@ export function sourceOf(alias: string, size: QuerySize, columns: readonly strin
     tables: size.tables,
     filtered: size.filtered,
     determines: true,
+    inner: renamedInner(size.inner ?? null, columns),
+    keys: columns.length > 0 ? [] : (size.keys ?? []),
   };
 }
 
@@ -77,6 +81,16 @@ export function relationSource(context: Context, rangeVar: Tree, access: Access)
   const user = resolved.kind === 'user' ? resolved.candidates : NO_RELATIONS;
   const only = user.length === 1 ? (user[0] ?? null) : null;
   const relation = resolved.kind === 'system' ? resolved.relation : only;
+  const view = only === null ? null : viewSize(context, only);
+  if (only !== null && view !== null) {
+    const own = columnNames(only);
+    return {
+      ...sourceOf(alias, view, columns),
+      columns: renamed(own, columns),
+      relation: only,
+      tables: true,
+    };
+  }
   const data = resolved.kind !== 'system';
   const rows = data ? largest(user) : (relation?.rows ?? Number.POSITIVE_INFINITY);
   if (data) context.tableRows += rows;

@@ -1,3 +1,4 @@
+import { baseColumn } from './columns.ts';
 import { restriction } from './conditions.ts';
 import { type Context, type QuerySize, unparsed } from './context.ts';
 import { visitFrom } from './from.ts';
@@ -117,8 +118,8 @@ function cascades(
   const { relation } = target;
   if (relation === null || context.definition || rows === 0) return;
   if (access === 'update') {
-    const set = new Set(list(node, 'targetList').map((item) => text(bodyOf(item, 'ResTarget'), 'name')));
-    if (!relation.uniqueKeys.some((key) => key.some((column) => set.has(column)))) return;
+    const set = list(node, 'targetList').map((item) => text(bodyOf(item, 'ResTarget'), 'name'));
+    if (!set.some((name) => mayBeKey(target, name))) return;
   }
   for (const cascade of relation.cascades[access]) {
     const full = `${cascade.schema}.${cascade.name}`;
@@ -127,6 +128,13 @@ function cascades(
     const touched = Math.min(cascade.rows ?? Number.POSITIVE_INFINITY, each);
     limitWrite(context, touched, `a foreign key's ${cascade.action} of ${full}`);
   }
+}
+
+/** Where no key is known, others may refer to any column. */
+function mayBeKey(target: Source, name: string): boolean {
+  const base = baseColumn(target, name);
+  if (base === null || base.relation.uniqueKeys.length === 0) return true;
+  return base.relation.uniqueKeys.some((key) => key.includes(base.column.name));
 }
 
 /** RETURNING: the rows come back as those of a query do. */

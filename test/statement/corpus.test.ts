@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Analyser, loadAnalyser } from '../../src/analyser/analyser.ts';
 import { clarify, type ServerQuestions } from '../../src/catalog/clarify.ts';
 import { connectCatalog } from '../../src/catalog/connect.ts';
+import { readingJudgement } from '../../src/catalog/reading.ts';
 import { DEFAULT_LIMITS } from '../../src/config/limits.ts';
 import { analyse } from '../../src/statement/analyse.ts';
 import type { Analysis, NameScope } from '../../src/statement/analysis.ts';
@@ -89,7 +90,9 @@ describe('the corpus, with the catalog of its database', () => {
   afterAll(() => database.drop());
 
   it('holds every statement that is to be held', async () => {
-    const connected = await connectCatalog(database.url);
+    const connected = await connectCatalog(database.url, {
+      judgement: readingJudgement(analyser, DEFAULT_LIMITS),
+    });
     try {
       const { missed, heldWrongly, rightClass } = await run(
         connected.catalog,

@@ -5,6 +5,7 @@ import type { Analysis, NameScope } from '../../src/statement/analysis.ts';
 import type { Answers } from '../../src/statement/answers.ts';
 import type { Catalog, CatalogFunction, Relation } from '../../src/statement/catalog.ts';
 import type { ParameterValues } from '../../src/statement/context.ts';
+import type { Tree } from '../../src/statement/tree.ts';
 
 const analyser: Analyser = await loadAnalyser(DEFAULT_LIMITS);
 
@@ -32,6 +33,11 @@ type Table = {
   readonly columns?: readonly string[];
   readonly keys?: readonly (readonly string[])[];
   readonly effects?: Partial<Relation['effects']>;
+  /** Values that a column has, and the share of the commonest one. */
+  readonly statistics?: Readonly<Record<string, { readonly values: number; readonly share: number }>>;
+  readonly cascades?: Relation['cascades'];
+  /** A view with that query, its names with their schema. */
+  readonly view?: string;
 };
 
 /** Tables by name, functions, operators and types by `schema.name`. Columns are integers. */
@@ -84,18 +90,32 @@ function relationOf(name: string, table: Table, i: number): Relation {
     oid: 30_000 + i,
     schema: table.schema ?? 'public',
     name,
-    kind: table.kind ?? 'table',
-    rows: table.rows === undefined ? 100_000 : table.rows,
+    kind: table.view === undefined ? (table.kind ?? 'table') : 'view',
+    rows: table.view !== undefined ? null : table.rows === undefined ? 100_000 : table.rows,
     columns: (table.columns ?? ['id', 'a', 'b']).map((column) => ({
       name: column,
       typeOid: 23,
       type: 'integer',
       builtinType: true,
+      ...(table.statistics?.[column] === undefined
+        ? {}
+        : {
+            distinctValues: table.statistics[column].values,
+            commonestShare: table.statistics[column].share,
+          }),
     })),
-    uniqueKeys: table.keys ?? [['id']],
+    uniqueKeys: table.view !== undefined ? [] : (table.keys ?? [['id']]),
     effects: { read: [], insert: [], update: [], delete: [], ...table.effects },
     castEffects: [],
-    cascades: { update: [], delete: [] },
-    viewDefinition: null,
+    cascades: table.cascades ?? { update: [], delete: [] },
+    viewDefinition: table.view ?? null,
+    viewQuery: table.view === undefined ? null : parsed(table.view),
   };
+}
+
+function parsed(sql: string): Tree {
+  const result = analyser.parse(Buffer.from(sql));
+  const [only] = result.kind === 'tree' ? result.statements : [];
+  if (only === undefined) throw new Error(`not a statement: ${sql}`);
+  return only.node;
 }
