@@ -77,19 +77,14 @@ export async function campaign(
   const scope: NameScope = { searchPath, tempPossible: false };
   let sinceVacuum = 0;
   try {
+    let running: { judged: Judged[]; outcomes: Promise<Outcome[]> } | null = null;
     for (;;) {
-      const judged: Judged[] = [];
-      while (judged.length < BATCH) {
-        const candidate = next();
-        if (candidate === null) break;
-        const one = await judge(candidate, analyser, laboratory.catalog, scope);
-        tally.coverage.see(one.parse);
-        if (endsTransaction(one.parse)) tally.skipped += 1;
-        else judged.push(one);
-      }
-      if (judged.length === 0) return;
-      const outcomes = await server.run(judged.map(({ candidate }) => ({ ...candidate, whole: false })));
-      for (const [at, one] of judged.entries()) {
+      // While the server works on a batch the next one is made and judged.
+      const judged = await batch(next, laboratory, analyser, scope, tally);
+      const done: typeof running = running;
+      const outcomes: Outcome[] = done === null ? [] : await done.outcomes;
+      running = judged.length === 0 ? null : { judged, outcomes: server.run(judged.map(toRun)) };
+      for (const [at, one] of (done?.judged ?? []).entries()) {
         const outcome = outcomes[at];
         if (outcome === undefined) continue;
         count(one, outcome, laboratory, searchPath, tally);
@@ -97,6 +92,7 @@ export async function campaign(
           if (!tally.planted.has(mistake.name) && finds(mistake, one, outcome, laboratory, scope))
             tally.planted.set(mistake.name, tally.statements);
       }
+      if (running === null) return;
       sinceVacuum += judged.length;
       if (sinceVacuum >= VACUUM_EVERY) {
         sinceVacuum = 0;
@@ -106,6 +102,30 @@ export async function campaign(
   } finally {
     await server.close();
   }
+}
+
+/** With every setting where the text looks as if it changed one. */
+function toRun({ candidate }: Judged) {
+  return { ...candidate, whole: /config|\bset\b/i.test(candidate.sql) };
+}
+
+async function batch(
+  next: () => Candidate | null,
+  laboratory: Laboratory,
+  analyser: Analyser,
+  scope: NameScope,
+  tally: Tally,
+): Promise<Judged[]> {
+  const judged: Judged[] = [];
+  while (judged.length < BATCH) {
+    const candidate = next();
+    if (candidate === null) break;
+    const one = await judge(candidate, analyser, laboratory.catalog, scope);
+    tally.coverage.see(one.parse);
+    if (endsTransaction(one.parse)) tally.skipped += 1;
+    else judged.push(one);
+  }
+  return judged;
 }
 
 async function judge(
@@ -150,11 +170,12 @@ function count(
     tally.ran += 1;
     source.ran += 1;
     if (flowed) tally.flowedAndRan += 1;
-  } else
-    bump(
-      tally.errors,
-      `${outcome.error.code} ${outcome.error.message.replace(/"[^"]*"/g, '"…"').slice(0, 60)}`,
-    );
+  } else {
+    if (process.env['SHOW'] && !/mutated|corpus/.test(candidate.source) && outcome.error.code === '42601')
+      console.log(`§§ ${outcome.error.message} :: ${candidate.sql}`);
+    const message = outcome.error.message.replace(/"[^"]*"/g, '"…"').slice(0, 60);
+    bump(tally.errors, `${outcome.error.code} ${message}`);
+  }
   for (const tag of outcome.tags) bump(tally.tags, tag.replace(/( \d+)+$/, ''));
   const change = changeOf(outcome);
   if (isHarmless(outcome, change, LIMITS)) {

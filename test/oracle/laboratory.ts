@@ -37,6 +37,7 @@ CREATE SERVER oracle_server FOREIGN DATA WRAPPER oracle_fdw;
 CREATE USER MAPPING FOR ${OWNER} SERVER oracle_server OPTIONS (password 'SCRAM-SHA-256$unused');
 ALTER SERVER oracle_server OWNER TO ${OWNER};
 GRANT USAGE ON FOREIGN DATA WRAPPER oracle_fdw TO ${OWNER};
+GRANT SET ON PARAMETER session_replication_role, log_statement, track_functions, lo_compat_privileges TO ${OWNER};
 GRANT SELECT ON pg_authid, pg_shadow, pg_user_mapping TO ${OWNER}`;
 
 /** `schema`: SQL that makes the content, run as the owner. */

@@ -106,9 +106,12 @@ const WHO_AND_HOW = new Set([
   'createrole_self_grant',
 ]);
 
+const RECORDING = /^(log_|debug_print|track_|session_preload|local_preload|dynamic_library|event_triggers)/;
+
 function settings(analysis: Analysis, change: Change, add: Add): void {
   for (const [name, value] of change.settings) {
     if (WHO_AND_HOW.has(name)) add('changes who acts or how text is read', `${name} = ${value}`);
+    else if (RECORDING.test(name)) add('changes what is recorded', `${name} = ${value}`);
     else if (HARMLESS_PATH.has(name) && !analysis.statements.some((s) => s.changesSearchPath))
       add('changes the search_path', value);
   }

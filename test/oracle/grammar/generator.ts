@@ -53,12 +53,18 @@ export class Generator {
     if (alternatives === undefined) throw new RangeError(`no rule ${name}`);
     this.#depth += 1;
     const deep = this.#depth > DEEPEST && name in EXPRESSIONS;
-    let chosen = this.#random.pick(deep ? alternatives.slice(0, FINAL) : alternatives);
-    for (let tries = 0; chosen.startsWith('!') && !this.#random.chance(this.#trap) && tries < 20; tries += 1)
-      chosen = this.#random.pick(alternatives);
-    const made = this.#expand(chosen.startsWith('!') ? chosen.slice(1) : chosen);
+    const made = this.#expand(this.#pick(deep ? alternatives.slice(0, FINAL) : alternatives));
     this.#depth -= 1;
     return made;
+  }
+
+  /** One of them; a trap only now and then. */
+  #pick(alternatives: readonly string[]): string {
+    for (;;) {
+      const chosen = this.#random.pick(alternatives);
+      if (!chosen.startsWith('!')) return chosen;
+      if (this.#random.chance(this.#trap)) return chosen.slice(1);
+    }
   }
 
   #expand(template: string): string {
@@ -120,7 +126,7 @@ export class Generator {
   #query(list: string, single: boolean): string {
     this.#scopes.push([]);
     this.#depth += 1;
-    const shape = this.#random.pick(
+    const shape = this.#pick(
       RULES[single ? 'query.single' : this.#depth > DEEPEST ? 'query.plain' : 'query'] ?? [],
     );
     // FROM is expanded first: the list before it needs to know its columns.
@@ -179,7 +185,7 @@ export class Generator {
       return `${this.#random.chance(0.1) ? 'ONLY ' : ''}${this.#name(table)} ${alias}`;
     }
     this.#depth += 1;
-    const shape = this.#random.pick(RULES[this.#depth > DEEPEST ? 'from.plain' : 'from.item'] ?? []);
+    const shape = this.#pick(RULES[this.#depth > DEEPEST ? 'from.plain' : 'from.item'] ?? []);
     const [template = '', columns = ''] = shape.split(' :: ');
     const made = this.#expand(template.replaceAll('{alias}', alias));
     this.#depth -= 1;
