@@ -25,6 +25,7 @@ const KINDS: Readonly<Record<string, RelationKind>> = {
 export function decodeRelation(snapshot: Snapshot, closure: Closure, row: RelationRow): Relation {
   const effects = (access: Access) => closure.effects([{ kind: 'relation', oid: row.oid, access }]);
   const rows = estimateRows(snapshot, row.oid, (r) => closure.columns(r));
+  let analyzed: readonly string[] | undefined;
   return {
     oid: row.oid,
     schema: row.schema,
@@ -47,6 +48,10 @@ export function decodeRelation(snapshot: Snapshot, closure: Closure, row: Relati
       update: () => effects('update'),
       delete: () => effects('delete'),
     }),
+    get analyzeEffects() {
+      analyzed ??= effects('analyze');
+      return analyzed;
+    },
     castEffects: effects('casts'),
     cascades: {
       update: cascades(snapshot, closure, row, 'update'),

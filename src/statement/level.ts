@@ -14,6 +14,8 @@ export type Source = {
   readonly filtered: boolean;
   /** Its values are few and known (constants, a bounded query), so that a key can be looked up by them. */
   readonly determines: boolean;
+  /** As `QuerySize.unfolds`. */
+  readonly unfolds?: boolean;
 };
 
 /** A condition, and which sources it restricts (null: all; outer joins restrict only one side). */
@@ -33,6 +35,8 @@ export class Level {
   carriesData = false;
   /** What set-returning functions in the select list multiply by. */
   multiplied = 1;
+  /** The select list unfolds a value of a row into rows. */
+  unfoldsValues = false;
   /** Columns that USING merged, with the source whose value they have. */
   merged: Map<string, Source> | null = null;
   /** `WHERE name = '…'` over pg_settings: the setting that `set_config(name, …)` is about. */
@@ -45,6 +49,10 @@ export class Level {
   merge(column: string, source: Source): void {
     this.merged ??= new Map();
     this.merged.set(column, source);
+  }
+
+  get unfolds(): boolean {
+    return this.unfoldsValues || this.sources.some((source) => source.unfolds === true);
   }
 
   get data(): boolean {

@@ -49,7 +49,7 @@ export function analyseInsert(context: Context, node: Tree): void {
       if (fed !== null) limitWrite(context, fed.rows, 'an upsert that is fed by a query');
     }
   }
-  returning(context, node, level, rows, fed?.data ?? false);
+  returning(context, node, level, rows, fed?.data ?? false, fed?.unfolds);
   leave();
 }
 
@@ -130,7 +130,14 @@ function cascades(
 }
 
 /** RETURNING: the rows come back as those of a query do. */
-function returning(context: Context, node: Tree, level: Level, rows: number, data: boolean): void {
+function returning(
+  context: Context,
+  node: Tree,
+  level: Level,
+  rows: number,
+  data: boolean,
+  unfolds = false,
+): void {
   const clause = child(node, 'returningClause');
   if (clause !== null) visitAs(context, 'ReturningClause', clause);
   const back = clause === null ? 0 : rows;
@@ -138,6 +145,7 @@ function returning(context: Context, node: Tree, level: Level, rows: number, dat
     rows: back,
     perRow: 1 + level.carried,
     total: back + product(back, level.carried),
+    unfolds: unfolds || level.unfolds,
     data: data || level.carriesData,
     tables: true,
     filtered: true,
