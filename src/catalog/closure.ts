@@ -91,6 +91,8 @@ export class Closure {
         }));
       case 'scan':
         return this.#scan(relation);
+      case 'analyze':
+        return this.#analyzed(relation);
       case 'read':
         return [
           ...this.#scan(relation),
@@ -135,6 +137,24 @@ export class Closure {
     }
     for (const oid of children.get(relation.oid) ?? []) steps.push({ kind: 'relation', oid, access: 'scan' });
     return steps;
+  }
+
+  /** ANALYZE takes rows, sorts the values of each column, and evaluates what indexes and statistics are over. */
+  #analyzed(relation: RelationRow): readonly Step[] {
+    const { indexes, statistics, children } = this.#snapshot;
+    const name = label(relation);
+    return [
+      ...this.#scan(relation),
+      ...(indexes.get(relation.oid) ?? []).map((row) =>
+        expression('pg_class', row, `index ${row.name} of ${name}`),
+      ),
+      ...(statistics.get(relation.oid) ?? []).map((row) =>
+        expression('pg_statistic_ext', row, `statistics ${row.name} of ${name}`),
+      ),
+      ...(children.get(relation.oid) ?? []).map(
+        (oid): Step => ({ kind: 'relation', oid, access: 'analyze' }),
+      ),
+    ];
   }
 
   /**

@@ -39,6 +39,7 @@ async function catalogOf(snapshot: Snapshot, digest: string, judgement: CatalogJ
   const sizes = createHash('sha256').update(digest);
   let work = 0;
   let ambient: readonly string[] | undefined;
+  let analyzed: readonly string[] | undefined;
   for (const row of snapshot.relations.values()) {
     add(byName, row.name, row);
     if (row.oid >= FIRST_USER_OID)
@@ -65,6 +66,10 @@ async function catalogOf(snapshot: Snapshot, digest: string, judgement: CatalogJ
     get ambientEffects() {
       ambient ??= ambientEffects(snapshot, closure);
       return ambient;
+    },
+    get analyzeEffects() {
+      analyzed ??= analyzeEffects(snapshot, closure);
+      return analyzed;
     },
   };
   return Object.freeze(catalog);
@@ -99,6 +104,14 @@ function namedObjects(snapshot: Snapshot, closure: Closure) {
     operatorSchemas: (name: string) => [...(operators.get(name) ?? [])],
     typesNamed: (name: string) => types.get(name) ?? [],
   };
+}
+
+/** What ANALYZE without a table works on. */
+function analyzeEffects(snapshot: Snapshot, closure: Closure): readonly string[] {
+  const tables = [...snapshot.relations.values()].filter(
+    ({ oid, kind }) => oid >= FIRST_USER_OID && 'rmpf'.includes(kind),
+  );
+  return closure.effects(tables.map(({ oid }) => ({ kind: 'relation', oid, access: 'analyze' })));
 }
 
 /** Casts between built-in types, and default operator classes for them: no name in a statement shows their use. */

@@ -34,6 +34,7 @@ export function decodeRelation(
   const rows = estimateRows(snapshot, row.oid, (r) => closure.columns(r));
   const definition = snapshot.viewDefinitions.get(row.oid) ?? null;
   let query: { readonly tree: Tree | null } | null = null;
+  let analyzed: readonly string[] | undefined;
   return {
     oid: row.oid,
     schema: row.schema,
@@ -56,6 +57,10 @@ export function decodeRelation(
       update: () => effects('update'),
       delete: () => effects('delete'),
     }),
+    get analyzeEffects() {
+      analyzed ??= effects('analyze');
+      return analyzed;
+    },
     castEffects: effects('casts'),
     cascades: {
       update: cascades(snapshot, closure, row, 'update'),

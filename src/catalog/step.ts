@@ -1,5 +1,5 @@
 /** The steps of the closure (`closure.ts`): one access to one object, or an effect. */
-export type Access = 'read' | 'scan' | 'insert' | 'update' | 'delete' | 'casts';
+export type Access = 'read' | 'scan' | 'analyze' | 'insert' | 'update' | 'delete' | 'casts';
 export type TypeAccess = 'compare' | 'input' | 'assign' | 'cast' | 'casts-from';
 
 export type Step =

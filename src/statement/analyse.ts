@@ -127,7 +127,8 @@ function query(context: Context, type: string, node: unknown): void {
   context.root = root;
   context.rootSize = rootSize;
   if (size === null) return;
-  facts.rowBound = Number.isFinite(size.rows) ? size.rows : null;
+  const bound = size.unfolds === true ? (size.limit ?? Number.POSITIVE_INFINITY) : size.rows;
+  facts.rowBound = Number.isFinite(bound) ? bound : null;
   if (context.catalog === null || !size.data || size.total <= limits.exportRows) return;
   const most = Number.isFinite(size.total) ? `up to ${Math.ceil(size.total)} rows` : 'rows without a bound';
   const names = facts.relations.filter(({ schema }) => schema !== 'pg_catalog').map(({ name }) => name);

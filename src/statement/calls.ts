@@ -67,7 +67,14 @@ const NONE: readonly CatalogFunction[] = [];
 
 /** Proved harmless; but it may be an aggregate, whose result may carry all of its input. */
 function noteUserFunction(context: Context, candidate: CatalogFunction): void {
-  if (context.level !== null && candidate.aggregate !== false) context.level.folds = true;
+  const { level } = context;
+  if (level === null) return;
+  if (candidate.aggregate !== false) level.folds = true;
+  // Its proof lets each call return as many rows as a statement may, of whatever it reads.
+  if (candidate.returnsSet !== false) {
+    level.multiplied *= context.limits.exportRows;
+    level.carriesData = true;
+  }
 }
 
 function unknownFunction(
@@ -116,6 +123,7 @@ function judgeBuiltin(
     if (folds) noteFold(level, node);
   } else if (builtin.returnsSet) {
     level.multiplied *= rowsOfFunction(context, builtin.name, args) ?? Number.POSITIVE_INFINITY;
+    if (args.some((arg) => contains(arg, ROW_SOURCES))) level.unfoldsValues = true;
   }
 }
 

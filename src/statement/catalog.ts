@@ -55,6 +55,8 @@ export type Relation = {
     readonly update: readonly string[];
     readonly delete: readonly string[];
   };
+  /** User code that ANALYZE of it calls: also what indexes and statistics are over. Left out: not known. */
+  readonly analyzeEffects?: readonly string[];
   /**
    * User code that a cast of one of its columns' values can call, in plain words: implicit casts, those that storing
    * the value elsewhere picks, and casts to json, which `to_json`, `json_agg` and their kin look for. Not part of
@@ -122,4 +124,6 @@ export type Catalog = {
    * operator classes for them. Only a superuser can make these; where there are any, no statement is free of effects.
    */
   readonly ambientEffects: readonly string[];
+  /** User code that ANALYZE of all tables can call. Left out: not known. */
+  readonly analyzeEffects?: readonly string[];
 };

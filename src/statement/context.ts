@@ -69,6 +69,10 @@ export type Context = {
 /** How large the output of a query can be. `Infinity`: nothing bounds it. */
 export type QuerySize = {
   readonly rows: number;
+  /** A stored value or a document is unfolded into rows, which `rows` does not count: nothing bounds them. */
+  readonly unfolds?: boolean;
+  /** A LIMIT of its own; what unfolds is bounded by that alone. */
+  readonly limit?: number;
   /** Rows of tables that one row of the output can carry (more than one: folded into it). */
   readonly perRow: number;
   /** Rows of tables that the whole output can carry. */

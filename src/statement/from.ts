@@ -94,6 +94,7 @@ function functionSource(context: Context, level: Level, node: Tree): Source {
     filtered: true,
     // What a stored value unfolds to is not bounded by anything.
     determines: !unfolds && Number.isFinite(rows),
+    unfolds: unfolds || inner.unfolds,
   };
 }
 
@@ -139,6 +140,7 @@ function tableFunctionSource(context: Context, level: Level, node: Tree, type: s
     tables: inner.carriesData,
     filtered: true,
     determines: false,
+    unfolds: true,
   };
 }
 

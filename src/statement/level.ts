@@ -18,6 +18,8 @@ export type Source = {
   readonly inner?: Inner | null;
   /** Column sets of which it has each combination of values once, beside those of `relation`. */
   readonly keys?: readonly (readonly string[])[];
+  /** As `QuerySize.unfolds`. */
+  readonly unfolds?: boolean;
 };
 
 /** What a query is made of, for those who select from it. */
@@ -44,6 +46,8 @@ export class Level {
   carriesData = false;
   /** What set-returning functions in the select list multiply by. */
   multiplied = 1;
+  /** The select list unfolds a value of a row into rows. */
+  unfoldsValues = false;
   /** Columns that USING merged, with the source whose value they have. */
   merged: Map<string, Source> | null = null;
   /** `WHERE name = '…'` over pg_settings: the setting that `set_config(name, …)` is about. */
@@ -56,6 +60,10 @@ export class Level {
   merge(column: string, source: Source): void {
     this.merged ??= new Map();
     this.merged.set(column, source);
+  }
+
+  get unfolds(): boolean {
+    return this.unfoldsValues || this.sources.some((source) => source.unfolds === true);
   }
 
   get data(): boolean {

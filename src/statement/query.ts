@@ -103,6 +103,7 @@ function plainSize(context: Context, node: Tree, level: Level): QuerySize {
     total: base + product(rows, level.carried),
     data: data || level.carriesData,
     tables: sources.some((source) => source.tables) || level.carriesData,
+    unfolds: level.unfoldsValues || (level.unfolds && (!aggregated || grouped)),
     filtered,
     columns: null,
   };
@@ -149,6 +150,7 @@ function setOperation(context: Context, node: Tree, level: Level, parent: Level 
     perRow: Math.max(left.perRow, right.perRow),
     data: left.data || right.data,
     tables: left.tables || right.tables,
+    unfolds: left.unfolds === true || right.unfolds === true,
     filtered: left.filtered && right.filtered,
     columns: left.columns,
   };
@@ -188,7 +190,12 @@ function limited(context: Context, node: Tree, size: QuerySize): QuerySize {
   // WITH TIES returns as many rows as have the last one's value.
   if (typeof most !== 'number' || text(node, 'limitOption') === 'LIMIT_OPTION_WITH_TIES') return size;
   const rows = Math.min(size.rows, Math.max(0, Math.ceil(most)));
-  return { ...size, rows, total: Math.min(size.total, product(rows, size.perRow)) };
+  return {
+    ...size,
+    rows,
+    total: Math.min(size.total, product(rows, size.perRow)),
+    limit: Math.max(0, Math.ceil(most)),
+  };
 }
 
 function selectInto(context: Context, into: Tree): void {
@@ -241,7 +248,8 @@ function cteSize(context: Context, cte: Tree, scope: CteScope, parent: Level | n
   // Each round adds what it likes to what the rounds before had: bounded by nothing but what there is to read.
   const { exportRows } = context.limits;
   if (!found.data) return { ...found, columns, rows: Number.POSITIVE_INFINITY };
-  if (read <= exportRows) return { ...found, columns, rows: read, total: read, perRow: 1 };
+  // Of so little there may come copies without end, but nothing more.
+  if (read <= exportRows) return { ...found, columns, rows: read, total: read, perRow: 1, unfolds: true };
   context.facts.beyondPlanner = true;
   return {
     ...found,

@@ -130,10 +130,8 @@ function discard(context: Context, node: Tree): void {
 
 function prepare(context: Context, node: Tree, inner: Inner): void {
   const body = inner(context, node['query']);
-  const { definition } = context;
-  context.definition = true;
+  // A value given to EXECUTE is turned into the type declared, which for a domain calls its check.
   visitAll(context, list(node, 'argtypes'));
-  context.definition = definition;
   visitChildren(context, 'PrepareStmt', { ...node, query: undefined, argtypes: [] });
   context.facts.absorb(body);
   const name = text(node, 'name');

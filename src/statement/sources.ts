@@ -9,7 +9,7 @@ import { bodyOf, child, constantString, list, nameParts, type Tree, text } from 
 import { viewSize } from './views.ts';
 
 /** What is done to a relation. */
-export type Access = 'read' | 'insert' | 'update' | 'delete';
+export type Access = 'read' | 'insert' | 'update' | 'delete' | 'analyze';
 
 /** The common table expression that a bare name means, innermost first; null: none. */
 export function cteNamed(context: Context, rangeVar: Tree): CteScope | null {
@@ -60,6 +60,7 @@ export function sourceOf(alias: string, size: QuerySize, columns: readonly strin
     determines: true,
     inner: renamedInner(size.inner ?? null, columns),
     keys: columns.length > 0 ? [] : (size.keys ?? []),
+    unfolds: size.unfolds === true,
   };
 }
 
@@ -134,7 +135,7 @@ function largest(candidates: readonly Relation[]): number {
 function noteUse(context: Context, rangeVar: Tree, resolved: ResolvedRelation, access: Access): void {
   const { facts, definition } = context;
   const name = text(rangeVar, 'relname');
-  const mode = access === 'read' ? 'read' : 'write';
+  const mode = access === 'read' || access === 'analyze' ? 'read' : 'write';
   if (resolved.kind === 'user') {
     for (const candidate of resolved.candidates) {
       facts.use({ schema: candidate.schema, name, oid: candidate.oid, mode });
@@ -157,6 +158,8 @@ function noteUse(context: Context, rangeVar: Tree, resolved: ResolvedRelation, a
   if (sensitive !== null) facts.raise(sensitive.class, `${resolved.schema}.${name} ${sensitive.reason}`);
 }
 
+const UNKNOWN: readonly string[] = ['what it calls is not known'];
+
 function noteEffects(context: Context, relation: Relation, access: Access): void {
   const { facts } = context;
   const full = `${relation.schema}.${relation.name}`;
@@ -164,13 +167,14 @@ function noteEffects(context: Context, relation: Relation, access: Access): void
     // Only where the search_path is unknown can a bare name be either.
     const sensitive = sensitiveSystemRelation(relation.schema, relation.name);
     if (sensitive !== null) facts.raise(sensitive.class, `${full} ${sensitive.reason}`);
-    if (access !== 'read') facts.raise('admin', `may write to the system catalog ${full}`);
+    if (access !== 'read' && access !== 'analyze')
+      facts.raise('admin', `may write to the system catalog ${full}`);
     return;
   }
   if (relation.kind === 'foreign') facts.raise('opaque', `${full} is on another server`);
   for (const effect of relation.effects.read) facts.raise('opaque', `reading ${full}: ${effect}`);
-  if (access !== 'read')
-    for (const effect of relation.effects[access]) facts.raise('opaque', `${access} of ${full}: ${effect}`);
+  const more = access === 'analyze' ? (relation.analyzeEffects ?? UNKNOWN) : relation.effects[access];
+  if (access !== 'read') for (const effect of more) facts.raise('opaque', `${access} of ${full}: ${effect}`);
   if (relation.castEffects.length > 0) context.casts.push(relation);
 }
 

@@ -269,8 +269,11 @@ function vacuum(context: Context, node: Tree): void {
   }
   for (const item of list(node, 'rels')) {
     const relation = child(bodyOf(item, 'VacuumRelation'), 'relation');
-    if (relation !== null) relationSource(context, relation, 'read');
+    if (relation !== null) relationSource(context, relation, 'analyze');
   }
+  if (list(node, 'rels').length === 0 && context.catalog !== null)
+    for (const effect of context.catalog.analyzeEffects ?? ['what the tables call is not known'])
+      context.facts.raise('opaque', `ANALYZE of every table: ${effect}`);
   const { definition } = context;
   context.definition = true;
   visitAll(context, list(node, 'options'));

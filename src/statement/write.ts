@@ -50,7 +50,7 @@ export function analyseInsert(context: Context, node: Tree): void {
       if (fed !== null) limitWrite(context, fed.rows, 'an upsert that is fed by a query');
     }
   }
-  returning(context, node, level, rows, fed?.data ?? false);
+  returning(context, node, level, rows, fed?.data ?? false, fed?.unfolds);
   leave();
 }
 
@@ -138,7 +138,14 @@ function mayBeKey(target: Source, name: string): boolean {
 }
 
 /** RETURNING: the rows come back as those of a query do. */
-function returning(context: Context, node: Tree, level: Level, rows: number, data: boolean): void {
+function returning(
+  context: Context,
+  node: Tree,
+  level: Level,
+  rows: number,
+  data: boolean,
+  unfolds = false,
+): void {
   const clause = child(node, 'returningClause');
   if (clause !== null) visitAs(context, 'ReturningClause', clause);
   const back = clause === null ? 0 : rows;
@@ -146,6 +153,7 @@ function returning(context: Context, node: Tree, level: Level, rows: number, dat
     rows: back,
     perRow: 1 + level.carried,
     total: back + product(back, level.carried),
+    unfolds: unfolds || level.unfolds,
     data: data || level.carriesData,
     tables: true,
     filtered: true,
