@@ -235,3 +235,18 @@ describe('a cancel', () => {
     expect(s.sent()).toEqual(['P: read 2', 'B', 'E', 'S', 'Q read 3']);
   });
 });
+
+it('a portal that ran nothing and dies at a Sync on its way is as unknown as any other', () => {
+  const s = new TestSession().f(F.parse('execute a'), F.bind('', 'a'), F.flush());
+  s.b(B.parseComplete(), B.bindComplete());
+  s.f(F.execute('gone'), F.sync(), F.execute('a'), F.sync());
+  // Whether it is still there is known when the first group is over.
+  const first = s.sent();
+  s.b(rejection(first), B.ready());
+  const second = s.sent();
+  s.b(rejection(second), B.ready());
+  expect(s.client.filter((one) => one.startsWith('E:'))).toEqual([
+    'E:34000 portal "gone" does not exist',
+    'E:34000 portal "a" does not exist',
+  ]);
+});
