@@ -10,7 +10,12 @@ export type QuestionParameter = {
 
 /** Texts are single statements, the agent's own bytes. Null, or a rejection: the server could not say. */
 export type ServerQuestions = {
-  readonly meaning: (sql: Buffer, searchPath: readonly string[]) => Promise<Meaning | null>;
+  /** `types`: OIDs of the parameters' types as the client declared them, 0 or left out where it did not. */
+  readonly meaning: (
+    sql: Buffer,
+    searchPath: readonly string[],
+    types: readonly number[],
+  ) => Promise<Meaning | null>;
   /** Planning runs functions, so only for statements whose functions are all known to be harmless. */
   readonly estimate: (
     sql: Buffer,
@@ -40,10 +45,11 @@ export async function clarify(
       return null;
     }
   };
+  const types = parameters?.map(({ typeOid }) => typeOid) ?? [];
   const meanings = await Promise.all(
     first.statements.map(({ doubt, start, end }) =>
       doubt?.names === true
-        ? orNull(questions.meaning(sql.subarray(start, end), doubt.searchPath))
+        ? orNull(questions.meaning(sql.subarray(start, end), doubt.searchPath, types))
         : Promise.resolve(null),
     ),
   );
