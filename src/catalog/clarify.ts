@@ -78,8 +78,8 @@ function answerOf(meaning: Meaning | null, estimate: Estimate | null): Answer | 
   return meaning === null && estimate === null ? null : { meaning, estimate };
 }
 
-/** It is an export by its size and nothing else; with names in doubt its functions are not known to be harmless. */
+/** It is an export by its size and nothing else; a name that may mean code that nobody knows would make it opaque. */
 function sizeInDoubt(statement: StatementAnalysis): statement is StatementAnalysis & { doubt: Doubt } {
   const { doubt, class: found } = statement;
-  return doubt?.size === true && !doubt.names && found === 'export';
+  return doubt?.size === true && found === 'export';
 }

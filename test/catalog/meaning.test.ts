@@ -269,7 +269,7 @@ describe('the server is not asked', () => {
     ['DO $$ BEGIN PERFORM app.lower(1); END $$'],
     ["SELECT dblink_connect('host=x password=secret'), lower('A')"],
   ])('%s', (sql) => {
-    expect(analysed(sql, [], ['public']).statements[0]?.doubt ?? null).toBeNull();
+    expect(analysed(sql, [], ['public']).statements[0]?.doubt?.names ?? false).toBe(false);
   });
 
   test('in an unknown path, or where a temporary object may be meant', () => {
