@@ -25,6 +25,8 @@ export type Binding = {
     readonly oid: number | null;
     readonly mode: 'read' | 'write';
   }[];
+  /** Users' functions as the server resolved them, with digests of their bodies. */
+  readonly calls: readonly string[];
   readonly policyDigest: string;
   readonly demand: {
     readonly approvers: readonly string[];
@@ -54,6 +56,7 @@ export function bindingOf(question: Question, nonce: string, expiresAtMs: number
     relations: [...question.relations]
       .map(({ name, oid, mode }) => ({ name, oid, mode }))
       .sort((a, b) => compareText(canonicalJson(a), canonicalJson(b))),
+    calls: [...question.calls].sort(),
     policyDigest: question.policyDigest,
     demand: {
       approvers: [...demand.approvers].sort(),

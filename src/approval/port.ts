@@ -19,6 +19,8 @@ export type Question = {
     readonly oid: number | null;
     readonly mode: 'read' | 'write';
   }[];
+  /** Users' functions that the server says are called, with their bodies' digests (`StatementAnalysis.calls`). */
+  readonly calls: readonly string[];
   /** The search_path as the session sees it, for the digest. */
   readonly searchPath: string;
   readonly policyDigest: string;

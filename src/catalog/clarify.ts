@@ -10,7 +10,12 @@ export type QuestionParameter = {
 
 /** Texts are single statements, the agent's own bytes. Null, or a rejection: the server could not say. */
 export type ServerQuestions = {
-  readonly meaning: (sql: Buffer, searchPath: readonly string[]) => Promise<Meaning | null>;
+  /** `types`: OIDs of the parameters' types as the client declared them, 0 or left out where it did not. */
+  readonly meaning: (
+    sql: Buffer,
+    searchPath: readonly string[],
+    types: readonly number[],
+  ) => Promise<Meaning | null>;
   /** Planning runs functions, so only for statements whose functions are all known to be harmless. */
   readonly estimate: (
     sql: Buffer,
@@ -40,10 +45,11 @@ export async function clarify(
       return null;
     }
   };
+  const types = parameters?.map(({ typeOid }) => typeOid) ?? [];
   const meanings = await Promise.all(
     first.statements.map(({ doubt, start, end }) =>
       doubt?.names === true
-        ? orNull(questions.meaning(sql.subarray(start, end), doubt.searchPath))
+        ? orNull(questions.meaning(sql.subarray(start, end), doubt.searchPath, types))
         : Promise.resolve(null),
     ),
   );
@@ -72,8 +78,8 @@ function answerOf(meaning: Meaning | null, estimate: Estimate | null): Answer | 
   return meaning === null && estimate === null ? null : { meaning, estimate };
 }
 
-/** It is an export by its size and nothing else; with names in doubt its functions are not known to be harmless. */
+/** It is an export by its size and nothing else; a name that may mean code that nobody knows would make it opaque. */
 function sizeInDoubt(statement: StatementAnalysis): statement is StatementAnalysis & { doubt: Doubt } {
   const { doubt, class: found } = statement;
-  return doubt?.size === true && !doubt.names && found === 'export';
+  return doubt?.size === true && found === 'export';
 }

@@ -4,6 +4,7 @@ import type { Catalog, CatalogFunction, Relation } from '../statement/catalog.ts
 import { Closure } from './closure.ts';
 import { estimateRows } from './estimate.ts';
 import { type CatalogJudgement, DEFAULT_JUDGEMENT } from './judgement.ts';
+import { meantBy } from './meant.ts';
 import { readCatalog } from './read.ts';
 import { decodeRelation } from './relation.ts';
 import { FIRST_USER_OID, type FunctionRow, label, type RelationRow } from './rows.ts';
@@ -63,6 +64,7 @@ async function catalogOf(snapshot: Snapshot, digest: string, judgement: CatalogJ
     },
     relationsNamed: (name: string) => (byName.get(name) ?? []).map(relationOf),
     ...namedObjects(snapshot, closure),
+    meant: (meaning) => meantBy(snapshot, closure, meaning),
     get ambientEffects() {
       ambient ??= ambientEffects(snapshot, closure);
       return ambient;

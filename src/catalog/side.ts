@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import pg from 'pg';
 import type { ServerQuestions } from './clarify.ts';
+import { askMeaning } from './meaning.ts';
 import { planEstimate } from './plan-estimate.ts';
 
 /**
@@ -123,12 +124,12 @@ export function openSideConnection(options: SideOptions): SideConnection {
   return {
     probe: (sql, searchPath) => {
       const bytes = typeof sql === 'string' ? Buffer.from(sql) : sql;
-      return inTurn(bytes, searchPath, (on) => parseOnly(on, bytes));
+      return inTurn(bytes, searchPath, (on) => parseOnly(on, bytes, []));
     },
     estimate: (sql, searchPath, parameters) =>
       inTurn(sql, searchPath, (on) => planEstimate(on, sql, parameters)),
-    // Not asked yet: no analysis has a doubt so far.
-    meaning: () => Promise.resolve(null),
+    meaning: (sql, searchPath, types) =>
+      inTurn(sql, searchPath, (on) => askMeaning(on, sql, () => parseOnly(on, sql, types))),
     close: async () => {
       closed = true;
       const last = client;
@@ -178,12 +179,12 @@ async function withDeadline<T>(work: () => Promise<T>, ms: number, onTimeout: ()
 }
 
 /** Parse of the unnamed statement, and Sync. Throws `ProbeFailed` for an error that is not about the text. */
-function parseOnly(client: pg.Client, sql: Buffer): Promise<ServerError | null> {
+function parseOnly(client: pg.Client, sql: Buffer, types: readonly number[]): Promise<ServerError | null> {
   return new Promise((resolve, reject) => {
     let rejection: ServerError | null = null;
     const question: pg.Submittable & Handlers = {
       submit: (connection) => {
-        connection.stream.write(parseAndSync(sql));
+        connection.stream.write(parseAndSync(sql, types));
       },
       // ReadyForQuery follows: only then has the connection its next turn.
       handleError: (error) => {
@@ -206,11 +207,14 @@ type Handlers = {
 };
 
 /** The frames byte for byte, so that the server reads exactly the agent's text. */
-function parseAndSync(sql: Buffer): Buffer {
-  const frame = Buffer.alloc(1 + 4 + 1 + sql.length + 1 + 2 + 5);
+function parseAndSync(sql: Buffer, types: readonly number[]): Buffer {
+  const length = 4 + 1 + sql.length + 1 + 2 + 4 * types.length;
+  const frame = Buffer.alloc(1 + length + 5);
   frame.write('P', 0);
-  frame.writeInt32BE(4 + 1 + sql.length + 1 + 2, 1);
+  frame.writeInt32BE(length, 1);
   sql.copy(frame, 6);
+  frame.writeUInt16BE(types.length, 6 + sql.length + 1);
+  for (const [i, oid] of types.entries()) frame.writeUInt32BE(oid, 6 + sql.length + 3 + 4 * i);
   frame.write('S', frame.length - 5);
   frame.writeInt32BE(4, frame.length - 4);
   return frame;

@@ -147,6 +147,8 @@ function catalogView(provider: CatalogProvider): (certain: boolean) => Catalog {
   };
 }
 
+const NOT_READ = 'the catalog of the database could not be read';
+
 /** Nothing of the users' own is certain: their relations are unknown, and unknown is held. */
 export function uncertainCatalog(base: Catalog | null): Catalog {
   const system = (schema: string) => schema === 'pg_catalog' || schema === 'information_schema';
@@ -158,7 +160,8 @@ export function uncertainCatalog(base: Catalog | null): Catalog {
     functionsNamed: (name) => base?.functionsNamed(name) ?? [],
     operatorSchemas: (name) => base?.operatorSchemas(name) ?? [],
     typesNamed: (name) => base?.typesNamed(name) ?? [],
-    ambientEffects: base?.ambientEffects ?? ['the catalog of the database could not be read'],
+    meant: () => ({ effects: [NOT_READ], builtins: [], calls: [], json: true }),
+    ambientEffects: base?.ambientEffects ?? [NOT_READ],
   };
 }
 

@@ -191,7 +191,11 @@ export function sameMeaning(a: Subject, b: Subject): boolean {
 function meaning({ analysis, named }: Subject): string {
   const { class: rank, statements } = analysis;
   const texts = named.map(({ name, sql }) => [name, sql.toString('base64')]);
-  return JSON.stringify([rank, statements.map(({ command, relations }) => [command, relations]), texts]);
+  return JSON.stringify([
+    rank,
+    statements.map(({ command, relations, calls }) => [command, relations, calls]),
+    texts,
+  ]);
 }
 
 /** EXECUTE, FETCH and MOVE take the class of what they name; a name that was never seen is refused. */

@@ -37,6 +37,7 @@ export function questionOf(state: SessionState, subject: Subject, decision: Deci
     relations: analysis.statements
       .flatMap((statement) => statement.relations)
       .map((use) => ({ name: relationNames([use])[0] ?? use.name, oid: use.oid, mode: use.mode })),
+    calls: analysis.statements.flatMap(({ calls }) => calls),
     searchPath: namesMean(state),
     policyDigest: state.setup.policyDigest,
     demand: decision.approval ?? { approvers: [], quorum: 1, assurance: 1 },

@@ -256,6 +256,8 @@ function settleAnswer(
   if (answer === 'approved') {
     // A person's time has passed: what it means now is what is released, or nothing.
     current.approved = true;
+    // Another function may fit the names better by now.
+    if (callsByName(current)) current.clarified = null;
     state.effects.push({ kind: 'stopTimers', end: 'released' }, { kind: 'unwatch' });
     return resume(state);
   }
@@ -268,6 +270,11 @@ function settleAnswer(
           ? ({ fields: withdrawn(rule, id), outcome: 'withdrawn' } as const)
           : ({ fields: releaseRefused(rule, id, `the request is ${answer}`), outcome: 'denied' } as const);
   refuseHold(state, current, refusal, refusal.outcome);
+}
+
+/** What was approved calls users' functions that the server found for its names. */
+function callsByName({ clarified }: Current): boolean {
+  return clarified?.analysis?.statements.some(({ calls }) => calls.length > 0) ?? false;
 }
 
 function refuseHold(

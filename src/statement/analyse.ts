@@ -12,6 +12,7 @@ import {
 } from './context.ts';
 import { Facts, isHigher } from './facts.ts';
 import { installHandlers } from './handlers.ts';
+import { applyMeaning, doubtAboutNames, meaningOf } from './meaning.ts';
 import type { ParseResult } from './parse-result.ts';
 import { sessionCommand } from './session-commands.ts';
 import { raiseBySize } from './size-limit.ts';
@@ -94,6 +95,9 @@ function analyseStatement(context: Context, node: unknown, start: number, end: n
     if (!utilityCommand(context, type, body, { start, end })) query(context, type, node);
   }
   if (context.casts.length > 0) checkCasts(context, node);
+  const meaning = meaningOf(context);
+  if (meaning !== null && QUERIES.has(type)) applyMeaning(context, meaning);
+  facts.doubt = doubtAboutNames(context, QUERIES.has(type)) ?? facts.doubt;
   for (const effect of context.catalog?.ambientEffects ?? [])
     if (isHigher(facts.class, 'session')) facts.raise('opaque', effect);
   raiseBySize(context, type);

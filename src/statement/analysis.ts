@@ -98,6 +98,11 @@ export type StatementAnalysis = {
   readonly doubt: Doubt | null;
   /** It flows by an estimate of the planner alone: its rows and bytes are to be measured against the export limits. */
   readonly measured: boolean;
+  /**
+   * Users' functions that the server says are called, each as signature, OID and digest of its body; empty where it was
+   * not asked. An approval is bound to them: an overload that fits better, or another body, is another call.
+   */
+  readonly calls: readonly string[];
 };
 
 /** A name that the text alone does not explain, and what the rest of the statement is without it. */

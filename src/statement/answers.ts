@@ -13,12 +13,24 @@ export type Doubt = {
   readonly searchPath: readonly string[];
 };
 
-/** What the server's analyser took the names for, after rewriting: views, rules, defaults and row security are in it. */
+/**
+ * What the server's analyser took the names for, after rewriting: views, rules, defaults and row security are in it. OIDs,
+ * built-in ones (below 16384) included. What happens later is not in it: triggers, constraints, index expressions, the
+ * bodies of functions, the casts to json that to_json looks for.
+ */
 export type Meaning = {
-  /** OIDs of all functions that are called, also behind operators, casts, aggregates and window functions. */
+  /** Functions that are called, also behind operators, casts, aggregates and window functions. */
   readonly functions: ReadonlySet<number>;
-  /** OIDs of all relations in its range tables. */
+  /** Operators: also those that ORDER BY, DISTINCT, GROUP BY, USING and IN imply. */
+  readonly operators: ReadonlySet<number>;
+  /** Relations in its range tables. */
   readonly relations: ReadonlySet<number>;
+  /** Types of values that are passed on, compared or printed. */
+  readonly flowing: ReadonlySet<number>;
+  /** Types of values that are made: read from text, cast, checked, bound, returned by functions. */
+  readonly made: ReadonlySet<number>;
+  /** JSON constructors and queries stand in it, which turn values of any type into JSON. */
+  readonly json: boolean;
 };
 
 /** What the planner expects. Numbers of rows; the planner may be wrong, so what it lets pass is measured. */

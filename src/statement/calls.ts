@@ -3,6 +3,7 @@ import type { CatalogFunction } from './catalog.ts';
 import { arrayLength, contains, evaluate, numberOf, parameterNumber } from './constants.ts';
 import { type Context, raiseIfRun } from './context.ts';
 import { markLiteral } from './literals.ts';
+import { meaningOf, noteName, raiseByName } from './meaning.ts';
 import { isReachable } from './names.ts';
 import { judgeSetting } from './settings.ts';
 import { bodyOf, child, constantString, integer, list, nameParts, type Tree, text, typeOf } from './tree.ts';
@@ -25,10 +26,10 @@ export function visitCall(context: Context, node: Tree): void {
   const candidates = schema === 'pg_catalog' ? [] : userFunctions(context, schema, name, args.length);
   for (const candidate of candidates) {
     const [effect] = candidate.effects;
+    noteName(context);
     if (effect !== undefined)
-      raiseIfRun(
+      raiseByName(
         context,
-        'opaque',
         `${schema === null ? 'may call' : 'calls'} ${candidate.schema}.${name}: ${effect}`,
       );
     else noteUserFunction(context, candidate);
@@ -46,7 +47,10 @@ export function visitCall(context: Context, node: Tree): void {
   judgeBuiltin(context, builtin, node, args);
 }
 
-/** The user's functions that this call could mean: the types of its arguments decide, which are not known here. */
+/**
+ * The user's functions that this call could mean: the types of its arguments decide, which only the server knows. If it
+ * has said, those that the statement calls under this name.
+ */
 function userFunctions(
   context: Context,
   schema: string | null,
@@ -55,6 +59,8 @@ function userFunctions(
 ): readonly CatalogFunction[] {
   const all = context.catalog?.functionsNamed(name) ?? NONE;
   if (all.length === 0) return NONE;
+  const meaning = meaningOf(context);
+  if (meaning !== null) return all.filter(({ oid }) => meaning.functions.has(oid));
   return all.filter(
     (candidate) =>
       (schema === null ? isReachable(context, candidate.schema) : candidate.schema === schema) &&
@@ -83,6 +89,8 @@ function unknownFunction(
   name: string,
   args: readonly unknown[],
 ): void {
+  // A type in the style of a function, a column of a row, a function with defaults: the server knows.
+  if (meaningOf(context) !== null) return;
   const full = schema === null ? name : `${schema}.${name}`;
   // int4('3'): a built-in type in the style of a function.
   if (
@@ -97,7 +105,7 @@ function unknownFunction(
     if (types.length > 0 && types.every(({ effects }) => effects.length === 0)) return;
   }
   const why = name.startsWith('dblink') ? 'connects to another server' : 'is a function that nobody knows';
-  raiseIfRun(context, 'opaque', `${full} ${why}`);
+  raiseByName(context, `${full} ${why}`);
 }
 
 function userTypes(context: Context, schema: string | null, name: string) {
@@ -114,6 +122,7 @@ function judgeBuiltin(
   const { level } = context;
   if (builtin.effect !== null)
     raiseIfRun(context, builtin.effect.class, `${builtin.name} ${builtin.effect.reason}`);
+  if (JUDGED_BY_ARGUMENTS.has(builtin.name)) context.facts.argumentsJudged.add(builtin.name);
   if (builtin.name === 'set_config') judgeSetConfig(context, args);
   else if (JUDGED_BY_ARGUMENTS.has(builtin.name)) judgeArguments(context, builtin.name, args);
   if (level === null) return;

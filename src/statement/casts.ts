@@ -1,4 +1,5 @@
 import type { Context } from './context.ts';
+import { meaningOf, raiseByName } from './meaning.ts';
 import { list, nameParts, type Tree, text, typeOf } from './tree.ts';
 
 /** Nodes under which a value may be turned into another type. */
@@ -28,19 +29,20 @@ const WRITES = new Set(['InsertStmt', 'UpdateStmt', 'MergeStmt', 'CreateTableAsS
 
 /**
  * Relations with values that users' casts may turn into others (to_json looks for a cast to json): held where such a
- * column, or the whole row, stands anywhere that may convert it. By name, so rather too often.
+ * column, or the whole row, stands anywhere that may convert it. By name, so rather too often; not where the server has
+ * said which casts it calls, unless values become JSON: the casts for that are looked for while it runs.
  */
 export function checkCasts(context: Context, statement: unknown): void {
-  for (const relation of context.casts.splice(0)) {
+  const relations = context.casts.splice(0);
+  const meaning = meaningOf(context);
+  if (meaning !== null && !context.catalog?.meant(meaning).json) return;
+  for (const relation of relations) {
     const names = new Set(relation.columns.filter((c) => !c.builtinType).map((c) => c.name));
     names.add(relation.name).add('*');
     collectAliases(statement, relation.name, names);
     const setOperation = { found: false };
-    if (converts(statement, names, WRITES.has(typeOf(statement)), setOperation))
-      context.facts.raise(
-        'opaque',
-        `${relation.schema}.${relation.name}: ${relation.castEffects[0] ?? 'a cast'}`,
-      );
+    if (!converts(statement, names, WRITES.has(typeOf(statement)), setOperation)) continue;
+    raiseByName(context, `${relation.schema}.${relation.name}: ${relation.castEffects[0] ?? 'a cast'}`);
   }
 }
 

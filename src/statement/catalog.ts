@@ -3,6 +3,7 @@
  * data. `src/catalog` loads it; analysis only looks things up. A missing answer means unknown, and unknown is held.
  */
 
+import type { Meaning } from './answers.ts';
 import type { Tree } from './tree.ts';
 
 export type RelationKind =
@@ -101,6 +102,18 @@ export type CatalogFunction = {
   readonly effects: readonly string[];
 };
 
+/** What the server took the names of one statement for, as the catalog knows it. */
+export type Meant = {
+  /** User code that is called, and is not proved harmless, in plain words; also what is not in the catalog. */
+  readonly effects: readonly string[];
+  /** Names of the built-in functions: bare for pg_catalog, qualified for other schemas. */
+  readonly builtins: readonly string[];
+  /** Values become JSON somewhere, for which the server looks for casts while it runs. */
+  readonly json: boolean;
+  /** See `StatementAnalysis.calls`. */
+  readonly calls: readonly string[];
+};
+
 /** An immutable snapshot. Names are exactly as in pg_catalog (folded). */
 export type Catalog = {
   /** Changes whenever the snapshot's content may have changed; part of every cache key. */
@@ -119,6 +132,8 @@ export type Catalog = {
   readonly typesNamed: (
     name: string,
   ) => readonly { readonly schema: string; readonly effects: readonly string[] }[];
+  /** Looks up what the server's analyser found. */
+  readonly meant: (meaning: Meaning) => Meant;
   /**
    * User code that types alone can set off, with no name of it in the statement: casts between built-in types, default
    * operator classes for them. Only a superuser can make these; where there are any, no statement is free of effects.

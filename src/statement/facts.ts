@@ -32,6 +32,11 @@ export class Facts {
   rowBound: number | null = null;
   unresolved: UnresolvedName | null = null;
   doubt: Doubt | null = null;
+  /** A name in it could mean a user's object. */
+  namesInDoubt = false;
+  /** Built-in functions that were judged by their arguments. */
+  readonly argumentsJudged = new Set<string>();
+  calls: readonly string[] = NO_CALLS;
   measured = false;
   readonly relations: RelationUse[] = [];
   readonly symbols: SymbolUse[] = [];
@@ -78,6 +83,7 @@ export class Facts {
     if (inner.changesPinned) this.changesPinned = true;
     if (inner.unresolved !== null) this.unresolved = inner.unresolved;
     if (inner.measured) this.measured = true;
+    if (inner.calls.length > 0) this.calls = [...this.calls, ...inner.calls];
   }
 
   dependOn(parameter: number): void {
@@ -114,10 +120,12 @@ export class Facts {
       unresolved: this.unresolved,
       doubt: this.doubt,
       measured: this.measured,
+      calls: this.calls,
     };
   }
 }
 
+const NO_CALLS: readonly string[] = [];
 const NO_PARAMETERS: readonly number[] = [];
 
 /** True where `a` is a higher class than `b`. */

@@ -1,6 +1,7 @@
 import { BUILTIN_OPERATOR_NAMES, isBuiltinType } from './builtins.ts';
 import type { Relation } from './catalog.ts';
 import { type Context, raiseIfRun } from './context.ts';
+import { meaningOf, raiseByName } from './meaning.ts';
 import { isSystemRelationName, isSystemSchema } from './system-relations.ts';
 import { list, nameParts, type Tree, text } from './tree.ts';
 
@@ -63,24 +64,25 @@ function resolveAnywhere(context: Context, name: string): ResolvedRelation {
   return { kind: 'user', candidates };
 }
 
-/** Looks at an operator: one that users made, and that could be meant, calls code that nobody knows. */
+/** Looks at an operator, where the server has not said which it is: one that users made, and that could be meant, calls code that nobody knows. */
 export function checkOperator(context: Context, parts: readonly string[]): void {
+  if (meaningOf(context) !== null) return;
   const name = parts.at(-1) ?? '';
   if (parts.length > 1) {
     const schema = parts[0] ?? '';
     if (schema === 'pg_catalog' && BUILTIN_OPERATOR_NAMES.has(name)) return;
-    return raiseIfRun(context, 'opaque', `the operator ${schema}.${name} is user-defined`);
+    return raiseByName(context, `the operator ${schema}.${name} is user-defined`);
   }
   const schemas = context.catalog?.operatorSchemas(name);
   const user = schemas?.find((schema) => isReachable(context, schema));
   if (user !== undefined)
-    raiseIfRun(context, 'opaque', `the operator ${name} may mean ${user}.${name}, which is user-defined`);
-  else if (!BUILTIN_OPERATOR_NAMES.has(name))
-    raiseIfRun(context, 'opaque', `the operator ${name} is not built in`);
+    raiseByName(context, `the operator ${name} may mean ${user}.${name}, which is user-defined`);
+  else if (!BUILTIN_OPERATOR_NAMES.has(name)) raiseByName(context, `the operator ${name} is not built in`);
 }
 
 /** Looks at a type: reading a value of a user's type may call code (a domain's check, a cast). */
 export function checkType(context: Context, typeName: Tree): void {
+  if (meaningOf(context) !== null) return;
   const parts = nameParts(list(typeName, 'names'));
   const name = parts.at(-1) ?? '';
   const schema = parts.length > 1 ? (parts.at(-2) ?? '') : null;
@@ -98,18 +100,18 @@ export function checkType(context: Context, typeName: Tree): void {
     .filter((type) => (schema === null ? isReachable(context, type.schema) : type.schema === schema));
   for (const type of found) {
     const [effect] = type.effects;
-    if (effect !== undefined) raiseIfRun(context, 'opaque', `the type ${type.schema}.${bare}: ${effect}`);
+    if (effect !== undefined) raiseByName(context, `the type ${type.schema}.${bare}: ${effect}`);
   }
   if (found.length === 0 && (schema !== null ? !isSystemSchema(schema) : !isBuiltinType(name)))
-    raiseIfRun(context, 'opaque', `there is no type ${parts.join('.')}`);
+    raiseByName(context, `there is no type ${parts.join('.')}`);
 }
 
 /** Looks at `x.name`: where no column has that name, it calls a function of the row. */
 export function checkField(context: Context, name: string): void {
   const { catalog } = context;
-  if (catalog === null || name === '*' || name === '') return;
+  if (catalog === null || meaningOf(context) !== null || name === '*' || name === '') return;
   for (const candidate of catalog.functionsNamed(name)) {
     if (candidate.takesRow && isReachable(context, candidate.schema))
-      raiseIfRun(context, 'opaque', `.${name} may call the function ${candidate.schema}.${name}`);
+      raiseByName(context, `.${name} may call the function ${candidate.schema}.${name}`);
   }
 }

@@ -87,6 +87,7 @@ const CHANGES: readonly (readonly [string, Partial<Question>, boolean])[] = [
   ['search_path', { searchPath: 'b' }, true],
   ['relation', { relations: [{ name: 'public.b', oid: 16_400, mode: 'write' }] }, true],
   ['relation OID', { relations: [{ name: 'public.orders', oid: 16_401, mode: 'write' }] }, true],
+  ['call', { calls: ['public.f() OID 16500 00'] }, true],
   ['policy', { policyDigest: 'b' }, true],
   ['quorum', { demand: { ...BASE.demand, quorum: 2 } }, true],
   ['limits', { limits: { rows: 10, bytes: null } }, true],

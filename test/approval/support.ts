@@ -67,6 +67,7 @@ export function question(changes: Partial<Question> & { readonly text?: string }
     sql,
     parameters: null,
     resultFormats: [],
+    calls: [],
     class: 'ddl',
     rule: 'default:ddl',
     reasons: ['DROP TABLE changes the schema'],

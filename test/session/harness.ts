@@ -72,6 +72,7 @@ function fakeStatement(text: string): StatementAnalysis {
     dependsOnParameters: [],
     doubt: word === 'vague' ? { names: true, size: false, searchPath: ['public'] } : null,
     measured: word === 'measured',
+    calls: [],
     unresolved:
       word === 'execute' || word === 'fetch'
         ? {

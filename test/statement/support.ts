@@ -81,6 +81,7 @@ export function catalogOf(given: {
       Object.entries(given.types ?? {})
         .filter(([full]) => parts(full)[1] === wanted)
         .map(([full, effects]) => ({ schema: parts(full)[0], effects })),
+    meant: () => ({ effects: [], builtins: [], calls: [], json: false }),
     ambientEffects: given.ambient ?? [],
   };
 }
