@@ -87,8 +87,16 @@ function extended(catalog: Catalog, change: Partial<Catalog>, key: unknown = cha
   made.set(catalog, known);
   const found = known.get(key);
   if (found !== undefined) return found;
-  const { version, serverVersion, relation, relationsNamed, functionsNamed, operatorSchemas, typesNamed } =
-    catalog;
+  const {
+    version,
+    serverVersion,
+    relation,
+    relationsNamed,
+    functionsNamed,
+    operatorSchemas,
+    typesNamed,
+    meant,
+  } = catalog;
   const whole: Catalog = {
     version,
     serverVersion,
@@ -97,6 +105,7 @@ function extended(catalog: Catalog, change: Partial<Catalog>, key: unknown = cha
     functionsNamed,
     operatorSchemas,
     typesNamed,
+    meant,
     ambientEffects: catalog.ambientEffects,
     ...change,
   };
