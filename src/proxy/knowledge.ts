@@ -2,7 +2,8 @@
 import { performance } from 'node:perf_hooks';
 import pg from 'pg';
 import type { Analyser } from '../analyser/analyser.ts';
-import { clarify, type QuestionParameter } from '../catalog/clarify.ts';
+import { clarify, type QuestionParameter, type ServerQuestions } from '../catalog/clarify.ts';
+import { withEstimateCache } from '../catalog/estimate-cache.ts';
 import type { CatalogJudgement } from '../catalog/judgement.ts';
 import { type CatalogLog, type CatalogProvider, startCatalog } from '../catalog/provider.ts';
 import { openSideConnection, type ServerError, type SideConnection } from '../catalog/side.ts';
@@ -40,6 +41,7 @@ export function createKnowledgeBase(setup: KnowledgeSetup): KnowledgeBase {
   const catalogs = new Map<string, Promise<CatalogProvider>>();
   const ready = new Set<CatalogProvider>();
   const sides = new Map<string, SideConnection>();
+  const questions = new Map<SideConnection, ServerQuestions>();
 
   const catalogOf = (agent: Agent, database: string): Promise<CatalogProvider> => {
     const known = catalogs.get(database);
@@ -65,8 +67,20 @@ export function createKnowledgeBase(setup: KnowledgeSetup): KnowledgeBase {
     return side;
   };
   return {
-    of: async (agent, database) =>
-      knowledgeOf(setup, agent, database, await catalogOf(agent, database), sideOf(agent, database)),
+    of: async (agent, database) => {
+      const provider = await catalogOf(agent, database);
+      const side = sideOf(agent, database);
+      let asked = questions.get(side);
+      if (asked === undefined) {
+        asked = withEstimateCache(
+          side,
+          () => versionOf(provider),
+          () => performance.now(),
+        );
+        questions.set(side, asked);
+      }
+      return knowledgeOf(setup, agent, database, provider, side, asked);
+    },
     healthy: () => [...ready].every((provider) => provider.current() !== null),
     close: async () => {
       await Promise.all([...catalogs.values()].map(async (provider) => (await provider).close()));
@@ -81,6 +95,7 @@ function knowledgeOf(
   database: string,
   provider: CatalogProvider,
   side: SideConnection,
+  questions: ServerQuestions,
 ): Knowledge {
   const { config, analyser, analysed, log } = setup;
   const context = { agent: agent.name, owner: agent.owner, database, role: agent.upstream.user };
@@ -113,11 +128,11 @@ function knowledgeOf(
       return analysis;
     },
     clarify: (sql, scope, analysis, parameters) =>
-      clarify(sql, analysis, parameters, side, again(sql, scope, parameters), (error) =>
+      clarify(sql, analysis, parameters, questions, again(sql, scope, parameters), (error) =>
         log.warn({ err: error }, 'the server was not asked about a statement'),
       ),
     decide: (analysis) => decide(analysis, context, config.policy, config.mode),
-    version: () => provider.current()?.version ?? 'none',
+    version: () => versionOf(provider),
     probe: async (sql: Buffer, scope: NameScope): Promise<ErrorFields | null> => {
       try {
         const objection = await side.probe(sql, scope.searchPath);
@@ -130,6 +145,10 @@ function knowledgeOf(
     },
     refreshCatalog: () => provider.refresh(),
   };
+}
+
+function versionOf(provider: CatalogProvider): string {
+  return provider.current()?.version ?? 'none';
 }
 
 /** The catalog that a statement is judged by, where the last one read may no longer be true: system relations alone. */

@@ -136,7 +136,7 @@ export function overflown(
     C: SQLSTATE.programLimitExceeded,
     M: `countersign: the result is larger than ${limit}, so it was stopped and the session ended`,
     D: `Rule ${limits.rule} let the statement pass: ${limits.expected}. ${passed.rows} rows of ${passed.bytes} bytes came and were delivered; the next one, of ${more} bytes, was not. Limit ${byRows ? 'exportRows' : 'exportBytes'}.`,
-    H: 'Connect again, and ask for less: add a LIMIT, a narrower WHERE, or name fewer columns. An open transaction was rolled back. If all of it is needed, send it as COPY (…) TO STDOUT: then a person is asked for approval.',
+    H: 'Connect again, and ask for less: add a LIMIT, a narrower WHERE, or name fewer columns. What the session had not committed is rolled back; what you sent after this statement may or may not have run. If all of it is needed, send it as COPY (…) TO STDOUT: then a person is asked for approval.',
   };
 }
 

@@ -15,7 +15,7 @@ import { installHandlers } from './handlers.ts';
 import { applyMeaning, doubtAboutNames, meaningOf } from './meaning.ts';
 import type { ParseResult } from './parse-result.ts';
 import { sessionCommand } from './session-commands.ts';
-import { raiseBySize } from './size-limit.ts';
+import { heldTogether, raiseBySize } from './size-limit.ts';
 import { child, typeOf } from './tree.ts';
 import { unreadable } from './unreadable.ts';
 import { installUtilityHandlers, utilityCommand } from './utility.ts';
@@ -77,7 +77,7 @@ export function analyse(
       context.pathIsFresh = false;
     }
   }
-  return summary(statements);
+  return summary(heldTogether(statements));
 }
 
 function analyseStatement(context: Context, node: unknown, start: number, end: number): StatementAnalysis {

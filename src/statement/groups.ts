@@ -84,7 +84,9 @@ function valuesOfColumn(source: Source, column: string): number {
   const known = baseColumn(source, column)?.column;
   const different = known?.distinctValues ?? null;
   // One more: the null.
-  return different === null ? Math.max(1, source.rows) : different + 1;
+  if (different !== null) return different + 1;
+  // What hangs on its neighbour's rows (LATERAL) has other values for each of them.
+  return source.determines ? Math.max(1, source.rows) : Number.POSITIVE_INFINITY;
 }
 
 const MONTHS = new Set(['month', 'months', 'quarter', 'year', 'years', 'decade', 'century', 'millennium']);

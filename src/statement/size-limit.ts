@@ -1,3 +1,4 @@
+import type { StatementAnalysis } from './analysis.ts';
 import type { Estimate } from './answers.ts';
 import type { Context } from './context.ts';
 import type { Facts } from './facts.ts';
@@ -24,6 +25,28 @@ export function raiseBySize(context: Context, type: string): void {
   if (mayBeAsked(context, type) && context.path !== null)
     facts.doubt = { names: facts.doubt?.names ?? false, size: true, searchPath: context.path };
   for (const reason of facts.large) facts.raise('export', reason);
+}
+
+/**
+ * A string is one message: when a result in it is stopped, the server may have run the rest of it. So an estimate is not
+ * enough beside a statement that changes something, or ends a transaction.
+ */
+export function heldTogether(statements: readonly StatementAnalysis[]): readonly StatementAnalysis[] {
+  if (statements.length < 2 || !statements.some(({ measured }) => measured)) return statements;
+  const other = statements.find(
+    ({ class: found, symbols }) => found !== 'read' && (found !== 'session' || symbols.length > 0),
+  );
+  if (other === undefined) return statements;
+  return statements.map((statement) =>
+    statement.measured
+      ? {
+          ...statement,
+          class: 'export',
+          measured: false,
+          reasons: [...statement.reasons, `which is too uncertain in one string with ${other.command}`],
+        }
+      : statement,
+  );
 }
 
 /** Only a query by itself, of which everything that planning can run is known, and every name. */

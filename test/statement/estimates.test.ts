@@ -87,15 +87,47 @@ describe('a doubt about size', () => {
   });
 
   it('belongs to one statement of a string, and so does the answer', () => {
-    const sql = `${SOME}; SELECT 1; ${SOME}`;
     const answer = { meaning: null, estimate: rows(10) };
-    const { statements } = analysed(sql, catalog, PUBLIC, null, [answer]);
-    expect(statements.map((s) => [s.class, s.measured, s.doubt !== null])).toEqual([
-      ['read', true, false],
-      ['read', false, false],
-      ['export', false, true],
+    const judge = (sql: string) =>
+      analysed(sql, catalog, PUBLIC, null, [null, answer]).statements.map((s) => [
+        s.class,
+        s.measured,
+        s.doubt !== null,
+      ]);
+    const plain = ['read', false, false];
+    expect(judge(`SELECT 1; ${SOME}`)).toEqual([plain, ['read', true, false]]);
+    expect(judge(`${SOME}; SELECT 1`)).toEqual([['export', false, true], plain]);
+  });
+});
+
+describe('an estimate in a string of several statements', () => {
+  const answers = [null, { meaning: null, estimate: rows(10) }, null];
+  const classes = (sql: string) =>
+    analysed(sql, catalog, PUBLIC, null, answers).statements.map((s) => [s.class, s.measured]);
+
+  it('is enough beside reads and settings', () => {
+    expect(classes(`SELECT 1; ${SOME}; SET work_mem = '4MB'`)).toEqual([
+      ['read', false],
+      ['read', true],
+      ['session', false],
     ]);
   });
+
+  it.each(['INSERT INTO small VALUES (1)', 'COMMIT', "SELECT nextval('s')"])(
+    'is not enough beside %s, which may have run when the result is stopped',
+    (other) => {
+      expect(classes(`SELECT 1; ${SOME}; ${other}`)[1]).toEqual(['export', false]);
+      const { class: found, reasons } = analysed(
+        `SELECT 1; ${SOME}; ${other}`,
+        catalog,
+        PUBLIC,
+        null,
+        answers,
+      );
+      expect(found).toBe('export');
+      expect(reasons.join()).toContain('too uncertain in one string with');
+    },
+  );
 });
 
 describe('an estimate', () => {

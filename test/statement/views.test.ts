@@ -176,6 +176,8 @@ describe('a query in FROM is seen through as a view is', () => {
   it.each([
     // The rows of a LATERAL query hang on its neighbour's, so they do not determine it.
     'SELECT * FROM big t, LATERAL (SELECT * FROM big u WHERE u.id = t.a) l WHERE t.id = l.b',
+    'SELECT l.a FROM big t, LATERAL (SELECT * FROM big u WHERE u.id = t.a) l GROUP BY l.a',
+    'SELECT DISTINCT l.a FROM big t, LATERAL (SELECT * FROM big u WHERE u.id = t.a) l',
     'WITH w AS (SELECT * FROM big) SELECT * FROM w x JOIN w y ON x.id = y.id',
     'SELECT * FROM (SELECT count(*) AS id, a FROM big GROUP BY a) s WHERE id = 1',
     'SELECT * FROM (SELECT id, generate_series(1, 5000) AS g FROM big) s WHERE id = 1',
