@@ -18,7 +18,7 @@ export function withEstimateCache(
 ): ServerQuestions {
   const kept = new Map<string, { readonly estimate: Estimate; readonly until: number }>();
   return {
-    meaning: (sql, searchPath) => questions.meaning(sql, searchPath),
+    meaning: questions.meaning,
     estimate: async (sql, searchPath, parameters) => {
       const key = keyOf(version(), sql, searchPath, parameters);
       const known = kept.get(key);
