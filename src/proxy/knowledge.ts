@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks';
 import pg from 'pg';
 import type { Analyser } from '../analyser/analyser.ts';
 import { clarify, type QuestionParameter } from '../catalog/clarify.ts';
+import { createSecondParser, type SecondParser } from '../analyser/second-parser.ts';
 import type { CatalogJudgement } from '../catalog/judgement.ts';
 import { type CatalogLog, type CatalogProvider, startCatalog } from '../catalog/provider.ts';
 import { openSideConnection, type ServerError, type SideConnection } from '../catalog/side.ts';
@@ -13,6 +14,7 @@ import { analyse } from '../statement/analyse.ts';
 import type { Analysis, NameScope } from '../statement/analysis.ts';
 import type { Answers } from '../statement/answers.ts';
 import type { Catalog } from '../statement/catalog.ts';
+import { withSecondOpinion } from '../statement/second-opinion.ts';
 import { parameterValues } from '../statement/context.ts';
 import type { Knowledge } from './listener-ports.ts';
 import { sslOptions } from './side-tls.ts';
@@ -37,6 +39,7 @@ export type KnowledgeBase = {
 /** One catalog a database, one side connection an agent and database; both are made when first needed. */
 export function createKnowledgeBase(setup: KnowledgeSetup): KnowledgeBase {
   const { config, log, judgement } = setup;
+  const second = config.analysis.secondOpinion === 'hold' ? createSecondParser(config.limits) : null;
   const catalogs = new Map<string, Promise<CatalogProvider>>();
   const ready = new Set<CatalogProvider>();
   const sides = new Map<string, SideConnection>();
@@ -66,9 +69,10 @@ export function createKnowledgeBase(setup: KnowledgeSetup): KnowledgeBase {
   };
   return {
     of: async (agent, database) =>
-      knowledgeOf(setup, agent, database, await catalogOf(agent, database), sideOf(agent, database)),
+      knowledgeOf(setup, second, agent, database, await catalogOf(agent, database), sideOf(agent, database)),
     healthy: () => [...ready].every((provider) => provider.current() !== null),
     close: async () => {
+      await second?.close();
       await Promise.all([...catalogs.values()].map(async (provider) => (await provider).close()));
       await Promise.all([...sides.values()].map((side) => side.close()));
     },
@@ -77,6 +81,7 @@ export function createKnowledgeBase(setup: KnowledgeSetup): KnowledgeBase {
 
 function knowledgeOf(
   setup: KnowledgeSetup,
+  second: SecondParser | null,
   agent: Agent,
   database: string,
   provider: CatalogProvider,
@@ -85,18 +90,20 @@ function knowledgeOf(
   const { config, analyser, analysed, log } = setup;
   const context = { agent: agent.name, owner: agent.owner, database, role: agent.upstream.user };
   const view = catalogView(provider);
+  // Asked only where its answer can count: what would run, or would with other parameters.
+  const needsSecond = (analysis: Analysis): boolean =>
+    decide(analysis, context, config.policy, 'enforce').decision === 'allow' ||
+    analysis.statements.some(({ dependsOnParameters }) => dependsOnParameters.length > 0);
+  const heard = async (sql: Buffer, analysis: Analysis): Promise<Analysis> =>
+    second === null || !needsSecond(analysis)
+      ? analysis
+      : withSecondOpinion(analysis, await second.read(sql), sql);
   const again =
     (sql: Buffer, scope: NameScope, parameters: readonly QuestionParameter[] | null) =>
     async (answers: Answers): Promise<Analysis> => {
       const parse = analyser.needsWorker(sql) ? await analyser.parseLater(sql) : analyser.parse(sql);
-      return analyse(
-        parse,
-        view(true),
-        scope,
-        config.limits,
-        parameters === null ? null : parameterValues(parameters),
-        answers,
-      );
+      const values = parameters === null ? null : parameterValues(parameters);
+      return heard(sql, analyse(parse, view(true), scope, config.limits, values, answers));
     };
   return {
     analyse: (sql, scope, certain, parameters) => {
@@ -104,11 +111,14 @@ function knowledgeOf(
       const began = performance.now();
       const analysis = analyse(analyser.parse(sql), view(certain), scope, config.limits, parameters);
       analysed((performance.now() - began) / 1000);
-      return analysis;
+      if (second === null || !needsSecond(analysis)) return analysis;
+      const reading = second.known(sql);
+      return reading === undefined ? null : withSecondOpinion(analysis, reading, sql);
     },
     analyseLater: async (sql, scope, certain) => {
       const began = performance.now();
-      const analysis = analyse(await analyser.parseLater(sql), view(certain), scope, config.limits);
+      const parse = analyser.needsWorker(sql) ? await analyser.parseLater(sql) : analyser.parse(sql);
+      const analysis = await heard(sql, analyse(parse, view(certain), scope, config.limits));
       analysed((performance.now() - began) / 1000);
       return analysis;
     },
