@@ -1,8 +1,8 @@
 import { createInterface } from 'node:readline';
 import { type Command, Option } from 'commander';
 import { type Analyser, loadAnalyser } from '../analyser/analyser.ts';
-import { clarify } from '../catalog/clarify.ts';
 import { createSecondParser, type SecondParser } from '../analyser/second-parser.ts';
+import { clarify } from '../catalog/clarify.ts';
 import type { ConnectedCatalog, ConnectOptions } from '../catalog/connect.ts';
 import { DEFAULT_LIMITS, type Limits } from '../config/limits.ts';
 import { loadConfig } from '../config/load.ts';

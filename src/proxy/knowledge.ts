@@ -2,8 +2,8 @@
 import { performance } from 'node:perf_hooks';
 import pg from 'pg';
 import type { Analyser } from '../analyser/analyser.ts';
-import { clarify, type QuestionParameter } from '../catalog/clarify.ts';
 import { createSecondParser, type SecondParser } from '../analyser/second-parser.ts';
+import { clarify, type QuestionParameter } from '../catalog/clarify.ts';
 import type { CatalogJudgement } from '../catalog/judgement.ts';
 import { type CatalogLog, type CatalogProvider, startCatalog } from '../catalog/provider.ts';
 import { openSideConnection, type ServerError, type SideConnection } from '../catalog/side.ts';
@@ -14,8 +14,8 @@ import { analyse } from '../statement/analyse.ts';
 import type { Analysis, NameScope } from '../statement/analysis.ts';
 import type { Answers } from '../statement/answers.ts';
 import type { Catalog } from '../statement/catalog.ts';
-import { withSecondOpinion } from '../statement/second-opinion.ts';
 import { parameterValues } from '../statement/context.ts';
+import { withSecondOpinion } from '../statement/second-opinion.ts';
 import type { Knowledge } from './listener-ports.ts';
 import { sslOptions } from './side-tls.ts';
 

@@ -95,7 +95,7 @@ describe('the second parser', () => {
 
   it('never makes a class lower, whatever it says of whichever statement', async () => {
     const readings = [UNREAD];
-    for (const sql of CORPUS.slice(0, 60)) readings.push(await second.read(Buffer.from(sql)));
+    for (const sql of CORPUS.slice(0, 12)) readings.push(await second.read(Buffer.from(sql)));
     for (const sql of [...CORPUS, ...GENERATED]) {
       const analysis = await judge(sql);
       for (const reading of readings) {

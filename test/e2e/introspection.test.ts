@@ -93,7 +93,7 @@ describe.each(DATABASES)(
         for (const [at, block] of direct.entries()) expect(through[at]).toBe(block);
         expect(through.length).toBe(direct.length);
       },
-      60_000,
+      240_000,
     );
   },
 );
