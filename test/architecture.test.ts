@@ -133,8 +133,16 @@ describe('the source', () => {
     expect(impurities(files, isPure)).toEqual([]);
   });
 
-  it('loads the parser in one place', () => {
+  it('loads the parsers in one place', () => {
     expect(importersOutside(files, 'libpg-query', under('analyser/'))).toEqual([]);
+    expect(importersOutside(files, 'node-sql-parser', under('analyser/'))).toEqual([]);
+    // A thread's program is given as text, with its parser by name.
+    const naming = [...files].filter(([, source]) => /['"](?:node-sql-parser|libpg-query)[/'"]/.test(source));
+    expect(naming.map(([path]) => path).sort()).toEqual([
+      'analyser/grammar-program.ts',
+      'analyser/parser.ts',
+      'analyser/second-program.ts',
+    ]);
   });
 
   it('uses keys in one place, and in the audit log, whose streams have their own', () => {

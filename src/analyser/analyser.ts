@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { Limits } from '../config/limits.ts';
 import type { ParseFailure, ParseResult } from '../statement/parse-result.ts';
+import { grammarProgram } from './grammar-program.ts';
 import { loadParser, parseHere, placed } from './parser.ts';
 import { commentDepthAtMost, isHeavy } from './scan.ts';
 import { ParserWorker } from './worker.ts';
@@ -32,7 +33,7 @@ const FAILURES: Readonly<Record<ReaderFailure, string>> = {
 /** Loads the parser (WASM, about 50 ms). */
 export async function loadAnalyser(limits: AnalyserLimits): Promise<Analyser> {
   await loadParser();
-  const worker = new ParserWorker(limits.parseMs);
+  const worker = new ParserWorker(grammarProgram, limits.parseMs);
   // An instance that threw anything but a SqlError may give wrong answers later: then all goes to the worker.
   let inlineBroken = false;
 

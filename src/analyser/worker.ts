@@ -1,62 +1,4 @@
-import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
-import type { RawParse } from './parser.ts';
-
-/**
- * The worker's program, as text: it needs no compilation and no file, so it runs the same from TypeScript sources
- * and from the compiled package. It must stay in step with parser.ts.
- */
-const PROGRAM = `
-const PLAIN = new Set(['A_Const', 'ParamRef', 'SetToDefault']);
-const plain = (node) => node !== null && typeof node === 'object' && Object.keys(node).every((key) => PLAIN.has(key));
-// Long lists of constants become many references to one of them: the copy to the other thread is then small.
-// Only where no value matters: rows of VALUES, arrays, IN lists of a column.
-const alike = (items, same) => {
-  let first = null;
-  for (let i = 0; i < items.length; i++) {
-    if (!same(items[i])) continue;
-    if (first === null || !first.fits(items[i])) first = { item: items[i], fits: fitting(items[i]) };
-    else items[i] = first.item;
-  }
-};
-const rowItems = (row) => (row && row.List && Array.isArray(row.List.items) ? row.List.items : null);
-const fitting = (item) => {
-  const width = rowItems(item) ? rowItems(item).length : -1;
-  return (other) => (rowItems(other) ? rowItems(other).length : -1) === width;
-};
-const shrink = (node) => {
-  const waiting = [node];
-  while (waiting.length > 0) {
-    const at = waiting.pop();
-    if (at === null || typeof at !== 'object') continue;
-    if (Array.isArray(at.valuesLists) && at.valuesLists.length > 100)
-      alike(at.valuesLists, (row) => rowItems(row) !== null && rowItems(row).every(plain));
-    if (Array.isArray(at.elements) && at.elements.length > 100) alike(at.elements, plain);
-    if (at.kind === 'AEXPR_IN' && at.lexpr && at.lexpr.ColumnRef && rowItems(at.rexpr) && rowItems(at.rexpr).length > 100)
-      alike(rowItems(at.rexpr), plain);
-    let last = null;
-    for (const key in at) {
-      if (at[key] !== last) waiting.push(at[key]);
-      last = at[key];
-    }
-  }
-  return node;
-};
-const { parentPort, workerData } = require('node:worker_threads');
-const parser = require(workerData);
-parser.loadModule().then(() => {
-  parentPort.on('message', ({ id, sql }) => {
-    try {
-      parentPort.postMessage({ id, answer: { kind: 'tree', tree: shrink(parser.parseSync(sql)) } });
-    } catch (error) {
-      if (!(error instanceof parser.SqlError)) throw error;
-      const cursor = parser.hasSqlDetails(error) ? error.sqlDetails.cursorPosition ?? null : null;
-      parentPort.postMessage({ id, answer: { kind: 'syntax', message: error.message, cursor } });
-    }
-  });
-  parentPort.postMessage({ ready: true });
-});
-`;
 
 /** Megabytes of JavaScript heap and of stack: a 10 MB INSERT makes a tree of several hundred megabytes. */
 const HEAP_MB = 2048;
@@ -64,27 +6,40 @@ const STACK_MB = 16;
 /** How long a thread may take until its parser is loaded, on a machine that is busy. */
 const START_MS = 30_000;
 
-export type WorkerAnswer = RawParse | { readonly kind: 'timeout' } | { readonly kind: 'fault' };
-type Waiting = { readonly sql: string; readonly done: (answer: WorkerAnswer) => void };
+export type Failed = { readonly kind: 'timeout' } | { readonly kind: 'fault' };
+type Waiting<Answer> = { readonly sql: string; readonly done: (answer: Answer | Failed) => void };
+
+/**
+ * What a thread runs. `text` is JavaScript: it gets `{ id, sql }`, posts `{ ready: true }` once it can parse and
+ * `{ id, answer }` for each text, and throws what its parser may not survive. `module`: its `workerData`.
+ * `answer` is there for its type alone.
+ */
+export type Program<Answer> = {
+  readonly text: () => string;
+  readonly module: () => string;
+  readonly answer?: Answer;
+};
 
 /**
  * One parser on another thread, one text at a time, in order. A text that takes longer than `timeoutMs`, or that
  * breaks the parser, costs this thread its life; the next text gets a new one. Started when it is first needed; it
  * does not keep the process alive.
  */
-export class ParserWorker {
+export class ParserWorker<Answer> {
+  readonly #program: Program<Answer>;
   readonly #timeoutMs: number;
-  readonly #queue: Waiting[] = [];
+  readonly #queue: Waiting<Answer>[] = [];
   #worker: { readonly thread: Worker; ready: boolean } | null = null;
-  #running: (Waiting & { readonly id: number; timer: NodeJS.Timeout }) | null = null;
+  #running: (Waiting<Answer> & { readonly id: number; timer: NodeJS.Timeout }) | null = null;
   #nextId = 1;
   #closed = false;
 
-  constructor(timeoutMs: number) {
+  constructor(program: Program<Answer>, timeoutMs: number) {
+    this.#program = program;
     this.#timeoutMs = timeoutMs;
   }
 
-  parse(sql: string): Promise<WorkerAnswer> {
+  parse(sql: string): Promise<Answer | Failed> {
     return new Promise((done) => {
       if (this.#closed) return done({ kind: 'fault' });
       this.#queue.push({ sql, done });
@@ -118,16 +73,16 @@ export class ParserWorker {
   }
 
   #start(): { readonly thread: Worker; ready: boolean } {
-    const thread = new Worker(PROGRAM, {
+    const thread = new Worker(this.#program.text(), {
       eval: true,
-      workerData: createRequire(import.meta.url).resolve('libpg-query'),
+      workerData: this.#program.module(),
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MB, stackSizeMb: STACK_MB },
       execArgv: [],
     });
     thread.unref();
     const worker = { thread, ready: false };
     const isCurrent = () => this.#worker?.thread === thread;
-    thread.on('message', (message: { ready: true } | { id: number; answer: RawParse }) => {
+    thread.on('message', (message: { ready: true } | { id: number; answer: Answer }) => {
       if (!isCurrent()) return;
       if ('ready' in message) {
         worker.ready = true;
@@ -145,14 +100,14 @@ export class ParserWorker {
   }
 
   /** Throws the thread away, whatever it is doing. */
-  #discard(answer: WorkerAnswer): void {
+  #discard(answer: Answer | Failed): void {
     const thread = this.#worker?.thread;
     this.#worker = null;
     void thread?.terminate();
     this.#answer(answer);
   }
 
-  #answer(answer: WorkerAnswer): void {
+  #answer(answer: Answer | Failed): void {
     const running = this.#running;
     this.#running = null;
     if (running !== null) {

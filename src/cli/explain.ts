@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline';
 import { type Command, Option } from 'commander';
 import { type Analyser, loadAnalyser } from '../analyser/analyser.ts';
+import { createSecondParser, type SecondParser } from '../analyser/second-parser.ts';
 import { clarify } from '../catalog/clarify.ts';
 import type { ConnectedCatalog, ConnectOptions } from '../catalog/connect.ts';
 import { DEFAULT_LIMITS, type Limits } from '../config/limits.ts';
@@ -11,6 +12,7 @@ import type { Policy } from '../policy/rule.ts';
 import { analyse } from '../statement/analyse.ts';
 import type { Analysis } from '../statement/analysis.ts';
 import type { Answers } from '../statement/answers.ts';
+import { withSecondOpinion } from '../statement/second-opinion.ts';
 import { showSql } from '../statement/visible.ts';
 import { CliError } from './exit.ts';
 
@@ -36,6 +38,7 @@ export type ExplainerSetup = {
   readonly limits: Limits;
   readonly context: DecisionContext;
   readonly mode: 'enforce' | 'observe';
+  readonly secondOpinion?: 'off' | 'hold';
   /** Null: no database to ask, so by grammar alone. */
   readonly connected: Pick<ConnectedCatalog, 'catalog' | 'scope' | 'probe' | 'questions' | 'close'> | null;
   /** What bare names mean where there is no database. */
@@ -80,22 +83,30 @@ export function explainCommand(program: Command, connect: ConnectCatalog = conne
 /** Loads the parser; `close` ends it and the connection. */
 export async function openExplainer(setup: ExplainerSetup): Promise<Explainer> {
   const analyser = await loadAnalyser(setup.limits);
+  const second = setup.secondOpinion === 'hold' ? createSecondParser(setup.limits) : null;
   return {
-    explain: (sql) => explainOne(setup, analyser, Buffer.from(sql, 'utf8')),
+    explain: (sql) => explainOne(setup, analyser, second, Buffer.from(sql, 'utf8')),
     close: async () => {
+      await second?.close();
       await analyser.close();
       await setup.connected?.close();
     },
   };
 }
 
-async function explainOne(setup: ExplainerSetup, analyser: Analyser, sql: Buffer): Promise<Explanation> {
+async function explainOne(
+  setup: ExplainerSetup,
+  analyser: Analyser,
+  second: SecondParser | null,
+  sql: Buffer,
+): Promise<Explanation> {
   const parse = analyser.needsWorker(sql) ? await analyser.parseLater(sql) : analyser.parse(sql);
   const { connected, searchPath, limits } = setup;
   const scope = connected?.scope ?? { searchPath, tempPossible: false };
   const analyseWith = (answers: Answers) =>
     analyse(parse, connected?.catalog ?? null, scope, limits, null, answers);
-  const analysis = await withServerAnswers(setup, sql, analyseWith);
+  const known = await withServerAnswers(setup, sql, analyseWith);
+  const analysis = second === null ? known : withSecondOpinion(known, await second.read(sql), sql);
   const decision = decide(analysis, setup.context, setup.policy, setup.mode);
   const shown = {
     class: decision.class,
@@ -193,6 +204,7 @@ async function setupFrom(options: Options, connect: ConnectCatalog): Promise<Exp
     policy: config?.policy ?? { digest: '', rules: [] },
     limits: config?.limits ?? DEFAULT_LIMITS,
     mode: config?.mode ?? 'enforce',
+    secondOpinion: config?.analysis.secondOpinion ?? 'off',
     context: {
       agent: options.agent ?? '',
       owner: agent?.owner ?? null,

@@ -69,6 +69,7 @@ export async function buildConfig(
       slackUserGroup: slackUserGroup ?? null,
     })),
     policy,
+    analysis: { secondOpinion: shape.analysis.second_opinion },
     limits: { ...DEFAULT_LIMITS, ...(shape.limits as Partial<Limits>) },
     slack: await slack(reader, shape.slack),
     keys: {

@@ -31,6 +31,10 @@ export type Config = {
   readonly people: readonly Person[];
   readonly groups: readonly Group[];
   readonly policy: Policy;
+  readonly analysis: {
+    /** `hold`: a statement that another grammar reads otherwise is held. */
+    readonly secondOpinion: 'off' | 'hold';
+  };
   readonly limits: Limits;
   readonly slack: SlackConfig | null;
   readonly keys: { readonly directory: string };

@@ -30,6 +30,10 @@ export const DEFAULT_LIMITS = {
   inlineParseBytes: 8 * 1024,
   /** Hard limit on one parse in a worker; then the worker is replaced and the statement is held as unparsed. */
   parseMs: 5_000,
+  /** One reading by the second parser, where `analysis.second_opinion` asks for it; then it counts as unreadable. */
+  secondOpinionMs: 1_000,
+  /** Texts of at most inlineParseBytes whose second reading is kept: the second parser is thirty times slower. */
+  secondOpinions: 1_000,
   /** Deepest nesting of comments: the parser is quadratic in it. */
   commentDepth: 200,
   /** Prepared statements known in one session, protocol and SQL together. */

@@ -234,6 +234,14 @@ export const configSchema = z.strictObject({
   people: z.array(person).min(1),
   groups: z.array(group).default([]),
   policy: policy.default({}),
+  analysis: z
+    .strictObject({
+      second_opinion: z
+        .enum(['off', 'hold'])
+        .default('off')
+        .describe('hold: also hold what a second, independent parser reads otherwise.'),
+    })
+    .prefault({}),
   limits: limits.default({}),
   slack: slack.optional(),
   keys: z.strictObject({ directory: name.optional() }).default({}),

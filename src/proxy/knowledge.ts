@@ -2,6 +2,7 @@
 import { performance } from 'node:perf_hooks';
 import pg from 'pg';
 import type { Analyser } from '../analyser/analyser.ts';
+import { createSecondParser, type SecondParser } from '../analyser/second-parser.ts';
 import { clarify, type QuestionParameter, type ServerQuestions } from '../catalog/clarify.ts';
 import { withEstimateCache } from '../catalog/estimate-cache.ts';
 import type { CatalogJudgement } from '../catalog/judgement.ts';
@@ -15,6 +16,7 @@ import type { Analysis, NameScope } from '../statement/analysis.ts';
 import type { Answers } from '../statement/answers.ts';
 import type { Catalog } from '../statement/catalog.ts';
 import { parameterValues } from '../statement/context.ts';
+import { withSecondOpinion } from '../statement/second-opinion.ts';
 import type { Knowledge } from './listener-ports.ts';
 import { sslOptions } from './side-tls.ts';
 
@@ -38,6 +40,7 @@ export type KnowledgeBase = {
 /** One catalog a database, one side connection an agent and database; both are made when first needed. */
 export function createKnowledgeBase(setup: KnowledgeSetup): KnowledgeBase {
   const { config, log, judgement } = setup;
+  const second = config.analysis.secondOpinion === 'hold' ? createSecondParser(config.limits) : null;
   const catalogs = new Map<string, Promise<CatalogProvider>>();
   const ready = new Set<CatalogProvider>();
   const sides = new Map<string, SideConnection>();
@@ -79,10 +82,11 @@ export function createKnowledgeBase(setup: KnowledgeSetup): KnowledgeBase {
         );
         questions.set(side, asked);
       }
-      return knowledgeOf(setup, agent, database, provider, side, asked);
+      return knowledgeOf(setup, second, agent, database, provider, side, asked);
     },
     healthy: () => [...ready].every((provider) => provider.current() !== null),
     close: async () => {
+      await second?.close();
       await Promise.all([...catalogs.values()].map(async (provider) => (await provider).close()));
       await Promise.all([...sides.values()].map((side) => side.close()));
     },
@@ -91,6 +95,7 @@ export function createKnowledgeBase(setup: KnowledgeSetup): KnowledgeBase {
 
 function knowledgeOf(
   setup: KnowledgeSetup,
+  second: SecondParser | null,
   agent: Agent,
   database: string,
   provider: CatalogProvider,
@@ -100,18 +105,20 @@ function knowledgeOf(
   const { config, analyser, analysed, log } = setup;
   const context = { agent: agent.name, owner: agent.owner, database, role: agent.upstream.user };
   const view = catalogView(provider);
+  // Asked only where its answer can count: what would run, or would with other parameters.
+  const needsSecond = (analysis: Analysis): boolean =>
+    decide(analysis, context, config.policy, 'enforce').decision === 'allow' ||
+    analysis.statements.some(({ dependsOnParameters }) => dependsOnParameters.length > 0);
+  const heard = async (sql: Buffer, analysis: Analysis): Promise<Analysis> =>
+    second === null || !needsSecond(analysis)
+      ? analysis
+      : withSecondOpinion(analysis, await second.read(sql), sql);
   const again =
     (sql: Buffer, scope: NameScope, parameters: readonly QuestionParameter[] | null) =>
     async (answers: Answers): Promise<Analysis> => {
       const parse = analyser.needsWorker(sql) ? await analyser.parseLater(sql) : analyser.parse(sql);
-      return analyse(
-        parse,
-        view(true),
-        scope,
-        config.limits,
-        parameters === null ? null : parameterValues(parameters),
-        answers,
-      );
+      const values = parameters === null ? null : parameterValues(parameters);
+      return heard(sql, analyse(parse, view(true), scope, config.limits, values, answers));
     };
   return {
     analyse: (sql, scope, certain, parameters) => {
@@ -119,11 +126,14 @@ function knowledgeOf(
       const began = performance.now();
       const analysis = analyse(analyser.parse(sql), view(certain), scope, config.limits, parameters);
       analysed((performance.now() - began) / 1000);
-      return analysis;
+      if (second === null || !needsSecond(analysis)) return analysis;
+      const reading = second.known(sql);
+      return reading === undefined ? null : withSecondOpinion(analysis, reading, sql);
     },
     analyseLater: async (sql, scope, certain) => {
       const began = performance.now();
-      const analysis = analyse(await analyser.parseLater(sql), view(certain), scope, config.limits);
+      const parse = analyser.needsWorker(sql) ? await analyser.parseLater(sql) : analyser.parse(sql);
+      const analysis = await heard(sql, analyse(parse, view(certain), scope, config.limits));
       analysed((performance.now() - began) / 1000);
       return analysis;
     },

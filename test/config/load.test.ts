@@ -30,6 +30,7 @@ describe('a configuration that is good', () => {
         },
       ],
       slack: null,
+      analysis: { secondOpinion: 'off' },
       limits: DEFAULT_LIMITS,
     });
     expect(config.policy.rules).toEqual([]);

@@ -1,0 +1,122 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { hasPsql } from '../support/psql.ts';
+import { type Stack, startStack } from '../support/stack.ts';
+
+const run = promisify(execFile);
+const CORPUS = readFileSync(new URL('../../fixtures/statements/corpus-schema.sql', import.meta.url), 'utf8');
+const ROLES = ['shop_owner', 'agent_ro', 'agent_rw', 'analyst', 'intern'];
+
+/**
+ * psql's family: what lists, what describes one thing, what shows a definition. Not `\dRs`: it reads pg_subscription,
+ * whose connection strings hold passwords, so the whole relation is held.
+ */
+const LISTS =
+  'd da dA dAc dAf dAo dAp db dc dC dconfig dd dD ddp dE dF dFd dFp dFt des det deu dew df dfa dfn dfp dft dfw dg di dl dL dm dn do dO dp dP dPt dPi drds drg dRp ds dt dT du dv dx dX dy l z'.split(
+    ' ',
+  );
+const PLUS_ONLY = new Set(['ddp', 'drds', 'dconfig', 'dp', 'z', 'drg', 'dy']);
+const PATTERNS = ['c*', 'public.*', 'no_such"B"?'];
+
+function commands(definitions: readonly string[]): string[] {
+  const out: string[] = [
+    '\\conninfo',
+    '\\encoding',
+    '\\dt *.*',
+    '\\dtvmsE+',
+    '\\dS+ pg_class',
+    '\\dfS+ pg_catalog.abs*',
+  ];
+  for (const list of LISTS) {
+    out.push(`\\${list}`);
+    // What has no verbose form takes a plus as an error of psql itself, which is equal on both sides, too.
+    if (!PLUS_ONLY.has(list)) out.push(`\\${list}+`);
+    out.push(...PATTERNS.map((pattern) => `\\${list} ${pattern}`));
+  }
+  return [...out, ...definitions];
+}
+
+const DATABASES = [
+  {
+    name: 'the sample database',
+    start: () => startStack({ limits: { holdTimeoutMs: 1_000 } }),
+    definitions: ['\\d+ customers', '\\d customers', '\\d+ public.*', '\\dp customers'],
+  },
+  {
+    name: "the corpus' database",
+    start: startCorpus,
+    definitions: ['\\d+ *.*', '\\d public.*', '\\d+ public.*', '\\sf public.*', '\\sv public.*'],
+  },
+];
+
+async function startCorpus(): Promise<Stack> {
+  const stack = await startStack({ sample: 'SELECT 1', limits: { holdTimeoutMs: 1_000 } });
+  for (const role of ROLES)
+    await stack.shop.query(`CREATE ROLE ${role} NOLOGIN`).catch((error: { code?: string }) => {
+      if (error.code !== '42710' && error.code !== '23505') throw error;
+    });
+  await stack.shop.query(CORPUS);
+  // What a dump needs of each table (ACCESS SHARE), and of each schema.
+  const { username } = new URL(stack.directUrl);
+  await stack.shop.query(`GRANT pg_read_all_data TO ${username}`);
+  return stack;
+}
+
+describe.each(DATABASES)(
+  '$name is looked at through the proxy without one hold',
+  ({ start, definitions }) => {
+    let stack: Stack;
+    const directory = mkdtempSync(join(tmpdir(), 'cs-introspection-'));
+    beforeAll(async () => {
+      stack = await start();
+    });
+    afterAll(async () => {
+      await stack.close();
+      rmSync(directory, { recursive: true, force: true });
+    });
+
+    it.runIf(hasPsql())(
+      "psql's \\d family",
+      async () => {
+        const asked = commands([...definitions, ...(await ownDefinitions(stack))]);
+        const script = join(directory, 'script.psql');
+        writeFileSync(script, asked.map((command) => `\\echo @@ ${command}\n${command}\n`).join(''));
+        const [direct, through] = await Promise.all([
+          described(stack.directUrl, script),
+          described(stack.agentUrl, script),
+        ]);
+        expect((await stack.api.open()).map(({ class: class_, sql }) => ({ class: class_, sql }))).toEqual(
+          [],
+        );
+        expect(direct.length).toBeGreaterThan(asked.length);
+        for (const [at, block] of direct.entries()) expect(through[at]).toBe(block);
+        expect(through.length).toBe(direct.length);
+      },
+      240_000,
+    );
+  },
+);
+
+/** psql's answers, one for each command, errors among them. */
+async function described(url: string, script: string): Promise<string[]> {
+  const { stdout } = await run('sh', ['-c', 'psql "$0" -X -f "$1" 2>&1', url, script], {
+    maxBuffer: 512 * 1024 * 1024,
+    env: { ...process.env, PGAPPNAME: 'introspection' },
+  });
+  return stdout.split('@@ ');
+}
+
+async function ownDefinitions(stack: Stack): Promise<string[]> {
+  const { rows } = await stack.shop.query(
+    `SELECT '\\sf+ ' || oid::regprocedure AS command FROM pg_proc
+      WHERE pronamespace = 'public'::regnamespace AND prokind IN ('f', 'p')
+     UNION ALL SELECT '\\sv+ ' || oid::regclass FROM pg_class
+      WHERE relnamespace = 'public'::regnamespace AND relkind = 'v'
+     UNION ALL SELECT '\\d+ ' || oid::regclass FROM pg_class WHERE relnamespace = 'public'::regnamespace`,
+  );
+  return rows.map(({ command }) => String(command));
+}
