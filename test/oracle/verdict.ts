@@ -147,6 +147,8 @@ function isReport({ command }: StatementAnalysis): boolean {
 function readsUsers({ relations, command }: StatementAnalysis): boolean {
   return (
     command !== 'EXPLAIN' &&
+    // Its values are unfolded: that counts as the rows that they are stored in, and is measured as it comes.
+    !relations.some(({ name }) => name === 'arrays') &&
     relations.some(({ schema }) => schema !== 'pg_catalog' && schema !== 'information_schema')
   );
 }
