@@ -98,6 +98,7 @@ function extended(catalog: Catalog, change: Partial<Catalog>, key: unknown = cha
     operatorSchemas,
     typesNamed,
     ambientEffects: catalog.ambientEffects,
+    meant: catalog.meant,
     ...change,
   };
   known.set(key, whole);
