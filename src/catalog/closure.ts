@@ -83,12 +83,12 @@ export class Closure {
     if (relation === undefined) return [];
     switch (access) {
       case 'casts':
-        return this.columns(relation).map(([, type]) => ({
-          kind: 'type',
-          oid: type,
-          access: 'casts-from',
-          via: `a column of ${label(relation)}`,
-        }));
+        // A literal beside such a value becomes one of its type, and jsonb_populate_record makes one: by its input.
+        return this.columns(relation).flatMap(([, type]) =>
+          (['casts-from', 'input'] as const).map(
+            (way): Step => ({ kind: 'type', oid: type, access: way, via: `a column of ${label(relation)}` }),
+          ),
+        );
       case 'scan':
         return this.#scan(relation);
       case 'analyze':

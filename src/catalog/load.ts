@@ -145,6 +145,7 @@ function decodeFunction(snapshot: Snapshot, closure: Closure, row: FunctionRow):
     takesRow: type?.kind === 'c' || ROW_LIKE.has(first),
     aggregate: row.kind === 'a',
     returnsSet: row.returnsSet,
+    unbounded: row.sqlTree !== '' && /:relid [1-9]/.test(row.sqlTree),
     get effects() {
       return closure.effects([{ kind: 'function', oid: row.oid, via: 'the statement' }]);
     },

@@ -77,8 +77,12 @@ function noteUserFunction(context: Context, candidate: CatalogFunction): void {
   if (level === null) return;
   if (candidate.aggregate !== false) level.folds = true;
   // Its proof lets each call return as many rows as a statement may, of whatever it reads.
+  const most = candidate.unbounded === true ? Number.POSITIVE_INFINITY : context.limits.exportRows;
   if (candidate.returnsSet !== false) {
-    level.multiplied *= context.limits.exportRows;
+    level.multiplied *= most;
+    level.carriesData = true;
+  } else if (candidate.unbounded === true) {
+    level.carried += most;
     level.carriesData = true;
   }
 }

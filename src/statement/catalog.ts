@@ -98,6 +98,8 @@ export type CatalogFunction = {
   readonly aggregate?: boolean;
   /** Returns any number of rows; left out: not known, so it may. */
   readonly returnsSet?: boolean;
+  /** How many rows it returns, or folds into its value, was not proved (a body that is stored as a tree). */
+  readonly unbounded?: boolean;
   /** Empty: proved to do nothing but compute. Otherwise why it counts as user code, in plain words. */
   readonly effects: readonly string[];
 };

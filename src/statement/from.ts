@@ -100,11 +100,7 @@ function functionSource(context: Context, level: Level, node: Tree): Source {
 
 function knownRows(context: Context, name: string, args: readonly unknown[], inner: Level): number {
   const rows = rowsOfFunction(context, name, args) ?? Number.POSITIVE_INFINITY;
-  return Math.max(
-    rows,
-    inner.carried,
-    inner.multiplied === Number.POSITIVE_INFINITY ? rows : inner.multiplied,
-  );
+  return Math.max(rows, inner.carried, inner.multiplied);
 }
 
 /** A user's function in FROM may return tables. */

@@ -75,9 +75,27 @@ function valuesOf(level: Level, item: unknown, targets: readonly unknown[]): num
   }
   const row = bodyOf(item, 'RowExpr');
   if (row !== null) return list(row, 'args').reduce<number>((n, arg) => n * valuesOf(level, arg, targets), 1);
+  const named = valuesOfAlias(level, item, targets);
   const column = ownColumn(level, item);
-  if (column !== null) return valuesOfColumn(column.source, column.column);
+  if (column !== null) return Math.max(named, valuesOfColumn(column.source, column.column));
+  if (named > 0) return named;
   return Math.min(rangeOf(item), valuesOfInputs(level, item));
+}
+
+/**
+ * A bare name may mean an output column: in GROUP BY where no input column has it, in DISTINCT ON even before one. The
+ * larger counts; 0: no output column has that name.
+ */
+function valuesOfAlias(level: Level, item: unknown, targets: readonly unknown[]): number {
+  const parts = nameParts(list(bodyOf(item, 'ColumnRef'), 'fields'));
+  const [name, ...more] = parts;
+  if (name === undefined || more.length > 0) return 0;
+  let most = 0;
+  for (const target of targets) {
+    const body = bodyOf(target, 'ResTarget');
+    if (text(body, 'name') === name) most = Math.max(most, valuesOf(level, body?.['val'], []));
+  }
+  return most;
 }
 
 function valuesOfColumn(source: Source, column: string): number {

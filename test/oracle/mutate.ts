@@ -48,6 +48,7 @@ const CHANGES: readonly Mutation[] = [swap, drop, double, graft, number, wrap, w
 /** The statement in other words, or another one made of it; `other` gives parts. */
 export function mutate(random: Random, sql: string, other: string): string {
   let text = sql;
+  if (sql.trim() === '' || places(tokens(sql)).length === 0) return sql;
   if (random.chance(0.55)) text = random.pick(CHANGES)(random, text, other);
   for (let more = random.below(3); more >= 0; more -= 1)
     if (random.chance(0.6)) text = random.pick(SPELLINGS)(random, text, other);

@@ -40,7 +40,7 @@ export const PLANTED: readonly Planted[] = [
   },
   {
     name: 'operators of users are not seen',
-    catalog: (catalog) => extended(catalog, { operatorSchemas: () => [] }),
+    catalog: withoutOperators,
   },
   {
     name: 'reads without a bound are not seen',
@@ -60,7 +60,7 @@ export const PLANTED: readonly Planted[] = [
   },
   {
     name: 'the checks of domains are not seen',
-    catalog: (catalog) => extended(catalog, { typesNamed: () => [] }),
+    catalog: withTypes,
   },
 ];
 
@@ -107,6 +107,7 @@ function extended(catalog: Catalog, change: Partial<Catalog>, key: unknown = cha
     typesNamed,
     meant,
     ambientEffects: catalog.ambientEffects,
+    meant: catalog.meant,
     ...change,
   };
   known.set(key, whole);
@@ -137,6 +138,18 @@ function withRelations(change: (relation: Relation) => Relation): (catalog: Cata
 function withFunctions(change: (fn: CatalogFunction) => CatalogFunction): (catalog: Catalog) => Catalog {
   return (catalog) =>
     extended(catalog, { functionsNamed: (name) => catalog.functionsNamed(name).map(change) }, change);
+}
+
+function withTypes(catalog: Catalog): Catalog {
+  return extended(
+    catalog,
+    { typesNamed: (name) => catalog.typesNamed(name).map(({ schema }) => ({ schema, effects: [] })) },
+    withTypes,
+  );
+}
+
+function withoutOperators(catalog: Catalog): Catalog {
+  return extended(catalog, { operatorSchemas: () => [] }, withoutOperators);
 }
 
 /** Without the getter, which cannot be copied over. */

@@ -49,3 +49,12 @@ export function corpusMutations(random: Random): () => Candidate {
     return { sql: mutate(random, sql, random.pick(all)), source: 'corpus', data: random.pick(LINES) };
   };
 }
+
+/** One statement for each alternative of the grammar. */
+export function swept(random: Random): () => Candidate | null {
+  const open = new Generator(random).sweep();
+  return () => {
+    const sql = open.shift();
+    return sql === undefined ? null : { sql, source: 'sweep', data: random.pick(LINES) };
+  };
+}

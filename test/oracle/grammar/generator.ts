@@ -48,6 +48,28 @@ export class Generator {
     return this.#rule(kind);
   }
 
+  /** One statement for each alternative of every rule, traps and all. */
+  sweep(): string[] {
+    const made: string[] = [];
+    for (const [rule, place] of PLACES)
+      for (const alternative of RULES[rule] ?? []) {
+        this.statement('session');
+        this.#trap = TRAP;
+        const [template = ''] = (alternative.startsWith('!') ? alternative.slice(1) : alternative).split(
+          ' :: ',
+        );
+        made.push(
+          this.#ordered(
+            place
+              .replaceAll('%', () => template)
+              .replaceAll('{alias}', 'al')
+              .replace('{LIST}', '1'),
+          ),
+        );
+      }
+    return made;
+  }
+
   #rule(name: string): string {
     const alternatives = RULES[name];
     if (alternatives === undefined) throw new RangeError(`no rule ${name}`);
@@ -217,6 +239,54 @@ export class Generator {
     return `${name} = ${value}`;
   }
 }
+
+/** Where an alternative of a rule stands in a statement of its own. */
+const PLACES: readonly (readonly [string, string])[] = [
+  ...[
+    'session',
+    'copy',
+    'wrapped',
+    'insert',
+    'update',
+    'delete',
+    'merge',
+    'updateR',
+    'deleteR',
+    'mergeR',
+    'query',
+  ].map((rule) => [rule, '%'] as const),
+  ...['ddl.table', 'ddl.other', 'ddl.alter', 'ddl.drop', 'ddl.rare', 'privilege'].map(
+    (rule) => [rule, '%'] as const,
+  ),
+  ['object', "COMMENT ON % IS 'x'"],
+  ['coltype', 'CREATE TABLE lab.swept (id %)'],
+  ['type', 'CREATE FUNCTION lab.swept(a %) RETURNS int RETURN 1'],
+  ['path', 'SET search_path = %; SELECT 1'],
+  ['lock', 'LOCK TABLE lab.plain IN % MODE'],
+  ['setting.name', 'SHOW %'],
+  ['from.item', 'SELECT 1 FROM lab.owner_of o, %'],
+  ['from.item', 'SELECT * FROM lab.owner_of o, % LIMIT 5'],
+  ...[
+    'int',
+    'text',
+    'bool',
+    'num',
+    'ts',
+    'date',
+    'json',
+    'xml',
+    'texts',
+    'uuid',
+    'any',
+    'aggregate',
+    'str',
+  ].map((rule) => [rule, 'SELECT % FROM {from.simple} LIMIT 20'] as const),
+  ['int', 'UPDATE lab.small SET qty = % WHERE id = 1'],
+  ['text', 'INSERT INTO lab.log (what) VALUES (%)'],
+  ['bool', 'DELETE FROM lab.grand WHERE id = 1 AND (%)'],
+  ['limit', 'SELECT * FROM lab.plain LIMIT %'],
+  ['fetch', 'DECLARE c CURSOR FOR SELECT mark FROM lab.large; FETCH % c'],
+];
 
 const FALLBACK: Readonly<Partial<Record<ColumnType, string>>> = {
   int: 'number',
