@@ -182,8 +182,6 @@ function count(
     source.ran += 1;
     if (flowed) tally.flowedAndRan += 1;
   } else {
-    if (process.env['SHOW'] && !/mutated|corpus/.test(candidate.source) && outcome.error.code === '42601')
-      console.log(`§§ ${outcome.error.message} :: ${candidate.sql}`);
     const message = outcome.error.message.replace(/"[^"]*"/g, '"…"').slice(0, 60);
     bump(tally.errors, `${outcome.error.code} ${message}`);
   }

@@ -107,7 +107,6 @@ function extended(catalog: Catalog, change: Partial<Catalog>, key: unknown = cha
     typesNamed,
     meant,
     ambientEffects: catalog.ambientEffects,
-    meant: catalog.meant,
     ...change,
   };
   known.set(key, whole);
