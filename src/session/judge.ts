@@ -108,7 +108,10 @@ export function judgePrepared(
   const plain = analysePrepared(state, prepared, current);
   const analysis: Judged<Analysis> =
     plain.kind === 'is'
-      ? { kind: 'is', value: withParameters(state, prepared, plain.value, parameters) }
+      ? {
+          kind: 'is',
+          value: askable(state, prepared, withParameters(state, prepared, plain.value, parameters)),
+        }
       : plain;
   return judgedSubject(state, analysis, prepared.sql, parameters, resultFormats, current);
 }
@@ -152,6 +155,22 @@ function withParameters(
     return analysis;
   const values = parameterValues(parameters);
   return state.setup.analyse(prepared.sql, scopeOf(state), !state.catalogUncertain, values) ?? analysis;
+}
+
+/**
+ * A function made since the Parse was sent does not replace the one that the server found then, so what names mean now
+ * is not what would run: only what they could mean counts.
+ */
+function askable(state: SessionState, { sentUnder }: Prepared, analysis: Analysis): Analysis {
+  if (sentUnder === null || sentUnder === scopeKey(state)) return analysis;
+  if (analysis.statements.every(({ doubt }) => doubt?.names !== true)) return analysis;
+  const statements = analysis.statements.map(
+    (statement): StatementAnalysis => ({
+      ...statement,
+      doubt: statement.doubt?.size === true ? { ...statement.doubt, names: false } : null,
+    }),
+  );
+  return { ...analysis, statements };
 }
 
 function preparedBody(analysis: Analysis): StatementAnalysis | null {
