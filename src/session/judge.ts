@@ -7,7 +7,7 @@ import { SQLSTATE } from '../protocol/sqlstate.ts';
 import type { Analysis, StatementAnalysis } from '../statement/analysis.ts';
 import { parameterValues } from '../statement/context.ts';
 import { resolveNames } from '../statement/resolve-names.ts';
-import { wantsAnswers, withAnswers } from './clarify.ts';
+import { askable, wantsAnswers, withAnswers } from './clarify.ts';
 import { analysisOf } from './forward.ts';
 import { endUnused } from './give-up.ts';
 import type { Lookup } from './names.ts';
@@ -155,22 +155,6 @@ function withParameters(
     return analysis;
   const values = parameterValues(parameters);
   return state.setup.analyse(prepared.sql, scopeOf(state), !state.catalogUncertain, values) ?? analysis;
-}
-
-/**
- * A function made since the Parse was sent does not replace the one that the server found then, so what names mean now
- * is not what would run: only what they could mean counts.
- */
-function askable(state: SessionState, { sentUnder }: Prepared, analysis: Analysis): Analysis {
-  if (sentUnder === null || sentUnder === scopeKey(state)) return analysis;
-  if (analysis.statements.every(({ doubt }) => doubt?.names !== true)) return analysis;
-  const statements = analysis.statements.map(
-    (statement): StatementAnalysis => ({
-      ...statement,
-      doubt: statement.doubt?.size === true ? { ...statement.doubt, names: false } : null,
-    }),
-  );
-  return { ...analysis, statements };
 }
 
 function preparedBody(analysis: Analysis): StatementAnalysis | null {
