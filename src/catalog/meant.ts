@@ -21,7 +21,11 @@ export function meantBy(snapshot: Snapshot, closure: Closure, meaning: Meaning):
   for (const oid of usersOwn(meaning.operators)) {
     const operator = snapshot.operators.get(oid);
     if (operator === undefined) steps.push(unknown('an operator', oid));
-    for (const fn of operator?.functions ?? []) if (fn >= FIRST_USER_OID) called.add(fn);
+    for (const fn of operator?.functions ?? []) {
+      if (fn >= FIRST_USER_OID) called.add(fn);
+      if (snapshot.functions.get(fn)?.returnsSet)
+        steps.push({ kind: 'effect', text: `the operator ${operator?.name} returns any number of rows` });
+    }
     steps.push({ kind: 'operator', oid, via: VIA }, ...comparedBy(snapshot, oid));
   }
   for (const oid of called) steps.push({ kind: 'function', oid, via: VIA });

@@ -28,6 +28,7 @@ import {
   type Portal,
   type Prepared,
   type SessionState,
+  scopeKey,
   type Tag,
 } from './state.ts';
 import type { Subject } from './subject.ts';
@@ -75,6 +76,7 @@ export function forwardWithheld(state: SessionState): void {
   const withheld = state.withheld;
   state.withheld = [];
   for (const { name, frame, prepared } of withheld) {
+    prepared.sentUnder = scopeKey(state);
     const entry = forward(state, frame, { kind: 'parse', name });
     state.statements.propose(name, prepared, entry, state.group);
   }
@@ -280,6 +282,7 @@ function preparedBySql({ body }: Extract<SymbolUse, { kind: 'prepare' }>, run: R
     parameterTypes: [],
     analysis: analysisOf(inOwnText(body, sql)),
     scopeKey: run.scopeKey,
+    sentUnder: '',
     bySql: true,
   };
 }

@@ -7,7 +7,7 @@ import { SQLSTATE } from '../protocol/sqlstate.ts';
 import type { Analysis, StatementAnalysis } from '../statement/analysis.ts';
 import { parameterValues } from '../statement/context.ts';
 import { resolveNames } from '../statement/resolve-names.ts';
-import { wantsAnswers, withAnswers } from './clarify.ts';
+import { askable, wantsAnswers, withAnswers } from './clarify.ts';
 import { analysisOf } from './forward.ts';
 import { endUnused } from './give-up.ts';
 import type { Lookup } from './names.ts';
@@ -108,7 +108,10 @@ export function judgePrepared(
   const plain = analysePrepared(state, prepared, current);
   const analysis: Judged<Analysis> =
     plain.kind === 'is'
-      ? { kind: 'is', value: withParameters(state, prepared, plain.value, parameters) }
+      ? {
+          kind: 'is',
+          value: askable(state, prepared, withParameters(state, prepared, plain.value, parameters)),
+        }
       : plain;
   return judgedSubject(state, analysis, prepared.sql, parameters, resultFormats, current);
 }

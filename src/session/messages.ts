@@ -200,6 +200,7 @@ function parse(state: SessionState, frame: Buffer, current: Current | null): voi
     parameterTypes: message.parameterTypes,
     analysis: analysis.value,
     scopeKey: scopeKey(state),
+    sentUnder: null,
     bySql: false,
   };
   state.withheld.push({ name: message.name, frame: Buffer.from(frame), prepared });

@@ -26,6 +26,7 @@ export function unseenPrepared(): Prepared {
     parameterTypes: [],
     analysis: unseen('a prepared statement'),
     scopeKey: null,
+    sentUnder: '',
     bySql: false,
   };
 }

@@ -45,6 +45,8 @@ export type Prepared = {
   analysis: Analysis;
   /** What bare names meant when it was analysed; when that has changed (null: always) it is analysed again. */
   scopeKey: string | null;
+  /** What names meant when its Parse was sent: the server has resolved them then. Null: it was not sent yet. */
+  sentUnder: string | null;
   /** Made by SQL PREPARE: `sql` is that PREPARE alone, without the rest of its string. */
   readonly bySql: boolean;
 };

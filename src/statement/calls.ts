@@ -3,7 +3,7 @@ import type { CatalogFunction } from './catalog.ts';
 import { arrayLength, contains, evaluate, numberOf, parameterNumber } from './constants.ts';
 import { type Context, raiseIfRun } from './context.ts';
 import { markLiteral } from './literals.ts';
-import { meaningOf, noteName, raiseByName } from './meaning.ts';
+import { meaningOf, noteName, noteUserFunction, raiseByName } from './meaning.ts';
 import { isReachable } from './names.ts';
 import { judgeSetting } from './settings.ts';
 import { bodyOf, child, constantString, integer, list, nameParts, type Tree, text, typeOf } from './tree.ts';
@@ -70,22 +70,6 @@ function userFunctions(
 }
 
 const NONE: readonly CatalogFunction[] = [];
-
-/** Proved harmless; but it may be an aggregate, whose result may carry all of its input. */
-function noteUserFunction(context: Context, candidate: CatalogFunction): void {
-  const { level } = context;
-  if (level === null) return;
-  if (candidate.aggregate !== false) level.folds = true;
-  // Its proof lets each call return as many rows as a statement may, of whatever it reads.
-  const most = candidate.unbounded === true ? Number.POSITIVE_INFINITY : context.limits.exportRows;
-  if (candidate.returnsSet !== false) {
-    level.multiplied *= most;
-    level.carriesData = true;
-  } else if (candidate.unbounded === true) {
-    level.carried += most;
-    level.carriesData = true;
-  }
-}
 
 function unknownFunction(
   context: Context,

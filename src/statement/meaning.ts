@@ -1,5 +1,6 @@
 import type { Doubt, Meaning } from './answers.ts';
 import { builtinFunction, JUDGED_BY_ARGUMENTS } from './builtins.ts';
+import type { CatalogFunction } from './catalog.ts';
 import { type Context, raiseIfRun } from './context.ts';
 
 /**
@@ -35,6 +36,22 @@ export function doubtAboutNames(context: Context, plain: boolean): Doubt | null 
   if (!plain || !facts.namesInDoubt || meaningOf(context) !== null) return null;
   if (catalog === null || path === null || tempPossible || facts.secrets.length > 0) return null;
   return { names: true, size: facts.doubt?.size ?? false, searchPath: path };
+}
+
+/** Proved harmless; but it may be an aggregate, whose result may carry all of its input. */
+export function noteUserFunction(context: Context, candidate: CatalogFunction): void {
+  const { level } = context;
+  if (level === null) return;
+  if (candidate.aggregate !== false) level.folds = true;
+  // Its proof lets each call return as many rows as a statement may, of whatever it reads.
+  const most = candidate.unbounded === true ? Number.POSITIVE_INFINITY : context.limits.exportRows;
+  if (candidate.returnsSet !== false) {
+    level.multiplied *= most;
+    level.carriesData = true;
+  } else if (candidate.unbounded === true) {
+    level.carried += most;
+    level.carriesData = true;
+  }
 }
 
 /** Judges what the server says is called, in place of what the names could have meant. */

@@ -1,7 +1,7 @@
 import { BUILTIN_OPERATOR_NAMES, isBuiltinType } from './builtins.ts';
 import type { Relation } from './catalog.ts';
 import { type Context, raiseIfRun } from './context.ts';
-import { meaningOf, raiseByName } from './meaning.ts';
+import { meaningOf, noteUserFunction, raiseByName } from './meaning.ts';
 import { isSystemRelationName, isSystemSchema } from './system-relations.ts';
 import { list, nameParts, type Tree, text } from './tree.ts';
 
@@ -109,9 +109,12 @@ export function checkType(context: Context, typeName: Tree): void {
 /** Looks at `x.name`: where no column has that name, it calls a function of the row. */
 export function checkField(context: Context, name: string): void {
   const { catalog } = context;
-  if (catalog === null || meaningOf(context) !== null || name === '*' || name === '') return;
+  if (catalog === null || name === '*' || name === '') return;
+  const meaning = meaningOf(context);
   for (const candidate of catalog.functionsNamed(name)) {
-    if (candidate.takesRow && isReachable(context, candidate.schema))
+    if (meaning !== null) {
+      if (meaning.functions.has(candidate.oid)) noteUserFunction(context, candidate);
+    } else if (candidate.takesRow && isReachable(context, candidate.schema))
       raiseByName(context, `.${name} may call the function ${candidate.schema}.${name}`);
   }
 }

@@ -70,6 +70,16 @@ describe('the server is not asked', () => {
     expect(s.sent().at(-1)).toContain('cs:');
   });
 
+  it('about what it has parsed before names came to mean something else', () => {
+    let knowledge = 'one catalog';
+    const s = new TestSession({ knowledge: () => knowledge }).f(F.parse('vague 1', 'early'), F.flush());
+    expect(s.sent()).toContain('P:early vague 1');
+    s.b(B.parseComplete());
+    knowledge = 'another catalog';
+    s.f(F.bind('early'));
+    expect(s.kinds()).not.toContain('clarify');
+  });
+
   it('about names that only this session may have', () => {
     const s = new TestSession().f(F.query('ddl t')).opened().approve();
     s.b(B.complete('CREATE TABLE'), B.ready('T'));
