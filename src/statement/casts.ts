@@ -36,11 +36,12 @@ export function checkCasts(context: Context, statement: unknown): void {
     names.add(relation.name).add('*');
     collectAliases(statement, relation.name, names);
     const setOperation = { found: false };
-    if (converts(statement, names, WRITES.has(typeOf(statement)), setOperation))
-      context.facts.raise(
-        'opaque',
-        `${relation.schema}.${relation.name}: ${relation.castEffects[0] ?? 'a cast'}`,
-      );
+    if (!converts(statement, names, WRITES.has(typeOf(statement)), setOperation)) continue;
+    context.facts.details.add('casts', relation.castEffects[0] ?? '');
+    context.facts.raise(
+      'opaque',
+      `${relation.schema}.${relation.name}: ${relation.castEffects[0] ?? 'a cast'}`,
+    );
   }
 }
 
