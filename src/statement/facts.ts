@@ -136,7 +136,7 @@ export class Facts {
   #tags(): readonly string[] {
     let tags: Set<string> | null = null;
     for (const use of this.relations)
-      for (const tag of use.settleTags()) {
+      for (const tag of use.settle()) {
         tags ??= new Set();
         tags.add(tag);
       }

@@ -2,15 +2,18 @@ import type { ColumnUse, RelationUse } from './analysis.ts';
 import type { Relation } from './catalog.ts';
 
 const NONE: readonly string[] = [];
+const NO_COLUMNS: ColumnUse = { read: NONE, written: NONE };
 
-/** A use of a relation while its statement is being walked: the columns are noted as they are met. */
+/** A use of a relation while its statement is being walked: the columns are noted as they are met, settled at its end. */
 export class NotedUse implements RelationUse {
   readonly schema: string | null;
   readonly name: string;
   readonly oid: number | null;
   readonly mode: 'read' | 'write';
-  columns: ColumnUse;
-  tags: readonly string[] = NONE;
+  columns: ColumnUse = NO_COLUMNS;
+  tags: readonly string[];
+  #read: string[] | null;
+  #written: string[] | null;
   readonly #relation: Relation | null;
 
   constructor(use: RelationUse, relation: Relation | null) {
@@ -18,41 +21,42 @@ export class NotedUse implements RelationUse {
     this.name = use.name;
     this.oid = use.oid;
     this.mode = use.mode;
-    this.columns = use.columns ?? { read: NONE, written: NONE };
     this.tags = use.tags ?? NONE;
+    this.#read = copyOf(use.columns?.read);
+    this.#written = copyOf(use.columns?.written);
     this.#relation = relation;
   }
 
   note(how: keyof ColumnUse, column: string): void {
-    const known = this.columns[how];
-    if (known === null || known.includes(column)) return;
-    this.columns = { ...this.columns, [how]: [...known, column] };
+    const known = how === 'read' ? this.#read : this.#written;
+    if (known !== null && !known.includes(column)) known.push(column);
   }
 
   /** All of its columns, by name where the catalog knows them. */
   noteAll(how: keyof ColumnUse): void {
     const all = this.#relation?.columns.map(({ name }) => name) ?? null;
-    this.columns = { ...this.columns, [how]: all };
+    if (how === 'read') this.#read = all;
+    else this.#written = all;
   }
 
   /** Nobody can tell which columns. */
   noteUnknown(how: keyof ColumnUse): void {
-    this.columns = { ...this.columns, [how]: null };
+    if (how === 'read') this.#read = null;
+    else this.#written = null;
   }
 
   merge(other: ColumnUse): void {
-    this.columns = {
-      read: union(this.columns.read, other.read),
-      written: union(this.columns.written, other.written),
-    };
+    this.#read = union(this.#read, other.read);
+    this.#written = union(this.#written, other.written);
   }
 
-  /** Settles the tags: the relation's own, and those of the columns that it reads or writes. */
-  settleTags(): readonly string[] {
+  /** No more columns come: gives the tags of the relation, and of the columns that are read or written. */
+  settle(): readonly string[] {
+    this.columns = { read: this.#read, written: this.#written };
     const { tags = NONE, columnTags } = this.#relation ?? {};
     if (tags.length === 0 && columnTags === undefined) return this.tags;
     const found = new Set([...this.tags, ...tags]);
-    const touched = union(this.columns.read, this.columns.written);
+    const touched = union(this.#read, this.#written);
     for (const [column, own] of columnTags ?? [])
       if (touched === null || touched.includes(column)) for (const tag of own) found.add(tag);
     this.tags = [...found].sort();
@@ -60,8 +64,10 @@ export class NotedUse implements RelationUse {
   }
 }
 
-function union(a: readonly string[] | null, b: readonly string[] | null): readonly string[] | null {
-  if (a === null || b === null) return null;
-  if (a.length === 0 || a === b) return b;
-  return b.length === 0 ? a : [...new Set([...a, ...b])];
+function copyOf(columns: readonly string[] | null | undefined): string[] | null {
+  return columns === null ? null : [...(columns ?? NONE)];
+}
+
+function union(a: readonly string[] | null, b: readonly string[] | null): string[] | null {
+  return a === null || b === null ? null : [...new Set([...a, ...b])];
 }
