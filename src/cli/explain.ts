@@ -13,6 +13,7 @@ import type { Analysis } from '../statement/analysis.ts';
 import type { Answers } from '../statement/answers.ts';
 import { showSql } from '../statement/visible.ts';
 import { CliError } from './exit.ts';
+import { factRows } from './explain-text.ts';
 
 /** How a database is looked at; `connectCatalog` of src/catalog, loaded only where there is one. */
 export type ConnectCatalog = (url: string, options: ConnectOptions) => Promise<ConnectedCatalog>;
@@ -24,6 +25,8 @@ export type Explanation = {
   readonly reasons: readonly string[];
   /** `write public.orders` and the like. */
   readonly relations: readonly string[];
+  /** Facts of each statement, a name and a value each, for people. */
+  readonly facts: () => readonly (readonly [string, string])[];
 };
 
 export type Explainer = {
@@ -100,6 +103,7 @@ async function explainOne(setup: ExplainerSetup, analyser: Analyser, sql: Buffer
   const shown = {
     class: decision.class,
     relations: [...new Set(analysis.statements.flatMap(relationsOf))],
+    facts: () => analysis.statements.flatMap((statement) => factRows(statement, sql)),
   };
   const rejected = await rejection(setup, analysis, sql);
   if (rejected !== null)
@@ -170,7 +174,7 @@ function forPeople(explanation: Explanation): string {
     ['class', explanation.class],
     ['rule', explanation.rule],
     ...explanation.reasons.map((reason): [string, string] => ['because', reason]),
-    ...explanation.relations.map((relation): [string, string] => ['relation', relation]),
+    ...explanation.facts().map(([name, value]): [string, string] => [name, value]),
   ];
   // Names and messages come from the statement: nothing in them may hide.
   return rows.map(([name, value]) => `${name.padEnd(9)} ${showSql(Buffer.from(value), [])}\n`).join('');
