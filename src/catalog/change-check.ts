@@ -22,6 +22,7 @@ const CATALOGS = [
   'pg_class',
   'pg_constraint',
   'pg_depend',
+  'pg_description',
   'pg_extension',
   'pg_index',
   'pg_inherits',

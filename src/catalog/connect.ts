@@ -5,6 +5,7 @@ import type { ServerQuestions } from './clarify.ts';
 import { type CatalogJudgement, DEFAULT_JUDGEMENT } from './judgement.ts';
 import { loadCatalog } from './load.ts';
 import { formatSearchPath, openSideConnection, type ServerError } from './side.ts';
+import type { TagRule } from './tags.ts';
 
 export type ConnectedCatalog = {
   readonly catalog: Catalog;
@@ -24,6 +25,7 @@ export type ConnectOptions = {
   readonly searchPath?: readonly string[] | null;
   readonly probeMs?: number;
   readonly judgement?: CatalogJudgement;
+  readonly tags?: readonly TagRule[];
 };
 
 /** One look at a database, for `countersign explain --upstream`. Throws what `pg` throws when it cannot connect. */
@@ -43,7 +45,7 @@ export async function connectCatalog(url: string, options: ConnectOptions = {}):
         formatSearchPath(options.searchPath),
       ]);
     scope = await nameScope(client);
-    catalog = await loadCatalog(client, options.judgement ?? DEFAULT_JUDGEMENT);
+    catalog = await loadCatalog(client, options.judgement ?? DEFAULT_JUDGEMENT, options.tags);
   } finally {
     await client.end();
   }

@@ -173,3 +173,10 @@ export function volatility(value: string | null | undefined): Volatility {
 export function vector(value: string | null | undefined): readonly number[] {
   return value == null || value === '' ? [] : value.split(' ').map(Number);
 }
+
+/** The tags in a comment: every word `countersign:<tag>`. */
+export function tagsIn(comment: string): readonly string[] {
+  return [...comment.matchAll(/(?<![\w.:-])countersign:([A-Za-z0-9_][A-Za-z0-9_.-]*)/g)].map(([, tag]) =>
+    (tag ?? '').replace(/[.-]+$/, ''),
+  );
+}

@@ -9,22 +9,29 @@ import { readCatalog } from './read.ts';
 import { decodeRelation } from './relation.ts';
 import { FIRST_USER_OID, type FunctionRow, label, type RelationRow } from './rows.ts';
 import { decodeSnapshot, type Snapshot } from './snapshot.ts';
+import { Tagger, type TagRule } from './tags.ts';
 
 /**
  * Reads the upstream database's catalog in one snapshot (PostgreSQL 14 to 18) and decodes it. The client must be idle
  * and outside a transaction; it is left so. Rows become objects here; a relation's effects are worked out when it is
- * first looked up, and kept. Throws what `pg` throws.
+ * first looked up, and kept. `tags`: what configuration gives. Throws what `pg` throws.
  */
 export async function loadCatalog(
   client: pg.ClientBase,
   judgement: CatalogJudgement = DEFAULT_JUDGEMENT,
+  tags: readonly TagRule[] = [],
 ): Promise<Catalog> {
   const raw = await readCatalog(client);
   const snapshot = await decodeSnapshot(raw);
-  return await catalogOf(snapshot, raw.digest, judgement);
+  return await catalogOf(snapshot, raw.digest, judgement, tags);
 }
 
-async function catalogOf(snapshot: Snapshot, digest: string, judgement: CatalogJudgement): Promise<Catalog> {
+async function catalogOf(
+  snapshot: Snapshot,
+  digest: string,
+  judgement: CatalogJudgement,
+  tags: readonly TagRule[],
+): Promise<Catalog> {
   // What is being proved is not proved yet: a function that calls itself stays user code.
   const proofs = new Map<number, boolean>();
   const proved = (fn: FunctionRow): boolean => {
@@ -36,6 +43,10 @@ async function catalogOf(snapshot: Snapshot, digest: string, judgement: CatalogJ
     return result;
   };
   const closure = new Closure(snapshot, { judgeBuiltin: judgement.judgeBuiltin, proved });
+  const tagger = new Tagger(snapshot, tags, (oid) => {
+    const row = snapshot.relations.get(oid);
+    return row === undefined ? [] : closure.columns(row).map(([name]) => name);
+  });
   const byName = new Map<string, RelationRow[]>();
   const sizes = createHash('sha256').update(digest);
   let work = 0;
@@ -51,7 +62,7 @@ async function catalogOf(snapshot: Snapshot, digest: string, judgement: CatalogJ
   const relationOf = (row: RelationRow): Relation => {
     const known = decoded.get(row.oid);
     if (known !== undefined) return known;
-    const made = decodeRelation(snapshot, closure, row, judgement.readView);
+    const made = decodeRelation(snapshot, closure, tagger, row, judgement.readView);
     decoded.set(row.oid, made);
     return made;
   };
@@ -131,6 +142,8 @@ function ambientEffects(snapshot: Snapshot, closure: Closure): readonly string[]
 /** Types that accept any row: record and the polymorphic ones. */
 const ROW_LIKE = new Set([2249, 2276, 2283, 2776, 3500, 3831, 5077, 5079, 5080]);
 
+const VOLATILITIES = { i: 'immutable', s: 'stable', v: 'volatile' } as const;
+
 function decodeFunction(snapshot: Snapshot, closure: Closure, row: FunctionRow): CatalogFunction {
   const [first = 0] = row.argTypes;
   let type = snapshot.types.get(first);
@@ -142,6 +155,8 @@ function decodeFunction(snapshot: Snapshot, closure: Closure, row: FunctionRow):
     minArgs: Math.max(0, row.args - row.defaults - (row.variadic ? 1 : 0)),
     // CALL of a procedure also counts its OUT arguments.
     maxArgs: row.variadic ? Infinity : Math.max(row.args, row.kind === 'p' ? row.allArgs : 0),
+    volatility: VOLATILITIES[row.volatility],
+    securityDefiner: row.securityDefiner,
     takesRow: type?.kind === 'c' || ROW_LIKE.has(first),
     aggregate: row.kind === 'a',
     returnsSet: row.returnsSet,

@@ -5,6 +5,7 @@ import { catalogFingerprint } from './change-check.ts';
 import { type CatalogJudgement, DEFAULT_JUDGEMENT } from './judgement.ts';
 import { loadCatalog } from './load.ts';
 import { destroy } from './side.ts';
+import type { TagRule } from './tags.ts';
 
 export type CatalogProvider = {
   /**
@@ -33,6 +34,7 @@ export type CatalogOptions = {
   readonly limits: { readonly catalogRefreshMs: number; readonly catalogStaleMs: number };
   readonly log: CatalogLog;
   readonly judgement?: CatalogJudgement;
+  readonly tags?: readonly TagRule[];
   /** How often changes by others are looked for, milliseconds; default 2,000. DDL outside is unknown for that long. */
   readonly checkMs?: number;
 };
@@ -150,7 +152,8 @@ class CatalogKeeper {
       // Before the snapshot: a change between the two is seen as one by the next look.
       const fingerprint = await catalogFingerprint(client);
       const changed = fingerprint !== this.#fingerprint;
-      const catalog = await loadCatalog(client, this.#options.judgement ?? DEFAULT_JUDGEMENT);
+      const { judgement, tags } = this.#options;
+      const catalog = await loadCatalog(client, judgement ?? DEFAULT_JUDGEMENT, tags);
       if (this.#closed) return;
       if (catalog.version !== this.#catalog?.version) this.#catalog = catalog;
       this.#fingerprint = fingerprint;

@@ -201,6 +201,30 @@ SELECT d.classid::regclass::text, d.objid, d.refclassid::regclass::text, d.refob
        ELSE false END
  ORDER BY 1, 2, 3, 4`;
 
+/** Comments that hold a word `countersign:<tag>`: [relation, column's name or null, comment]. */
+export const TAG_COMMENTS = `
+SELECT d.objoid, a.attname, d.description
+  FROM pg_catalog.pg_description d
+  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = d.objoid AND a.attnum = d.objsubid AND d.objsubid > 0
+ WHERE d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass
+   AND pg_catalog.strpos(d.description, 'countersign:') > 0
+   AND (d.objsubid = 0 OR NOT a.attisdropped)
+ ORDER BY d.objoid, d.objsubid`;
+
+/**
+ * Which columns of which relations a view reads: [view, relation, columns as JSON]. A column's own number 0 stands for
+ * the whole row: no column is named by the dependency, or (varattno 0) the body has such a reference.
+ */
+export const VIEW_COLUMNS = `
+SELECT r.ev_class, d.refobjid, pg_catalog.json_agg(DISTINCT COALESCE(a.attname, ''))::text,
+       pg_catalog.bool_or(d.refobjsubid = 0 OR pg_catalog.strpos(r.ev_action::text, ':varattno 0 ') > 0)
+  FROM pg_catalog.pg_rewrite r
+  JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
+   AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'n'
+  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid AND d.refobjsubid <> 0
+ WHERE r.ev_type = '1' AND r.oid >= 16384 AND d.refobjid <> r.ev_class AND d.refobjid >= 16384
+ GROUP BY 1, 2 ORDER BY 1, 2`;
+
 /** Relations on which somebody holds or awaits ACCESS EXCLUSIVE: pg_get_viewdef would wait for them. */
 export const LOCKED = `
 SELECT DISTINCT l.relation FROM pg_catalog.pg_locks l

@@ -35,6 +35,8 @@ const PARTS = {
   statistics: sql.STATISTICS,
   dependencies: sql.DEPENDENCIES,
   columnStatistics: sql.COLUMN_STATISTICS,
+  tagComments: sql.TAG_COMMENTS,
+  viewColumns: sql.VIEW_COLUMNS,
 } as const;
 
 /** SQLSTATE of a lock_timeout. */

@@ -8,6 +8,7 @@ import type { CatalogJudgement } from './judgement.ts';
 import { FIRST_USER_OID, type RelationRow } from './rows.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { Access } from './step.ts';
+import type { Tagger } from './tags.ts';
 import { uniqueKeys } from './unique-keys.ts';
 
 const KINDS: Readonly<Record<string, RelationKind>> = {
@@ -27,10 +28,12 @@ const KINDS: Readonly<Record<string, RelationKind>> = {
 export function decodeRelation(
   snapshot: Snapshot,
   closure: Closure,
+  tagger: Tagger,
   row: RelationRow,
   readView: CatalogJudgement['readView'],
 ): Relation {
   const effects = (access: Access) => closure.effects([{ kind: 'relation', oid: row.oid, access }]);
+  const tags = tagger.tags(row.oid);
   const rows = estimateRows(snapshot, row.oid, (r) => closure.columns(r));
   const definition = snapshot.viewDefinitions.get(row.oid) ?? null;
   let query: { readonly tree: Tree | null } | null = null;
@@ -71,6 +74,7 @@ export function decodeRelation(
       query ??= { tree: definition === null ? null : (readView?.(definition) ?? null) };
       return query.tree;
     },
+    ...(tags === null ? {} : { tags: tags.relation, columnTags: tags.columns }),
   };
 }
 

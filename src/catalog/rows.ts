@@ -134,6 +134,11 @@ export type PartitionKeyRow = { readonly classes: readonly number[]; readonly tr
 export type StatisticsRow = { readonly oid: number; readonly name: string; readonly tree: string };
 export type DependencyTarget = { readonly catalog: string; readonly oid: number };
 
+/** A comment's tags; `column` null: of the relation itself. */
+export type TagRow = { readonly column: string | null; readonly tags: readonly string[] };
+/** What a view reads of a relation; `columns` null: whole rows. */
+export type ViewColumnsRow = { readonly relation: number; readonly columns: readonly string[] | null };
+
 export type ColumnStatisticsRow = {
   /** As in pg_stats: a number of values, or (negative) their share of the rows. */
   readonly distinct: number;

@@ -9,6 +9,7 @@ import {
   relationRow,
   ruleRow,
   str,
+  tagsIn,
   triggerRow,
   typeRow,
   vector,
@@ -32,8 +33,10 @@ import type {
   RelationRow,
   RuleRow,
   StatisticsRow,
+  TagRow,
   TriggerRow,
   TypeRow,
+  ViewColumnsRow,
 } from './rows.ts';
 
 /** The rows, and the indexes over them that the closure walks. */
@@ -76,6 +79,10 @@ export type Snapshot = {
   /** By `relation:column number`. */
   readonly columnStatistics: ReadonlyMap<string, ColumnStatisticsRow>;
   readonly viewDefinitions: ReadonlyMap<number, string>;
+  /** By relation. */
+  readonly tagComments: ReadonlyMap<number, readonly TagRow[]>;
+  /** By view. */
+  readonly viewColumns: ReadonlyMap<number, readonly ViewColumnsRow[]>;
 };
 
 /** Rows decoded at one go before other work gets its turn. */
@@ -102,6 +109,8 @@ async function decodeRelations(
   | 'statistics'
   | 'columnStatistics'
   | 'viewDefinitions'
+  | 'tagComments'
+  | 'viewColumns'
 > {
   const [version, blockSize] = raw.server[0] ?? [];
   const inheritance = await list(raw.inheritance, (r) => ({ child: int(r[0]), parent: int(r[1]) }));
@@ -134,6 +143,14 @@ async function decodeRelations(
       { distinct: Number(r[2]), nulls: Number(r[3]), commonest: r[4] == null ? null : Number(r[4]) },
     ]),
     viewDefinitions: await keyed(raw.viewDefinitions, (r) => [int(r[0]), str(r[1])]),
+    tagComments: await grouped(raw.tagComments, (r) => [
+      int(r[0]),
+      { column: r[1] ?? null, tags: tagsIn(str(r[2])) },
+    ]),
+    viewColumns: await grouped(raw.viewColumns, (r) => [
+      int(r[0]),
+      { relation: int(r[1]), columns: r[3] === 't' ? null : (JSON.parse(str(r[2])) as string[]) },
+    ]),
   };
 }
 

@@ -15,6 +15,7 @@ import type { Answers } from '../statement/answers.ts';
 import { withSecondOpinion } from '../statement/second-opinion.ts';
 import { showSql } from '../statement/visible.ts';
 import { CliError } from './exit.ts';
+import { factRows } from './explain-text.ts';
 
 /** How a database is looked at; `connectCatalog` of src/catalog, loaded only where there is one. */
 export type ConnectCatalog = (url: string, options: ConnectOptions) => Promise<ConnectedCatalog>;
@@ -26,6 +27,8 @@ export type Explanation = {
   readonly reasons: readonly string[];
   /** `write public.orders` and the like. */
   readonly relations: readonly string[];
+  /** Facts of each statement, a name and a value each, for people. */
+  readonly facts: () => readonly (readonly [string, string])[];
 };
 
 export type Explainer = {
@@ -111,6 +114,7 @@ async function explainOne(
   const shown = {
     class: decision.class,
     relations: [...new Set(analysis.statements.flatMap(relationsOf))],
+    facts: () => analysis.statements.flatMap((statement) => factRows(statement, sql)),
   };
   const rejected = await rejection(setup, analysis, sql);
   if (rejected !== null)
@@ -181,7 +185,7 @@ function forPeople(explanation: Explanation): string {
     ['class', explanation.class],
     ['rule', explanation.rule],
     ...explanation.reasons.map((reason): [string, string] => ['because', reason]),
-    ...explanation.relations.map((relation): [string, string] => ['relation', relation]),
+    ...explanation.facts().map(([name, value]): [string, string] => [name, value]),
   ];
   // Names and messages come from the statement: nothing in them may hide.
   return rows.map(([name, value]) => `${name.padEnd(9)} ${showSql(Buffer.from(value), [])}\n`).join('');

@@ -71,6 +71,11 @@ export async function buildConfig(
     policy,
     analysis: { secondOpinion: shape.analysis.second_opinion },
     limits: { ...DEFAULT_LIMITS, ...(shape.limits as Partial<Limits>) },
+    tags: shape.tags.map(({ relation, column, tags }) => ({
+      relation,
+      ...(column === undefined ? {} : { column }),
+      tags,
+    })),
     slack: await slack(reader, shape.slack),
     keys: {
       directory:

@@ -36,9 +36,18 @@ export type Config = {
     readonly secondOpinion: 'off' | 'hold';
   };
   readonly limits: Limits;
+  /** Tags of relations and columns; those in the database's comments come on top. */
+  readonly tags: readonly TagRule[];
   readonly slack: SlackConfig | null;
   readonly keys: { readonly directory: string };
   readonly dataDirectory: string;
+};
+
+/** `relation` is a glob over schema.name, `column` one over its columns; without it the relation itself is tagged. */
+export type TagRule = {
+  readonly relation: string;
+  readonly column?: string;
+  readonly tags: readonly string[];
 };
 
 export type ServerTls = {

@@ -1,7 +1,7 @@
 import { findAmbiguousIds, forbiddenPeople, refusalOf } from '../approval/eligibility.ts';
 import { FLOOR_HOLD } from '../policy/decide.ts';
 import type { ApprovalDemand } from '../policy/decision.ts';
-import { globMatches } from '../policy/match.ts';
+import { globMatches } from '../statement/glob.ts';
 import type { Person } from './config.ts';
 import type { Parsed, Path } from './document.ts';
 import type { ConfigErrorCode, ConfigProblem } from './errors.ts';

@@ -178,6 +178,17 @@ const limits = z.strictObject(
   ) as Record<keyof Limits, z.ZodOptional<z.ZodInt>>,
 );
 
+const tagRule = z.strictObject({
+  relation: z
+    .string()
+    .regex(/^[^.]+\..+$/, 'expected a glob over schema.name, for example public.customers')
+    .describe('A glob over schema.name.'),
+  column: name.optional().describe('A glob over its columns; without it the relation itself is tagged.'),
+  tags: z
+    .array(z.string().regex(/^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$/, 'expected A-Z a-z 0-9 _ . -'))
+    .min(1),
+});
+
 const slack = z
   .strictObject({
     mode: z.enum(['socket', 'http']).default('socket'),
@@ -243,6 +254,10 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   limits: limits.default({}),
+  tags: z
+    .array(tagRule)
+    .default([])
+    .describe("What data is: adds to the words countersign:TAG in the database's comments."),
   slack: slack.optional(),
   keys: z.strictObject({ directory: name.optional() }).default({}),
   dataDirectory: name

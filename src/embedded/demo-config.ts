@@ -64,6 +64,7 @@ export function demoConfig(server: EmbeddedPostgres, secrets: DemoSecrets, place
     groups: [],
     policy: makePolicy([]),
     analysis: { secondOpinion: 'off' },
+    tags: [],
     limits: DEFAULT_LIMITS,
     slack: null,
     keys: { directory: join(place.directory, 'keys') },

@@ -1,4 +1,5 @@
 import type { RelationUse, StatementAnalysis } from '../statement/analysis.ts';
+import { globMatches } from '../statement/glob.ts';
 import type { DecisionContext } from './decision.ts';
 import type { PolicyRule } from './rule.ts';
 
@@ -27,20 +28,4 @@ function anyMatches(globs: readonly string[], value: string): boolean {
 function isMeant(globs: readonly string[], use: RelationUse, unknownToo: boolean): boolean {
   if (use.schema !== null) return anyMatches(globs, `${use.schema}.${use.name}`);
   return unknownToo && globs.some((glob) => globMatches(glob.slice(glob.indexOf('.') + 1), use.name));
-}
-
-const COMPILED = new Map<string, RegExp>();
-
-/** `*` stands for any characters, `?` for one; all else for itself. Case counts, as in the catalog. */
-export function globMatches(glob: string, value: string): boolean {
-  let pattern = COMPILED.get(glob);
-  if (pattern === undefined) {
-    const escaped = glob
-      .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-      .replaceAll('*', '.*')
-      .replaceAll('?', '.');
-    pattern = new RegExp(`^${escaped}$`, 'su');
-    COMPILED.set(glob, pattern);
-  }
-  return pattern.test(value);
 }

@@ -52,7 +52,7 @@ export function createKnowledgeBase(setup: KnowledgeSetup): KnowledgeBase {
     const { user, password } = config.upstream.user === null ? agent.upstream : config.upstream;
     const connect = () =>
       connectSide(config.upstream, user ?? agent.upstream.user, password, database, 'countersign catalog');
-    const started = startCatalog({ connect, limits: config.limits, log, judgement });
+    const started = startCatalog({ connect, limits: config.limits, log, judgement, tags: config.tags });
     catalogs.set(database, started);
     started.then((provider) => ready.add(provider));
     return started;

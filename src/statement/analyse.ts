@@ -60,6 +60,8 @@ export function analyse(
     depth: 0,
     viewsLeft: MOST_VIEWS,
     tableRows: 0,
+    largestRows: -1,
+    largestAt: -1,
     casts: [],
     prepared: new Map(),
     portals: new Map(),
@@ -87,6 +89,8 @@ function analyseStatement(context: Context, node: unknown, start: number, end: n
   context.level = null;
   context.ctes = null;
   context.tableRows = 0;
+  context.largestRows = -1;
+  context.largestAt = -1;
   const type = typeOf(node);
   const body = child(node, type);
   facts.command = TAGS[type] ?? type.replace('Stmt', '').toUpperCase();
@@ -100,12 +104,15 @@ function analyseStatement(context: Context, node: unknown, start: number, end: n
   facts.doubt = doubtAboutNames(context, QUERIES.has(type)) ?? facts.doubt;
   for (const effect of context.catalog?.ambientEffects ?? [])
     if (isHigher(facts.class, 'session')) facts.raise('opaque', effect);
+  const { at } = facts;
+  facts.at = facts.largeAt;
   raiseBySize(context, type);
+  facts.at = at;
   context.facts = outer;
   context.level = level;
   context.ctes = ctes;
   context.tableRows = tableRows;
-  return facts.finish(start, end);
+  return facts.finish(context.sql, start, end);
 }
 
 /** A statement in another one: the server cannot be asked about it alone. */
@@ -133,10 +140,14 @@ function query(context: Context, type: string, node: unknown): void {
   if (size === null) return;
   const bound = size.unfolds === true ? (size.limit ?? Number.POSITIVE_INFINITY) : size.rows;
   facts.rowBound = Number.isFinite(bound) ? bound : null;
+  facts.rowBoundBy = facts.rowBound === null ? 'nothing' : (size.by ?? null);
   if (context.catalog === null || !size.data || size.total <= limits.exportRows) return;
   const most = Number.isFinite(size.total) ? `up to ${Math.ceil(size.total)} rows` : 'rows without a bound';
   const names = facts.relations.filter(({ schema }) => schema !== 'pg_catalog').map(({ name }) => name);
+  const { at } = facts;
+  facts.at = context.largestAt;
   facts.tooLarge(`may return ${most} of ${names.slice(0, 5).join(', ')}; the limit is ${limits.exportRows}`);
+  facts.at = at;
 }
 
 function summary(statements: readonly StatementAnalysis[]): Analysis {

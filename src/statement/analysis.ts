@@ -1,6 +1,7 @@
 /** What is known about a statement. Facts and the class that follows from them; no opinion about what to do. */
 
 import type { Doubt } from './answers.ts';
+import type { Cause, RowBoundBy, StatementDetails } from './details.ts';
 import type { ParseFailure } from './parse-result.ts';
 
 /** The classes in rising order (DESIGN.md, section 7): a statement has the highest that any part of it has. */
@@ -29,6 +30,19 @@ export type RelationUse = {
   readonly name: string;
   readonly oid: number | null;
   readonly mode: 'read' | 'write';
+  /** Left out: nobody can tell which. */
+  readonly columns?: ColumnUse;
+  /** Tags of the relation, and of the columns that are read or written. */
+  readonly tags?: readonly string[];
+};
+
+/**
+ * Columns of a relation that a use reads, and those that it stores. Null: nobody can tell, so it may be any. Where a
+ * name could belong to several relations it stands at each of them.
+ */
+export type ColumnUse = {
+  readonly read: readonly string[] | null;
+  readonly written: readonly string[] | null;
 };
 
 /** A name that SQL shares with the protocol's own prepared statements and portals, or the transaction state. */
@@ -61,7 +75,7 @@ export type TransactionOp =
   | 'two_phase';
 
 /** One statement of a string. */
-export type StatementAnalysis = {
+export type StatementAnalysis = StatementDetails & {
   /** Byte offsets into the UTF-8 text, `[start, end)`, without the semicolon. */
   readonly start: number;
   readonly end: number;
@@ -70,7 +84,11 @@ export type StatementAnalysis = {
   readonly class: StatementClass;
   /** Non-empty; each names the part of the statement that caused the class, in plain words. */
   readonly reasons: readonly string[];
+  /** The part of the statement that gave it its class; null for what only reads, and where it is in another text. */
+  readonly cause: Cause | null;
   readonly relations: readonly RelationUse[];
+  /** Of everything that it reads or writes, in order of name. */
+  readonly tags: readonly string[];
   readonly symbols: readonly SymbolUse[];
   /** May change the search_path of the session (SET, RESET, set_config, DISCARD ALL). */
   readonly changesSearchPath: boolean;
@@ -80,6 +98,8 @@ export type StatementAnalysis = {
   readonly changesCatalog: boolean;
   /** Rows that can come back: a constant, or null where nothing bounds them. */
   readonly rowBound: number | null;
+  /** What bounds them; null where no rows come back. */
+  readonly rowBoundBy: RowBoundBy | null;
   /**
    * Byte ranges `[start, end)` of literals that the grammar marks as secrets (role passwords, user-mapping and
    * server options, connection strings): never shown and never stored.

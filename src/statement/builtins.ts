@@ -5,12 +5,16 @@ import {
   BUILTIN_TYPES,
   SYSTEM_RELATIONS,
 } from './builtins.generated.ts';
+import type { Boundary, Volatility } from './details.ts';
 
 /** A function of Postgres itself, as it was judged. */
 export type BuiltinFunction = {
   readonly name: string;
   /** The most volatile of its overloads. */
   readonly volatile: boolean;
+  readonly volatility: Volatility;
+  /** What a call crosses to; null: nothing. */
+  readonly boundary: Boundary | null;
   readonly returnsSet: boolean;
   /** Aggregates, so that a call makes one row of many (unless it has OVER). */
   readonly aggregate: boolean;
@@ -52,6 +56,8 @@ const HARMLESS_VOLATILE = new Set(
   pg_advisory_unlock_shared setseed`),
 );
 
+const USES_FILES = 'reads or writes files of the server';
+
 /** What a call does, whatever its volatility says. Reviewed by hand; checked against the generated names by a test. */
 const EFFECTS: readonly (readonly [StatementClass, string, string])[] = [
   ['write', 'moves a sequence', 'nextval setval'],
@@ -84,7 +90,7 @@ const EFFECTS: readonly (readonly [StatementClass, string, string])[] = [
   ['opaque', 'takes a lock that lasts as long as the session', 'pg_advisory_lock pg_advisory_lock_shared'],
   [
     'admin',
-    'reads or writes files of the server',
+    USES_FILES,
     `lo_import lo_export pg_read_file pg_read_binary_file pg_read_file_old pg_ls_dir pg_ls_archive_statusdir
      pg_ls_logdir pg_ls_logicalmapdir pg_ls_logicalsnapdir pg_ls_replslotdir pg_ls_summariesdir pg_ls_tmpdir
      pg_ls_waldir pg_stat_file pg_hba_file_rules pg_ident_file_mappings pg_show_all_file_settings pg_config
@@ -159,6 +165,8 @@ function judged(name: string, flags: string): BuiltinFunction {
   return {
     name,
     volatile,
+    volatility: volatile ? 'volatile' : flags.startsWith('s') ? 'stable' : 'immutable',
+    boundary: effect?.reason === USES_FILES ? 'server_files' : null,
     returnsSet: flags.includes('r'),
     aggregate: flags.includes('a'),
     folds: FOLDS.has(name),

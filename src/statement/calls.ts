@@ -2,9 +2,11 @@ import { type BuiltinFunction, builtinFunction, isBuiltinType, JUDGED_BY_ARGUMEN
 import type { CatalogFunction } from './catalog.ts';
 import { arrayLength, contains, evaluate, numberOf, parameterNumber } from './constants.ts';
 import { type Context, raiseIfRun } from './context.ts';
+import { noteFunction } from './function-uses.ts';
 import { markLiteral } from './literals.ts';
 import { meaningOf, noteName, noteUserFunction, raiseByName } from './meaning.ts';
 import { isReachable } from './names.ts';
+import { noteSettingOf } from './setting-uses.ts';
 import { judgeSetting } from './settings.ts';
 import { bodyOf, child, constantString, integer, list, nameParts, type Tree, text, typeOf } from './tree.ts';
 import { visitChildren } from './walk.ts';
@@ -40,6 +42,8 @@ export function visitCall(context: Context, node: Tree): void {
       : schema === 'information_schema'
         ? builtinFunction(`information_schema.${name}`)
         : undefined;
+  if (builtin !== undefined || candidates.length > 0)
+    noteFunction(context, schema, name, candidates, builtin);
   if (builtin === undefined) {
     if (candidates.length === 0) unknownFunction(context, schema, name, args);
     return;
@@ -90,8 +94,10 @@ function unknownFunction(
     return;
   if (context.catalog !== null && args.length === 1) {
     const types = userTypes(context, schema, name);
+    if (types.length > 0) context.facts.details.add('casts', `to ${full}`);
     if (types.length > 0 && types.every(({ effects }) => effects.length === 0)) return;
   }
+  noteFunction(context, schema, name, NONE, undefined);
   const why = name.startsWith('dblink') ? 'connects to another server' : 'is a function that nobody knows';
   raiseByName(context, `${full} ${why}`);
 }
@@ -112,6 +118,7 @@ function judgeBuiltin(
     raiseIfRun(context, builtin.effect.class, `${builtin.name} ${builtin.effect.reason}`);
   if (JUDGED_BY_ARGUMENTS.has(builtin.name)) context.facts.argumentsJudged.add(builtin.name);
   if (builtin.name === 'set_config') judgeSetConfig(context, args);
+  else if (builtin.name === 'current_setting') noteShown(context, args);
   else if (JUDGED_BY_ARGUMENTS.has(builtin.name)) judgeArguments(context, builtin.name, args);
   if (level === null) return;
   if (builtin.aggregate) {
@@ -267,12 +274,18 @@ function judgeTypeText(context: Context, name: string, type: unknown): void {
     raiseIfRun(context, 'opaque', `${name} reads a value of a type that is not known to be built in`);
 }
 
+function noteShown(context: Context, args: readonly unknown[]): void {
+  const name = constantString(args[0]);
+  if (name !== null) noteSettingOf(context.facts.details, name, null, 'show', context.definition);
+}
+
 function judgeSetConfig(context: Context, args: readonly unknown[]): void {
   const name = settingName(context, args[0]);
   const value = constantString(args[1]) ?? parameterText(context, args[1]);
   if (name === null)
     return raiseIfRun(context, 'opaque', 'set_config changes a setting that is not named by a constant');
   const isNull = evaluate(args[1])?.kind === 'null';
+  noteSettingOf(context.facts.details, name, value, isNull ? 'reset' : 'set', context.definition);
   const judged = judgeSetting(name, value, value !== null || isNull);
   if (context.definition) return;
   context.facts.raise(judged.class, judged.class === 'session' ? undefined : `set_config: ${judged.reason}`);

@@ -42,6 +42,7 @@ export function checkCasts(context: Context, statement: unknown): void {
     collectAliases(statement, relation.name, names);
     const setOperation = { found: false };
     if (!converts(statement, names, WRITES.has(typeOf(statement)), setOperation)) continue;
+    context.facts.details.add('casts', relation.castEffects[0] ?? '');
     raiseByName(context, `${relation.schema}.${relation.name}: ${relation.castEffects[0] ?? 'a cast'}`);
   }
 }

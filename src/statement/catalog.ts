@@ -4,6 +4,7 @@
  */
 
 import type { Meaning } from './answers.ts';
+import type { Volatility } from './details.ts';
 import type { Tree } from './tree.ts';
 
 export type RelationKind =
@@ -73,6 +74,10 @@ export type Relation = {
   readonly viewDefinition: string | null;
   /** The same, parsed: a `SelectStmt` as libpg-query gives it. Null or left out: it cannot be looked into. */
   readonly viewQuery?: Tree | null;
+  /** Tags of the relation, by comment or configuration, also of its partitions and of what a view reads. */
+  readonly tags?: readonly string[];
+  /** Tags of its columns, by name; left out where none has any. */
+  readonly columnTags?: ReadonlyMap<string, readonly string[]>;
 };
 
 export type Cascade = {
@@ -94,6 +99,10 @@ export type CatalogFunction = {
   readonly maxArgs: number;
   /** The first argument is a composite type: it can be called as `row.name`. */
   readonly takesRow: boolean;
+  /** As declared; left out: not known. */
+  readonly volatility?: Volatility;
+  /** Runs with its owner's rights; left out: not known. */
+  readonly securityDefiner?: boolean;
   /** An aggregate; left out: not known, so it may be one. */
   readonly aggregate?: boolean;
   /** Returns any number of rows; left out: not known, so it may. */

@@ -1,3 +1,5 @@
+import type { Boundary } from './details.ts';
+
 /** Commands whose class is the same whatever their options: [class, tag, what it does]. */
 export const FIXED: Readonly<Record<string, readonly ['ddl' | 'privilege' | 'admin', string, string]>> = {
   AlterCollationStmt: ['ddl', 'ALTER COLLATION', 'changes a collation'],
@@ -141,4 +143,30 @@ const OBJECT_WORDS: Readonly<Record<string, string>> = {
   TSDICTIONARY: 'TEXT SEARCH DICTIONARY',
   TSPARSER: 'TEXT SEARCH PARSER',
   TSTEMPLATE: 'TEXT SEARCH TEMPLATE',
+};
+
+/** What a command crosses to, whatever its options. */
+export const CROSSES: Readonly<Record<string, Boundary>> = {
+  AlterDatabaseRefreshCollStmt: 'database',
+  AlterDatabaseSetStmt: 'database',
+  AlterDatabaseStmt: 'database',
+  AlterForeignServerStmt: 'another_server',
+  AlterPublicationStmt: 'another_server',
+  AlterSubscriptionStmt: 'another_server',
+  AlterSystemStmt: 'server_files',
+  AlterTableSpaceOptionsStmt: 'server_files',
+  AlterUserMappingStmt: 'another_server',
+  CreateForeignServerStmt: 'another_server',
+  CreateForeignTableStmt: 'another_server',
+  CreatePublicationStmt: 'another_server',
+  CreateSubscriptionStmt: 'another_server',
+  CreateTableSpaceStmt: 'server_files',
+  CreateUserMappingStmt: 'another_server',
+  CreatedbStmt: 'database',
+  DropSubscriptionStmt: 'another_server',
+  DropTableSpaceStmt: 'server_files',
+  DropUserMappingStmt: 'another_server',
+  DropdbStmt: 'database',
+  ImportForeignSchemaStmt: 'another_server',
+  LoadStmt: 'server_files',
 };

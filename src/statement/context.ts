@@ -1,6 +1,7 @@
 import type { StatementAnalysis } from './analysis.ts';
 import type { Answer } from './answers.ts';
 import type { Catalog, Relation } from './catalog.ts';
+import type { RowBoundBy } from './details.ts';
 import type { Facts } from './facts.ts';
 import type { Inner, Level } from './level.ts';
 import type { Tree } from './tree.ts';
@@ -59,6 +60,9 @@ export type Context = {
   viewsLeft: number;
   /** Rows of all users' tables that were named so far (for what recursion can reach). */
   tableRows: number;
+  /** The largest of them, and the byte where it stands. */
+  largestRows: number;
+  largestAt: number;
   /** Relations whose values can set off user-defined casts; looked at when the statement has been walked. */
   readonly casts: Relation[];
   /** Null: the text knows the name, but not any more what it is. */
@@ -89,6 +93,8 @@ export type QuerySize = {
   readonly inner?: Inner | null;
   /** Column sets of which it has each combination of values once. */
   readonly keys?: readonly (readonly string[])[];
+  /** What bounds `rows`, where they are bounded. */
+  readonly by?: RowBoundBy;
 };
 
 export type CteScope = {

@@ -7,6 +7,10 @@ import {
   type UnresolvedName,
 } from './analysis.ts';
 import type { Doubt } from './answers.ts';
+import type { Relation } from './catalog.ts';
+import { causeAt } from './cause.ts';
+import { type Cause, Details, NO_DETAILS, type RowBoundBy } from './details.ts';
+import { NotedUse } from './relation-use.ts';
 
 const RANK: Readonly<Record<StatementClass, number>> = Object.fromEntries(
   STATEMENT_CLASSES.map((name, index) => [name, index]),
@@ -30,6 +34,7 @@ export class Facts {
   changesCatalog = false;
   changesPinned = false;
   rowBound: number | null = null;
+  rowBoundBy: RowBoundBy | null = null;
   unresolved: UnresolvedName | null = null;
   doubt: Doubt | null = null;
   /** A name in it could mean a user's object. */
@@ -38,17 +43,25 @@ export class Facts {
   readonly argumentsJudged = new Set<string>();
   calls: readonly string[] = NO_CALLS;
   measured = false;
-  readonly relations: RelationUse[] = [];
+  /** Byte of the part that is being walked; -1: the statement as a whole. */
+  at = -1;
+  readonly relations: NotedUse[] = [];
   readonly symbols: SymbolUse[] = [];
   readonly secrets: (readonly [number, number])[] = [];
   /** Parameters (`$n`) whose values change the class or the row bound. */
   parameters: Set<number> | null = null;
   /** Why it is an export by its size alone; the class is raised for it when all else about the statement is known. */
   large: string[] | null = null;
+  /** Byte of what is too large. */
+  largeAt = -1;
   /** More rows than the limit may be folded into few values. */
   foldsMany = false;
   /** Its size hangs on something of which the planner has no idea, but a fixed guess (recursion). */
   beyondPlanner = false;
+  #details: Details | null = null;
+  #causeAt = -1;
+  /** The cause that a contained statement found. */
+  #cause: Cause | null = null;
   #reasons: string[] | null = null;
 
   /** Raises the class if it is higher; keeps the reasons of the highest one. */
@@ -56,6 +69,8 @@ export class Facts {
     if (RANK[to] < RANK[this.class]) return;
     if (RANK[to] > RANK[this.class]) {
       this.class = to;
+      this.#causeAt = this.at;
+      this.#cause = null;
       this.#reasons = null;
     }
     if (reason === undefined) return;
@@ -66,6 +81,7 @@ export class Facts {
 
   /** Nothing in text and catalog bounds what it returns, or folds into few values. */
   tooLarge(reason: string): void {
+    if (this.large === null) this.largeAt = this.at;
     this.large ??= [];
     if (this.large.length < MOST_REASONS && !this.large.includes(reason)) this.large.push(reason);
   }
@@ -76,9 +92,10 @@ export class Facts {
 
   /** Takes over what a contained statement is (EXPLAIN ANALYZE, PREPARE, DECLARE …). */
   absorb(inner: StatementAnalysis): void {
+    const raises = isHigher(inner.class, this.class);
+    this.absorbFacts(inner);
     for (const reason of inner.reasons) this.raise(inner.class, PLAIN[inner.class] ? undefined : reason);
-    for (const use of inner.relations) this.use(use);
-    this.secrets.push(...inner.secrets);
+    if (raises) this.#cause = inner.cause;
     for (const parameter of inner.dependsOnParameters) this.dependOn(parameter);
     if (inner.changesPinned) this.changesPinned = true;
     if (inner.unresolved !== null) this.unresolved = inner.unresolved;
@@ -86,19 +103,55 @@ export class Facts {
     if (inner.calls.length > 0) this.calls = [...this.calls, ...inner.calls];
   }
 
+  /** What it names and crosses, and what is secret in it. */
+  absorbFacts(inner: StatementAnalysis, mode?: 'read'): void {
+    for (const use of inner.relations) this.use(mode === undefined ? use : { ...use, mode });
+    this.secrets.push(...inner.secrets);
+    this.details.addAll(inner);
+  }
+
+  /** For adding to; made when it is first asked for. */
+  get details(): Details {
+    this.#details ??= new Details();
+    return this.#details;
+  }
+
   dependOn(parameter: number): void {
     this.parameters ??= new Set();
     this.parameters.add(parameter);
   }
 
-  use(use: RelationUse): void {
+  /** The use as it is noted: one for each relation and mode. `relation`: what the catalog knows of it. */
+  use(use: RelationUse, relation: Relation | null = null): NotedUse {
     for (const known of this.relations) {
-      if (known.name === use.name && known.schema === use.schema && known.mode === use.mode) return;
+      if (known.name !== use.name || known.schema !== use.schema || known.mode !== use.mode) continue;
+      if (use.columns !== undefined) known.merge(use.columns);
+      return known;
     }
-    this.relations.push(use);
+    const noted = new NotedUse(use, relation);
+    this.relations.push(noted);
+    return noted;
   }
 
-  finish(start: number, end: number): StatementAnalysis {
+  /** Why the class is what it is; nothing singles a part out in what only reads. */
+  #causeIn(sql: Buffer, start: number, end: number): Cause | null {
+    if (RANK[this.class] <= RANK.read) return null;
+    return this.#cause ?? causeAt(sql, this.#causeAt, start, end);
+  }
+
+  #tags(): readonly string[] {
+    let tags: Set<string> | null = null;
+    for (const use of this.relations)
+      for (const tag of use.settle()) {
+        tags ??= new Set();
+        tags.add(tag);
+      }
+    return tags === null ? NO_TAGS : [...tags].sort();
+  }
+
+  /** `sql`: the text that `start` and `end` are bytes of; null: another one, in which no cause can be shown. */
+  finish(sql: Buffer | null, start: number, end: number): StatementAnalysis {
+    const details = this.#details ?? NO_DETAILS;
     const rank = RANK[this.class];
     const unknown = this.class === 'opaque' || this.class === 'unparsed';
     return {
@@ -107,7 +160,9 @@ export class Facts {
       command: this.command,
       class: this.class,
       reasons: this.reasons,
+      cause: sql === null ? null : this.#causeIn(sql, start, end),
       relations: this.relations,
+      tags: this.relations.length === 0 ? NO_TAGS : this.#tags(),
       symbols: this.symbols,
       // Code that nobody knows may do any of these.
       changesSearchPath: this.changesSearchPath || unknown,
@@ -115,18 +170,27 @@ export class Facts {
       changesCatalog: this.changesCatalog || rank >= RANK.ddl,
       changesPinned: this.changesPinned,
       rowBound: this.rowBound,
+      rowBoundBy: this.rowBoundBy,
       secrets: this.secrets,
       dependsOnParameters: this.parameters === null ? NO_PARAMETERS : [...this.parameters],
       unresolved: this.unresolved,
       doubt: this.doubt,
       measured: this.measured,
       calls: this.calls,
+      functions: details.functions,
+      operators: details.operators,
+      types: details.types,
+      casts: details.casts,
+      settings: details.settings,
+      roles: details.roles,
+      boundary: details.boundary,
     };
   }
 }
 
 const NO_CALLS: readonly string[] = [];
 const NO_PARAMETERS: readonly number[] = [];
+const NO_TAGS: readonly string[] = [];
 
 /** True where `a` is a higher class than `b`. */
 export function isHigher(a: StatementClass, b: StatementClass): boolean {

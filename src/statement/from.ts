@@ -1,4 +1,5 @@
 import { rowsOfFunction } from './calls.ts';
+import { noteJoined } from './column-uses.ts';
 import { contains } from './constants.ts';
 import { type Context, unparsed } from './context.ts';
 import { Level, type Source } from './level.ts';
@@ -154,6 +155,7 @@ function visitJoin(context: Context, level: Level, node: Tree, into: Set<Source>
   visitFrom(context, level, node['rarg'], right);
   for (const source of [...left, ...right]) into?.add(source);
   visitAs(context, 'Alias', child(node, 'alias'));
+  const natural = node['isNatural'] === true;
   const restricts = restrictedBy(text(node, 'jointype'), left, right);
   const quals = node['quals'];
   if (quals !== undefined) {
@@ -163,7 +165,10 @@ function visitJoin(context: Context, level: Level, node: Tree, into: Set<Source>
     level.conditions.push({ expression: quals, restricts });
   }
   const using = nameParts(list(node, 'usingClause'));
-  if (using.length > 0 || node['isNatural'] === true) checkOperator(context, ['=']);
+  if (using.length > 0 || natural) {
+    checkOperator(context, ['=']);
+    noteJoined(left, right, using, natural);
+  }
   for (const column of using) addUsing(level, column, left, right, restricts, text(node, 'jointype'));
 }
 

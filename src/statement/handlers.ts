@@ -1,7 +1,9 @@
 import { noteFold, visitCall } from './calls.ts';
+import { noteColumns } from './column-uses.ts';
 import { type Context, unparsed } from './context.ts';
 import { checkField, checkOperator, checkType } from './names.ts';
 import { analyseSelect, checkFold } from './query.ts';
+import { noteSetting } from './setting-uses.ts';
 import { cteNamed, relationSource } from './sources.ts';
 import { bodyOf, child, list, nameParts, type Tree, text } from './tree.ts';
 import { checkFields, HANDLERS, visit, visitAll, visitChildren } from './walk.ts';
@@ -27,6 +29,12 @@ export function installHandlers(): void {
   HANDLERS.set('JsonArrayAgg', jsonAggregate);
   HANDLERS.set('JsonArrayQueryConstructor', jsonQuery);
   HANDLERS.set('String', string);
+  HANDLERS.set('RoleSpec', roleSpec);
+  HANDLERS.set('TypeCast', typeCast);
+  HANDLERS.set('VariableSetStmt', (context, node) => {
+    visitChildren(context, 'VariableSetStmt', node);
+    noteSetting(context, node);
+  });
   HANDLERS.set('IntoClause', intoClause);
 }
 
@@ -35,7 +43,34 @@ function rangeVar(context: Context, node: Tree): void {
   visitChildren(context, 'RangeVar', node);
   if (text(node, 'relpersistence') === 't' || text(node, 'schemaname').startsWith('pg_temp'))
     context.facts.makesTemp = true;
-  if (cteNamed(context, node) === null) relationSource(context, node, context.definition ? 'update' : 'read');
+  if (cteNamed(context, node) !== null) return;
+  // Which columns a command is about is not looked at.
+  const { use } = relationSource(context, node, context.definition ? 'update' : 'read');
+  use?.noteUnknown('read');
+  if (context.definition) use?.noteUnknown('written');
+}
+
+const ROLE_WORDS: Readonly<Record<string, string>> = {
+  ROLESPEC_CURRENT_ROLE: 'current_role',
+  ROLESPEC_CURRENT_USER: 'current_user',
+  ROLESPEC_SESSION_USER: 'session_user',
+  ROLESPEC_PUBLIC: 'public',
+};
+
+function roleSpec(context: Context, node: Tree): void {
+  visitChildren(context, 'RoleSpec', node);
+  context.facts.details.add('roles', ROLE_WORDS[text(node, 'roletype')] ?? text(node, 'rolename'));
+}
+
+function typeCast(context: Context, node: Tree): void {
+  const names = context.facts.details.types.length;
+  visit(context, node['arg']);
+  visitChildren(context, 'TypeCast', { ...node, arg: undefined });
+  const parts = nameParts(list(child(node, 'typeName'), 'names'));
+  // The type's own name was looked at just now.
+  const { types } = context.facts.details;
+  if (types.length > names && types.includes(parts.join('.')))
+    context.facts.details.add('casts', `to ${parts.join('.')}`);
 }
 
 function operator(context: Context, node: Tree): void {
@@ -62,8 +97,9 @@ function typeName(context: Context, node: Tree): void {
 
 function columnRef(context: Context, node: Tree): void {
   checkFields(context, 'ColumnRef', node);
-  const fields = list(node, 'fields');
-  if (fields.length > 1) checkField(context, nameParts(fields).at(-1) ?? '');
+  const parts = nameParts(list(node, 'fields'));
+  noteColumns(context.level, parts);
+  if (parts.length > 1) checkField(context, parts.at(-1) ?? '');
 }
 
 function indirection(context: Context, node: Tree): void {

@@ -1,4 +1,6 @@
 import type { Relation } from './catalog.ts';
+import type { RowBoundBy } from './details.ts';
+import type { NotedUse } from './relation-use.ts';
 
 /** One item of a FROM list (or the target of a write), as far as sizes need it. */
 export type Source = {
@@ -6,6 +8,8 @@ export type Source = {
   /** Null: unknown, so any bare column could be one of it. */
   readonly columns: ReadonlySet<string> | null;
   readonly relation: Relation | null;
+  /** The use of the relation, for the columns that are read. */
+  readonly use?: NotedUse;
   /** The most rows it can have. */
   readonly rows: number;
   readonly perRow: number;
@@ -20,6 +24,8 @@ export type Source = {
   readonly keys?: readonly (readonly string[])[];
   /** As `QuerySize.unfolds`. */
   readonly unfolds?: boolean;
+  /** What bounds a sub-query. */
+  readonly by?: RowBoundBy;
 };
 
 /** What a query is made of, for those who select from it. */
@@ -52,6 +58,10 @@ export class Level {
   merged: Map<string, Source> | null = null;
   /** `WHERE name = '…'` over pg_settings: the setting that `set_config(name, …)` is about. */
   fixedSetting: string | null = null;
+
+  /** A unique key, or a statistic of the server, made the number of rows less than its sources have. */
+  keyed = false;
+  byStatistics = false;
 
   constructor(parent: Level | null) {
     this.parent = parent;

@@ -1,4 +1,5 @@
 import type { Context } from './context.ts';
+import { endOfComment, endOfLine } from './tokens.ts';
 
 /** Byte range `[start, end)`. */
 export type Range = readonly [number, number];
@@ -73,26 +74,6 @@ function quoteAfterPrefix(sql: Buffer, start: number, end: number, to: number): 
   if ('ebxn'.includes(letter) && sql[end] === QUOTE) return end;
   const quoted = sql[end + 1] === QUOTE || sql[end + 1] === DOUBLE_QUOTE;
   return letter === 'u' && sql[end] === 0x26 && quoted ? end + 1 : 0;
-}
-
-function endOfLine(sql: Buffer, at: number, to: number): number {
-  while (at < to && sql[at] !== 0x0a && sql[at] !== 0x0d) at++;
-  return at;
-}
-
-function endOfComment(sql: Buffer, at: number, to: number): number {
-  let depth = 0;
-  while (at < to) {
-    if (sql[at] === 0x2f && sql[at + 1] === 0x2a) {
-      depth++;
-      at += 2;
-    } else if (sql[at] === 0x2a && sql[at + 1] === 0x2f) {
-      depth--;
-      at += 2;
-      if (depth === 0) return at;
-    } else at++;
-  }
-  return to;
 }
 
 function endOfQuoted(sql: Buffer, at: number, to: number, quote: number, escapes: boolean): number {

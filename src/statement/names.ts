@@ -71,13 +71,16 @@ export function checkOperator(context: Context, parts: readonly string[]): void 
   if (parts.length > 1) {
     const schema = parts[0] ?? '';
     if (schema === 'pg_catalog' && BUILTIN_OPERATOR_NAMES.has(name)) return;
+    context.facts.details.add('operators', `${schema}.${name}`);
     return raiseByName(context, `the operator ${schema}.${name} is user-defined`);
   }
   const schemas = context.catalog?.operatorSchemas(name);
   const user = schemas?.find((schema) => isReachable(context, schema));
+  if (user === undefined && BUILTIN_OPERATOR_NAMES.has(name)) return;
+  context.facts.details.add('operators', name);
   if (user !== undefined)
     raiseByName(context, `the operator ${name} may mean ${user}.${name}, which is user-defined`);
-  else if (!BUILTIN_OPERATOR_NAMES.has(name)) raiseByName(context, `the operator ${name} is not built in`);
+  else raiseByName(context, `the operator ${name} is not built in`);
 }
 
 /** Looks at a type: reading a value of a user's type may call code (a domain's check, a cast). */
@@ -93,11 +96,15 @@ export function checkType(context: Context, typeName: Tree): void {
   if (schema === null && context.tempPossible)
     return raiseIfRun(context, 'opaque', `the type ${name} may mean a temporary one of this session`);
   const { catalog } = context;
-  if (catalog === null) return;
+  if (catalog === null) {
+    if (!isBuiltinType(name)) context.facts.details.add('types', parts.join('.'));
+    return;
+  }
   const bare = name.startsWith('_') && !isBuiltinType(name) ? name.slice(1) : name;
   const found = catalog
     .typesNamed(bare)
     .filter((type) => (schema === null ? isReachable(context, type.schema) : type.schema === schema));
+  if (found.length > 0) context.facts.details.add('types', parts.join('.'));
   for (const type of found) {
     const [effect] = type.effects;
     if (effect !== undefined) raiseByName(context, `the type ${type.schema}.${bare}: ${effect}`);

@@ -1,6 +1,7 @@
 import { restriction } from './conditions.ts';
 import { numberOf } from './constants.ts';
 import { type Context, type CteScope, type QuerySize, unparsed } from './context.ts';
+import type { RowBoundBy } from './details.ts';
 import { visitFrom } from './from.ts';
 import { distinctRows, groupRows } from './groups.ts';
 import { Level } from './level.ts';
@@ -97,9 +98,10 @@ function plainSize(context: Context, node: Tree, level: Level): QuerySize {
   const base = level.folds
     ? Math.max(aggregated ? inputTotal : product(rows, perRow), rows)
     : product(rows, joined);
-  const size = {
+  const size: QuerySize = {
     rows,
     perRow,
+    by: never ? 'condition' : aggregated ? (grouped ? 'groups' : 'aggregate') : boundOf(level),
     total: base + product(rows, level.carried),
     data: data || level.carriesData,
     tables: sources.some((source) => source.tables) || level.carriesData,
@@ -115,6 +117,14 @@ function plainSize(context: Context, node: Tree, level: Level): QuerySize {
   if (grouped) return { ...size, columns, keys: groupKeys(list(node, 'groupClause'), outputs) };
   if (aggregated) return { ...size, columns };
   return { ...size, columns, inner: { level, outputs: outputs.expressions } };
+}
+
+/** What bounds the rows that FROM and WHERE give. */
+export function boundOf(level: Level): RowBoundBy {
+  if (level.byStatistics) return 'statistics';
+  if (level.keyed) return 'unique key';
+  for (const source of level.sources) if (source.relation !== null) return 'table size';
+  return level.sources.find(({ by }) => by !== undefined)?.by ?? 'values';
 }
 
 /** Cheap for what nearly every query has: a column compared with something lets rows pass. */
@@ -153,6 +163,7 @@ function setOperation(context: Context, node: Tree, level: Level, parent: Level 
     unfolds: left.unfolds === true || right.unfolds === true,
     filtered: left.filtered && right.filtered,
     columns: left.columns,
+    ...(left.by === undefined ? {} : { by: left.by }),
   };
   if (op === 'SETOP_UNION') return { ...both, rows: left.rows + right.rows, total: left.total + right.total };
   if (op === 'SETOP_INTERSECT')
@@ -173,6 +184,7 @@ function valuesSize(context: Context, node: Tree, values: readonly unknown[], le
   return {
     rows,
     perRow: 1 + level.carried,
+    by: 'values',
     total: rows + level.carried,
     data: level.carriesData,
     tables: level.carriesData,
@@ -190,8 +202,10 @@ function limited(context: Context, node: Tree, size: QuerySize): QuerySize {
   // WITH TIES returns as many rows as have the last one's value.
   if (typeof most !== 'number' || text(node, 'limitOption') === 'LIMIT_OPTION_WITH_TIES') return size;
   const rows = Math.min(size.rows, Math.max(0, Math.ceil(most)));
+  const by = rows < size.rows ? 'limit' : size.by;
   return {
     ...size,
+    ...(by === undefined ? {} : { by }),
     rows,
     total: Math.min(size.total, product(rows, size.perRow)),
     limit: Math.max(0, Math.ceil(most)),

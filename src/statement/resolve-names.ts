@@ -42,11 +42,14 @@ function resolved(statement: StatementAnalysis, lookup: NameLookup, exportRows: 
   facts.symbols.push(...statement.symbols);
   facts.secrets.push(...statement.secrets);
   facts.rowBound = statement.rowBound;
+  facts.rowBoundBy = statement.rowBoundBy;
+  facts.details.addAll(statement);
   if (open.use === 'explain') absorbPlanned(facts, body);
   else {
     // Positions of the other text mean nothing here.
-    facts.absorb({ ...body, secrets: [], dependsOnParameters: [] });
+    facts.absorb({ ...body, secrets: [], dependsOnParameters: [], cause: null });
     facts.rowBound = open.use === 'run' ? body.rowBound : (statement.rowBound ?? body.rowBound);
+    if (open.use === 'run' || facts.rowBoundBy === null) facts.rowBoundBy = body.rowBoundBy;
     facts.changesSearchPath = body.changesSearchPath;
     facts.makesTemp = body.makesTemp;
     facts.changesCatalog = body.changesCatalog;
@@ -55,7 +58,7 @@ function resolved(statement: StatementAnalysis, lookup: NameLookup, exportRows: 
     if ((body.rowBound ?? open.count) > exportRows)
       facts.raise('export', `fetches ${open.count} rows, more than ${exportRows}`);
   }
-  return facts.finish(statement.start, statement.end);
+  return facts.finish(null, statement.start, statement.end);
 }
 
 function isPlain(class_: StatementClass): boolean {

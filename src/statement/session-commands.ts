@@ -1,7 +1,7 @@
 import type { StatementAnalysis, TransactionOp } from './analysis.ts';
-import { evaluate } from './constants.ts';
 import { type Context, unparsed } from './context.ts';
 import type { Facts } from './facts.ts';
+import { noteSetting, noteSettingOf, settingValue } from './setting-uses.ts';
 import { isOn, judgeSetting } from './settings.ts';
 import { bodyOf, child, flag, integer, list, type Tree, text, typeOf } from './tree.ts';
 import { visitAll, visitChildren } from './walk.ts';
@@ -76,6 +76,7 @@ function transaction(context: Context, node: Tree): void {
 function set(context: Context, node: Tree): void {
   const { facts } = context;
   visitChildren(context, 'VariableSetStmt', node);
+  noteSetting(context, node);
   const kind = text(node, 'kind');
   const name = text(node, 'name').toLowerCase();
   facts.command = kind === 'VAR_RESET' || kind === 'VAR_RESET_ALL' ? 'RESET' : 'SET';
@@ -97,12 +98,6 @@ function set(context: Context, node: Tree): void {
   }
 }
 
-/** SET's arguments are constants; a type may stand before one (INTERVAL). */
-function settingValue(arg: unknown): string | null {
-  const constant = evaluate(bodyOf(arg, 'TypeCast')?.['arg'] ?? arg);
-  return constant === null || constant.kind === 'null' ? null : String(constant.value);
-}
-
 /** What bare names mean in the rest of this string. `$user` is not known here. */
 function newPath(context: Context, path: readonly string[] | null): void {
   context.facts.changesSearchPath = true;
@@ -113,6 +108,7 @@ function newPath(context: Context, path: readonly string[] | null): void {
 
 function show(context: Context, node: Tree): void {
   visitChildren(context, 'VariableShowStmt', node);
+  noteSettingOf(context.facts.details, text(node, 'name'), null, 'show', false);
   if (/conninfo|passphrase/.test(text(node, 'name').toLowerCase()))
     context.facts.raise('privilege', 'shows a setting that may hold a password');
 }
@@ -156,6 +152,7 @@ function named(context: Context, name: string, use: 'run' | 'explain'): void {
     if (use === 'run') {
       facts.absorb(body);
       facts.rowBound = body.rowBound;
+      facts.rowBoundBy = body.rowBoundBy;
     } else absorbPlanned(facts, body);
     return;
   }
@@ -206,6 +203,7 @@ function fetch(context: Context, node: Tree): void {
   facts.command = move ? 'MOVE' : 'FETCH';
   facts.symbols.push({ kind: 'fetch', name, count, move });
   facts.rowBound = move ? 0 : count === 'all' ? null : count;
+  if (!move && count !== 'all') facts.rowBoundBy = 'fetch';
   const body = context.portals.get(name);
   if (body === undefined) {
     facts.unresolved = {
@@ -219,7 +217,10 @@ function fetch(context: Context, node: Tree): void {
     return facts.raise('opaque', `fetches from the cursor ${name}, which is not known here`);
   }
   facts.absorb(body);
-  if (facts.rowBound === null) facts.rowBound = body.rowBound;
+  if (facts.rowBound === null) {
+    facts.rowBound = body.rowBound;
+    facts.rowBoundBy = body.rowBoundBy;
+  }
   if (
     count !== 'all' &&
     count > context.limits.exportRows &&
@@ -282,8 +283,7 @@ function explain(context: Context, node: Tree, inner: Inner): void {
 
 /** What planning can do: not write, not return rows; but call what it takes for stable. */
 export function absorbPlanned(facts: Facts, body: StatementAnalysis): void {
-  for (const use of body.relations) facts.use({ ...use, mode: 'read' });
-  facts.secrets.push(...body.secrets);
+  facts.absorbFacts(body, 'read');
   if (['opaque', 'admin', 'unparsed', 'privilege'].includes(body.class))
     for (const reason of body.reasons) facts.raise(body.class, `planned: ${reason}`);
   facts.raise('read');

@@ -13,18 +13,18 @@ const MOST_SOURCES_FLATTENED = 40;
 export function rowsOf(context: Context, level: Level): number {
   const { sources } = level;
   if (sources.length === 0) return 1;
-  const direct = productOf(sources, equalitiesOf(context, level));
+  const direct = productOf(level, sources, equalitiesOf(context, level));
   if (!sources.some(({ inner }) => inner != null) || direct <= 1) return direct;
   const flat = flatten(context, level);
   if (flat.sources.length > MOST_SOURCES_FLATTENED) return direct;
-  return Math.min(direct, productOf(flat.sources, flat.equalities));
+  return Math.min(direct, productOf(level, flat.sources, flat.equalities));
 }
 
-function productOf(sources: readonly Source[], equalities: readonly Equality[]): number {
-  if (sources.length === 1) return factor(sources[0] as Source, equalities, NOTHING_PLACED);
+function productOf(level: Level, sources: readonly Source[], equalities: readonly Equality[]): number {
+  if (sources.length === 1) return factor(level, sources[0] as Source, equalities, NOTHING_PLACED);
   let best = Number.POSITIVE_INFINITY;
   for (const first of sources.slice(0, MOST_SOURCES_TRIED)) {
-    best = Math.min(best, productFrom(first, sources, equalities));
+    best = Math.min(best, productFrom(level, first, sources, equalities));
   }
   return best;
 }
@@ -34,19 +34,24 @@ export function isFiltered(context: Context, level: Level): boolean {
   return equalitiesOf(context, level).some((equality) => equality.from.length === 0);
 }
 
-function productFrom(first: Source, sources: readonly Source[], equalities: readonly Equality[]): number {
+function productFrom(
+  level: Level,
+  first: Source,
+  sources: readonly Source[],
+  equalities: readonly Equality[],
+): number {
   const placed = new Set<Source>();
   let total = 1;
   let next: Source | undefined = first;
   while (next !== undefined) {
     // At least one: an outer join keeps the other side's rows.
-    total *= Math.max(1, factor(next, equalities, placed));
+    total *= Math.max(1, factor(level, next, equalities, placed));
     placed.add(next);
     next = undefined;
     let least = Number.POSITIVE_INFINITY;
     for (const source of sources) {
       if (placed.has(source)) continue;
-      const rows = factor(source, equalities, placed);
+      const rows = factor(level, source, equalities, placed);
       if (next === undefined || rows < least) [next, least] = [source, rows];
     }
   }
@@ -54,18 +59,28 @@ function productFrom(first: Source, sources: readonly Source[], equalities: read
 }
 
 /** The most rows of a source for one combination of rows of the sources that are placed. */
-function factor(source: Source, equalities: readonly Equality[], placed: ReadonlySet<Source>): number {
+function factor(
+  level: Level,
+  source: Source,
+  equalities: readonly Equality[],
+  placed: ReadonlySet<Source>,
+): number {
   let least = source.rows;
   if (equalities.length === 0) return least;
   const { relation, keys } = source;
   for (const key of keys ?? NO_KEYS) least = Math.min(least, byKey(key, source, equalities, placed));
   for (const key of relation?.uniqueKeys ?? NO_KEYS)
     least = Math.min(least, byKey(key, source, equalities, placed));
+  if (least < source.rows) level.keyed = true;
   if (least <= 1 || relation === null || relation.rows === null) return least;
   for (const equality of equalities) {
     if (!isUsable(equality, source, placed)) continue;
     const share = relation.columns.find(({ name }) => name === equality.column)?.commonestShare ?? null;
-    if (share !== null) least = Math.min(least, Math.ceil(relation.rows * share * equality.count));
+    if (share === null) continue;
+    const most = Math.ceil(relation.rows * share * equality.count);
+    if (most >= least) continue;
+    least = most;
+    level.byStatistics = true;
   }
   return least;
 }

@@ -4,8 +4,9 @@ import { conjuncts } from './equalities.ts';
 import type { Level, Source } from './level.ts';
 import { type ResolvedRelation, resolveRelation } from './names.ts';
 import { renamedInner } from './outputs.ts';
+import type { NotedUse } from './relation-use.ts';
 import { isSystemSchema, sensitiveSystemRelation } from './system-relations.ts';
-import { bodyOf, child, constantString, list, nameParts, type Tree, text } from './tree.ts';
+import { bodyOf, child, constantString, integer, list, nameParts, type Tree, text } from './tree.ts';
 import { viewSize } from './views.ts';
 
 /** What is done to a relation. */
@@ -61,6 +62,7 @@ export function sourceOf(alias: string, size: QuerySize, columns: readonly strin
     inner: renamedInner(size.inner ?? null, columns),
     keys: columns.length > 0 ? [] : (size.keys ?? []),
     unfolds: size.unfolds === true,
+    ...(size.by === undefined ? {} : { by: size.by }),
   };
 }
 
@@ -77,7 +79,11 @@ function renamed(
 /** Notes that a relation is used, and what that means beyond the use; gives it as a source of rows. */
 export function relationSource(context: Context, rangeVar: Tree, access: Access): Source {
   const resolved = resolveRelation(context, rangeVar);
-  noteUse(context, rangeVar, resolved, access);
+  const { facts } = context;
+  const { at } = facts;
+  const location = integer(rangeVar, 'location');
+  if (location > 0) facts.at = location;
+  const use = noteUse(context, rangeVar, resolved, access);
   const { alias, columns } = aliasOf(rangeVar, text(rangeVar, 'relname'));
   const user = resolved.kind === 'user' ? resolved.candidates : NO_RELATIONS;
   const only = user.length === 1 ? (user[0] ?? null) : null;
@@ -85,7 +91,11 @@ export function relationSource(context: Context, rangeVar: Tree, access: Access)
   const view = only === null ? null : viewSize(context, only);
   if (only !== null && view !== null) {
     const own = columnNames(only);
+    if (view.rows > context.largestRows) [context.largestRows, context.largestAt] = [view.rows, facts.at];
+    facts.at = at;
+    if (columns.length > 0) use?.noteAll('read');
     return {
+      ...(use === null || columns.length > 0 ? NO_USE : { use }),
       ...sourceOf(alias, view, columns),
       columns: renamed(own, columns),
       relation: only,
@@ -95,6 +105,10 @@ export function relationSource(context: Context, rangeVar: Tree, access: Access)
   const data = resolved.kind !== 'system';
   const rows = data ? largest(user) : (relation?.rows ?? Number.POSITIVE_INFINITY);
   if (data) context.tableRows += rows;
+  if (data && rows > context.largestRows) [context.largestRows, context.largestAt] = [rows, facts.at];
+  facts.at = at;
+  // Under aliases of its columns nobody follows which is which.
+  if (columns.length > 0) use?.noteAll('read');
   return {
     alias,
     // With aliases for the columns, keys are known by other names.
@@ -103,6 +117,7 @@ export function relationSource(context: Context, rangeVar: Tree, access: Access)
         ? renamed(columnNames(relation), columns)
         : columnNames(relation),
     relation: columns.length > 0 ? null : relation,
+    ...(use === null || columns.length > 0 ? NO_USE : { use }),
     rows,
     perRow: 1,
     data,
@@ -112,6 +127,7 @@ export function relationSource(context: Context, rangeVar: Tree, access: Access)
   };
 }
 
+const NO_USE = {};
 const NO_RELATIONS: readonly Relation[] = [];
 const NAMES = new WeakMap<Relation, ReadonlySet<string>>();
 
@@ -132,33 +148,41 @@ function largest(candidates: readonly Relation[]): number {
   return rows;
 }
 
-function noteUse(context: Context, rangeVar: Tree, resolved: ResolvedRelation, access: Access): void {
+/** Null where several relations could be meant: then nobody can tell which columns. */
+function noteUse(
+  context: Context,
+  rangeVar: Tree,
+  resolved: ResolvedRelation,
+  access: Access,
+): NotedUse | null {
   const { facts, definition } = context;
   const name = text(rangeVar, 'relname');
   const mode = access === 'read' || access === 'analyze' ? 'read' : 'write';
   if (resolved.kind === 'user') {
+    let noted: NotedUse | null = null;
     for (const candidate of resolved.candidates) {
-      facts.use({ schema: candidate.schema, name, oid: candidate.oid, mode });
+      noted = facts.use({ schema: candidate.schema, name, oid: candidate.oid, mode }, candidate);
+      if (resolved.candidates.length > 1) noted.merge(UNKNOWN_COLUMNS);
+      if (candidate.kind === 'foreign' && !definition) facts.details.cross('another_server');
       if (!definition) noteEffects(context, candidate, access);
     }
-    return;
+    return resolved.candidates.length === 1 ? noted : null;
   }
   const schema = resolved.kind === 'system' ? resolved.schema : text(rangeVar, 'schemaname') || null;
-  facts.use({
-    schema,
-    name,
-    oid: resolved.kind === 'system' ? (resolved.relation?.oid ?? null) : null,
-    mode,
-  });
-  if (definition) return;
+  const known = resolved.kind === 'system' ? resolved.relation : null;
+  const noted = facts.use({ schema, name, oid: known?.oid ?? null, mode }, known);
+  if (definition) return noted;
   if (resolved.kind === 'unknown') facts.raise('opaque', resolved.reason);
-  if (resolved.kind !== 'system') return;
+  if (resolved.kind !== 'system') return noted;
   if (mode === 'write') facts.raise('admin', `writes to the system catalog ${resolved.schema}.${name}`);
   const sensitive = sensitiveSystemRelation(resolved.schema, name);
   if (sensitive !== null) facts.raise(sensitive.class, `${resolved.schema}.${name} ${sensitive.reason}`);
+  if (sensitive?.class === 'admin') facts.details.cross('server_files');
+  return noted;
 }
 
 const UNKNOWN: readonly string[] = ['what it calls is not known'];
+const UNKNOWN_COLUMNS = { read: null, written: null };
 
 function noteEffects(context: Context, relation: Relation, access: Access): void {
   const { facts } = context;

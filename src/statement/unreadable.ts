@@ -17,7 +17,7 @@ export function unreadable(parse: Omit<Extract<ParseResult, { kind: 'error' }>, 
   const facts = new Facts();
   facts.raise('unparsed', reason);
   if (suspect) facts.secrets.push(...stringLiterals(sql, 0, sql.length));
-  const statement = facts.finish(0, sql.length);
+  const statement = facts.finish(null, 0, sql.length);
   return {
     statements: [statement],
     class: 'unparsed',

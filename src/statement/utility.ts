@@ -1,8 +1,8 @@
-import { FIXED, objectWords } from './commands.ts';
+import { CROSSES, FIXED, objectWords } from './commands.ts';
 import { type Context, unparsed } from './context.ts';
 import { markAllLiterals, markNextLiteral } from './literals.ts';
 import { relationSource } from './sources.ts';
-import { bodyOf, child, flag, integer, list, type Tree, text } from './tree.ts';
+import { bodyOf, child, flag, integer, list, nameParts, type Tree, text } from './tree.ts';
 import { HANDLERS, visit, visitAll, visitAs, visitChildren } from './walk.ts';
 
 /** Byte range of the statement, for the commands whose literals are secrets. */
@@ -41,11 +41,14 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 
 /** Judges a command that is neither a query nor about the session; false where it is not one of these. */
 export function utilityCommand(context: Context, type: string, node: Tree, place: Place): boolean {
+  const crosses = CROSSES[type];
+  if (crosses !== undefined) context.facts.details.cross(crosses);
   const fixed = FIXED[type];
   if (fixed !== undefined) {
     const [class_, tag, reason] = fixed;
     context.facts.command = type === 'GrantStmt' && !flag(node, 'is_grant') ? 'REVOKE' : tag;
     defines(context, node, type, class_, reason);
+    noteRoles(context, type, node);
     return true;
   }
   const command = COMMANDS[type];
@@ -75,6 +78,16 @@ function defines(
     context.facts.makesTemp = true;
 }
 
+/** Roles that these commands name as words, not as a role. */
+function noteRoles(context: Context, type: string, node: Tree): void {
+  const { details } = context.facts;
+  if (type === 'CreateRoleStmt') details.add('roles', text(node, 'role'));
+  if (type === 'RenameStmt') for (const key of ['subname', 'newname']) details.add('roles', text(node, key));
+  if (type === 'GrantRoleStmt')
+    for (const granted of list(node, 'granted_roles'))
+      details.add('roles', text(bodyOf(granted, 'AccessPriv'), 'priv_name'));
+}
+
 function isTempSchema(schema: string): boolean {
   return schema.startsWith('pg_temp');
 }
@@ -93,6 +106,7 @@ function rename(context: Context, node: Tree): void {
   const guarded = kind === 'OBJECT_ROLE' || kind === 'OBJECT_POLICY';
   const reason = `renames a ${objectWords(kind).toLowerCase()}`;
   defines(context, node, 'RenameStmt', guarded ? 'privilege' : 'ddl', reason);
+  if (kind === 'OBJECT_ROLE') noteRoles(context, 'RenameStmt', node);
 }
 
 function defineStatement(context: Context, node: Tree): void {
@@ -135,8 +149,9 @@ function createFunction(context: Context, node: Tree): void {
     child(child(option(node, 'options', 'language'), 'arg'), 'String'),
     'sval',
   ).toLowerCase();
-  if (language === 'c' || language === 'internal')
-    context.facts.raise('admin', `a function in ${language} runs code of the server's machine`);
+  if (language !== 'c' && language !== 'internal') return;
+  context.facts.raise('admin', `a function in ${language} runs code of the server's machine`);
+  context.facts.details.cross('server_files');
 }
 
 function alterFunction(context: Context, node: Tree): void {
@@ -177,6 +192,7 @@ function roleCommand(context: Context, node: Tree, place: Place, type: string): 
   }
   const verb = type === 'CreateRoleStmt' ? 'creates' : 'changes';
   defines(context, node, type, 'privilege', `${verb} a role`);
+  noteRoles(context, type, node);
   for (const item of list(node, 'options')) {
     const element = bodyOf(item, 'DefElem');
     if (element !== null && text(element, 'defname') === 'password' && child(element, 'arg') !== null)
@@ -220,12 +236,21 @@ function copy(context: Context, node: Tree): void {
   const { facts } = context;
   const into = flag(node, 'is_from');
   facts.command = into ? 'COPY FROM' : 'COPY TO';
-  if (flag(node, 'is_program')) facts.raise('admin', 'COPY runs a program on the server');
-  else if (text(node, 'filename') !== '') facts.raise('admin', 'COPY uses a file of the server');
-  else if (into) facts.raise('write');
+  if (flag(node, 'is_program')) {
+    facts.raise('admin', 'COPY runs a program on the server');
+    facts.details.cross('program');
+  } else if (text(node, 'filename') !== '') {
+    facts.raise('admin', 'COPY uses a file of the server');
+    facts.details.cross('server_files');
+  } else if (into) facts.raise('write');
   else facts.raise('export', 'COPY TO sends out everything it reads');
   const relation = child(node, 'relation');
-  if (relation !== null) relationSource(context, relation, into ? 'insert' : 'read');
+  if (relation !== null) {
+    const { use } = relationSource(context, relation, into ? 'insert' : 'read');
+    const columns = nameParts(list(node, 'attlist'));
+    if (columns.length === 0) use?.noteAll(into ? 'written' : 'read');
+    for (const column of columns) use?.note(into ? 'written' : 'read', column);
+  }
   visit(context, node['query']);
   visit(context, node['whereClause']);
   // Options are checked, not run; the relation was seen above.
@@ -242,7 +267,7 @@ function truncate(context: Context, node: Tree): void {
   for (const item of list(node, 'relations')) {
     const relation = bodyOf(item, 'RangeVar');
     if (relation === null) unparsed(context, 'TRUNCATE of something unknown');
-    else relationSource(context, relation, 'delete');
+    else relationSource(context, relation, 'delete').use?.noteAll('written');
   }
   visitChildren(context, 'TruncateStmt', { ...node, relations: [] });
 }

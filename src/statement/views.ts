@@ -12,7 +12,7 @@ export function viewSize(context: Context, relation: Relation): QuerySize | null
   const query = relation.kind === 'view' && context.viewsLeft > 0 ? (relation.viewQuery ?? null) : null;
   if (query === null) return null;
   context.viewsLeft -= 1;
-  const { facts, level, ctes, path, tempPossible, definition } = context;
+  const { facts, level, ctes, path, tempPossible, definition, largestRows, largestAt } = context;
   const own = new Facts();
   context.facts = own;
   context.level = null;
@@ -28,6 +28,9 @@ export function viewSize(context: Context, relation: Relation): QuerySize | null
   context.path = path;
   context.tempPossible = tempPossible;
   context.definition = definition;
+  // Its positions are those of another text.
+  context.largestRows = largestRows;
+  context.largestAt = largestAt;
   if (own.beyondPlanner) facts.beyondPlanner = true;
   return isHigher(own.class, 'admin') ? null : rememberedSize(context, query);
 }

@@ -27,6 +27,10 @@ export function visitAll(context: Context, nodes: readonly unknown[]): void {
 /** Visits the body of a node of that type. */
 export function visitAs(context: Context, type: string, node: Tree | null | undefined): void {
   if (node === null || node === undefined) return;
+  const { facts } = context;
+  const { at } = facts;
+  const location = node['location'];
+  if (typeof location === 'number' && location >= 0) facts.at = location;
   if (++context.depth > DEEPEST_WALK) {
     unparsed(context, 'the statement is nested too deeply to be read');
   } else {
@@ -35,6 +39,7 @@ export function visitAs(context: Context, type: string, node: Tree | null | unde
     else visitChildren(context, type, node);
   }
   context.depth--;
+  facts.at = at;
 }
 
 /** Checks a node's fields against the grammar, and visits everything below it. */

@@ -1,9 +1,10 @@
+import { noteTargets } from './column-uses.ts';
 import { baseColumn } from './columns.ts';
 import { restriction } from './conditions.ts';
 import { type Context, type QuerySize, unparsed } from './context.ts';
 import { visitFrom } from './from.ts';
 import { Level, type Source } from './level.ts';
-import { analyseSelect, visitWith } from './query.ts';
+import { analyseSelect, boundOf, visitWith } from './query.ts';
 import { product, rememberSize } from './query-sizes.ts';
 import { rowsOf } from './sizes.ts';
 import { relationSource } from './sources.ts';
@@ -37,6 +38,7 @@ export function analyseInsert(context: Context, node: Tree): void {
   const target = plainTarget(context, node);
   const source = relationSource(context, target, 'insert');
   visitAll(context, list(node, 'cols'));
+  noteTargets(source.use, list(node, 'cols'), true);
   const select = bodyOf(node['selectStmt'], 'SelectStmt');
   if (node['selectStmt'] !== undefined && select === null) unparsed(context, 'INSERT from something unknown');
   const fed = select === null ? null : analyseSelect(context, select, level.parent);
@@ -46,7 +48,8 @@ export function analyseInsert(context: Context, node: Tree): void {
   if (conflict !== null) {
     visitAs(context, 'OnConflictClause', conflict);
     if (text(conflict, 'action') === 'ONCONFLICT_UPDATE') {
-      relationSource(context, target, 'update');
+      const { use } = relationSource(context, target, 'update');
+      noteTargets(use, list(conflict, 'targetList'), false);
       if (fed !== null) limitWrite(context, fed.rows, 'an upsert that is fed by a query');
     }
   }
@@ -77,6 +80,8 @@ function writeRows(
   if (where !== undefined) level.conditions.push({ expression: where, restricts: null });
   visit(context, where);
   visitAll(context, list(node, 'targetList'));
+  if (access === 'delete') target.use?.noteAll('written');
+  else noteTargets(target.use, list(node, 'targetList'), false);
   const verb = access === 'update' ? 'UPDATE' : 'DELETE';
   const rows = writtenRows(context, level, target, where, verb);
   cascades(context, node, target, access, rows);
@@ -151,6 +156,7 @@ function returning(
   const back = clause === null ? 0 : rows;
   rememberSize(context, node, {
     rows: back,
+    by: clause === null ? 'values' : boundOf(level),
     perRow: 1 + level.carried,
     total: back + product(back, level.carried),
     unfolds: unfolds || level.unfolds,
@@ -194,7 +200,7 @@ function mergeAction(
   const command = text(clause, 'commandType');
   if (command === 'CMD_NOTHING') return 0;
   if (command === 'CMD_INSERT') {
-    relationSource(context, targetName, 'insert');
+    noteTargets(relationSource(context, targetName, 'insert').use, list(clause, 'targetList'), true);
     return rows.source;
   }
   if (command !== 'CMD_UPDATE' && command !== 'CMD_DELETE') {
@@ -202,7 +208,9 @@ function mergeAction(
     return 0;
   }
   const access = command === 'CMD_UPDATE' ? 'update' : 'delete';
-  relationSource(context, targetName, access);
+  const { use } = relationSource(context, targetName, access);
+  if (access === 'delete') use?.noteAll('written');
+  else noteTargets(use, list(clause, 'targetList'), false);
   if (context.definition) return rows.matched;
   const bySource = text(clause, 'matchKind') === 'MERGE_WHEN_NOT_MATCHED_BY_SOURCE';
   if (bySource || on === 'free') {

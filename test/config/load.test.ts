@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_LIMITS } from '../../src/config/limits.ts';
 import { loadConfig } from '../../src/config/load.ts';
-import { directoryWith, load, MINIMAL, VERIFIER } from './sample.ts';
+import { directoryWith, load, MINIMAL, refusal, VERIFIER } from './sample.ts';
 
 const FIXTURES = new URL('../../fixtures/config/', import.meta.url).pathname;
 
@@ -162,5 +162,25 @@ describe('the policy digest', () => {
       ),
     );
     expect(new Set(digests).size).toBe(digests.length);
+  });
+});
+
+describe('tags', () => {
+  it('are read, and are none by default', async () => {
+    expect((await load(MINIMAL)).tags).toEqual([]);
+    const yaml = `${MINIMAL}tags:\n  - { relation: 'public.customers', column: '*mail', tags: [pii, eu] }\n  - { relation: 'billing.*', tags: [money] }\n`;
+    expect((await load(yaml)).tags).toEqual([
+      { relation: 'public.customers', column: '*mail', tags: ['pii', 'eu'] },
+      { relation: 'billing.*', tags: ['money'] },
+    ]);
+  });
+
+  it.each([
+    ['{ relation: customers, tags: [pii] }', 'schema.name'],
+    ["{ relation: 'public.customers', tags: [] }", 'tags'],
+    ["{ relation: 'public.customers', tags: ['a b'] }", 'expected A-Z'],
+    ["{ relation: 'public.customers', colum: x, tags: [pii] }", 'column'],
+  ])('%s is refused', async (rule, says) => {
+    expect((await refusal(`${MINIMAL}tags:\n  - ${rule}\n`)).message).toContain(says);
   });
 });

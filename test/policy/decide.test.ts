@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_TABLE, decide } from '../../src/policy/decide.ts';
-import { globMatches } from '../../src/policy/match.ts';
 import type { PolicyRule } from '../../src/policy/rule.ts';
 import { STATEMENT_CLASSES } from '../../src/statement/analysis.ts';
+import { globMatches } from '../../src/statement/glob.ts';
 import { analysed } from '../statement/support.ts';
 
 const CONTEXT = { agent: 'reporter', owner: 'ann', database: 'shop', role: 'agent_rw' };

@@ -8,6 +8,7 @@ import { Session } from '../../src/session/session.ts';
 import type { SessionSetup } from '../../src/session/state.ts';
 import type { WaitEvent } from '../../src/session/waits.ts';
 import type { Analysis, StatementAnalysis, StatementClass, SymbolUse } from '../../src/statement/analysis.ts';
+import { NO_DETAILS } from '../../src/statement/details.ts';
 
 /**
  * An analysis by key words, so that the machine can be tested without a parser: the class is the text's first word
@@ -73,6 +74,10 @@ function fakeStatement(text: string): StatementAnalysis {
     doubt: word === 'vague' ? { names: true, size: false, searchPath: ['public'] } : null,
     measured: word === 'measured',
     calls: [],
+    cause: null,
+    tags: [],
+    rowBoundBy: null,
+    ...NO_DETAILS,
     unresolved:
       word === 'execute' || word === 'fetch'
         ? {
