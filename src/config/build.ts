@@ -7,6 +7,7 @@ import type {
   Agent,
   ApiKey,
   Config,
+  ListedFunction,
   ServerTls,
   SlackConfig,
   UpstreamAddress,
@@ -29,6 +30,7 @@ type Agents = ConfigShape['agents'];
 export async function buildConfig(
   parsed: Parsed<ConfigShape>,
   policy: Policy,
+  functions: readonly ListedFunction[],
   directory: string,
   env: NodeJS.ProcessEnv,
 ): Promise<Config> {
@@ -69,6 +71,7 @@ export async function buildConfig(
       slackUserGroup: slackUserGroup ?? null,
     })),
     policy,
+    functions,
     limits: { ...DEFAULT_LIMITS, ...(shape.limits as Partial<Limits>) },
     slack: await slack(reader, shape.slack),
     keys: {

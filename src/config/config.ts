@@ -31,10 +31,22 @@ export type Config = {
   readonly people: readonly Person[];
   readonly groups: readonly Group[];
   readonly policy: Policy;
+  /** User functions that a person vouches for. */
+  readonly functions: readonly ListedFunction[];
   readonly limits: Limits;
   readonly slack: SlackConfig | null;
   readonly keys: { readonly directory: string };
   readonly dataDirectory: string;
+};
+
+/** Counts only for a function with this name whose digest is this one. `unknown`: listed, but not vouched for. */
+export type ListedFunction = {
+  /** `schema.name(types)` */
+  readonly function: string;
+  readonly sha256: string;
+  readonly does: 'reads' | 'writes' | 'unknown';
+  readonly by: string;
+  readonly note: string;
 };
 
 export type ServerTls = {

@@ -63,6 +63,7 @@ export function demoConfig(server: EmbeddedPostgres, secrets: DemoSecrets, place
     people: [person(DEMO_PEOPLE.owner), person(DEMO_PEOPLE.approver)],
     groups: [],
     policy: makePolicy([]),
+    functions: [],
     limits: DEFAULT_LIMITS,
     slack: null,
     keys: { directory: join(place.directory, 'keys') },

@@ -1,5 +1,5 @@
 import { type BuiltinFunction, builtinFunction, isBuiltinType, JUDGED_BY_ARGUMENTS } from './builtins.ts';
-import type { CatalogFunction } from './catalog.ts';
+import type { CatalogFunction, FunctionSize } from './catalog.ts';
 import { arrayLength, contains, evaluate, numberOf, parameterNumber } from './constants.ts';
 import { type Context, raiseIfRun } from './context.ts';
 import { markLiteral } from './literals.ts';
@@ -32,8 +32,9 @@ export function visitCall(context: Context, node: Tree): void {
         context,
         `${schema === null ? 'may call' : 'calls'} ${candidate.schema}.${name}: ${effect}`,
       );
-    else noteUserFunction(context, candidate);
+    else noteDeed(context, candidate);
   }
+  noteSizes(context, candidates);
   const builtin =
     schema === null || schema === 'pg_catalog'
       ? builtinFunction(name)
@@ -71,16 +72,51 @@ function userFunctions(
 
 const NONE: readonly CatalogFunction[] = [];
 
-/** Proved harmless; but it may be an aggregate, whose result may carry all of its input. */
-function noteUserFunction(context: Context, candidate: CatalogFunction): void {
+function noteDeed(context: Context, { schema, name, does }: CatalogFunction): void {
+  context.facts.runsUserCode = true;
+  if (does !== undefined) raiseIfRun(context, does.class, `calls ${schema}.${name}, which ${does.reason}`);
+}
+
+/** What the functions that may be meant give back; an aggregate may carry all of its input. */
+function noteSizes(context: Context, candidates: readonly CatalogFunction[]): void {
   const { level } = context;
+  if (level === null || candidates.length === 0) return;
+  if (candidates.some((candidate) => candidate.effects.length === 0 && candidate.aggregate !== false))
+    level.folds = true;
+  const size = largestSize(candidates);
+  if (size === null) return unknownSize(context, candidates);
+  if (size.data) level.carriesData = true;
+  if (size.perRow > 1) level.carried += size.perRow;
+  if (candidates.some(({ returnsSet }) => returnsSet !== false)) level.multiplied *= Math.max(1, size.rows);
+}
+
+/** What is proved to be harmless, but nobody has counted: each call of a set may give as many rows as a statement may. */
+function unknownSize({ level, limits }: Context, candidates: readonly CatalogFunction[]): void {
   if (level === null) return;
-  if (candidate.aggregate !== false) level.folds = true;
-  // Its proof lets each call return as many rows as a statement may, of whatever it reads.
-  if (candidate.returnsSet !== false) {
-    level.multiplied *= context.limits.exportRows;
-    level.carriesData = true;
-  }
+  if (!candidates.some((one) => one.effects.length === 0 && one.returnsSet !== false)) return;
+  level.multiplied *= limits.exportRows;
+  level.carriesData = true;
+}
+
+/** The size of the output of a call that may mean any of these; null: not known of any of them. */
+function largestSize(candidates: readonly CatalogFunction[]): FunctionSize | null {
+  const sizes = candidates.flatMap(({ size }) => size ?? []);
+  if (sizes.length === 0) return null;
+  return {
+    rows: Math.max(...sizes.map(({ rows }) => rows)),
+    perRow: Math.max(...sizes.map(({ perRow }) => perRow)),
+    data: sizes.some(({ data }) => data),
+  };
+}
+
+/** What a call in FROM gives, where all that it can mean are user functions of known size; else null. */
+export function sizeOfCall(context: Context, call: Tree | null): FunctionSize | null {
+  const parts = nameParts(list(call, 'funcname'));
+  const name = parts.at(-1) ?? '';
+  const schema = parts.length > 1 ? (parts.at(-2) ?? '') : null;
+  if (schema === 'pg_catalog' || (schema === null && builtinFunction(name) !== undefined)) return null;
+  const candidates = userFunctions(context, schema, name, list(call, 'args').length);
+  return candidates.every(({ size }) => size !== undefined) ? largestSize(candidates) : null;
 }
 
 function unknownFunction(

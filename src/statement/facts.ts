@@ -29,6 +29,7 @@ export class Facts {
   makesTemp = false;
   changesCatalog = false;
   changesPinned = false;
+  runsUserCode = false;
   rowBound: number | null = null;
   unresolved: UnresolvedName | null = null;
   doubt: Doubt | null = null;
@@ -81,6 +82,7 @@ export class Facts {
     this.secrets.push(...inner.secrets);
     for (const parameter of inner.dependsOnParameters) this.dependOn(parameter);
     if (inner.changesPinned) this.changesPinned = true;
+    if (inner.runsUserCode === true) this.runsUserCode = true;
     if (inner.unresolved !== null) this.unresolved = inner.unresolved;
     if (inner.measured) this.measured = true;
     if (inner.calls.length > 0) this.calls = [...this.calls, ...inner.calls];
@@ -114,6 +116,7 @@ export class Facts {
       makesTemp: this.makesTemp || unknown,
       changesCatalog: this.changesCatalog || rank >= RANK.ddl,
       changesPinned: this.changesPinned,
+      runsUserCode: this.runsUserCode,
       rowBound: this.rowBound,
       secrets: this.secrets,
       dependsOnParameters: this.parameters === null ? NO_PARAMETERS : [...this.parameters],

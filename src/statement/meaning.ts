@@ -45,6 +45,7 @@ export function applyMeaning(context: Context, meaning: Meaning): void {
   for (const effect of meant.effects) facts.raise('opaque', effect);
   for (const name of meant.builtins) judgeUnnamed(context, name);
   facts.calls = meant.calls;
+  if (meant.calls.length > 0) facts.runsUserCode = true;
   // Text and tree must be about the same; the side connection may see another database than the catalog did.
   for (const { oid, schema, name } of facts.relations)
     if (oid !== null && oid >= FIRST_USER_OID && !meaning.relations.has(oid))

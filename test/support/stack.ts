@@ -120,6 +120,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     people: [person('owner'), person('approver')],
     groups: [],
     policy: makePolicy([]),
+    functions: [],
     // All clients of a test have one address: their refused log-ins get a row each.
     limits: { ...DEFAULT_LIMITS, pollMs: 500, refusedLoginRows: 10_000, ...options.limits },
     slack: null,
