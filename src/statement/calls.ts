@@ -85,7 +85,11 @@ function noteSizes(context: Context, candidates: readonly CatalogFunction[]): vo
     level.folds = true;
   const size = largestSize(candidates);
   if (size === null) return unknownSize(context, candidates);
-  if (size.data) level.carriesData = true;
+  if (size.data) {
+    level.carriesData = true;
+    // Of functions the planner only guesses what they give back.
+    context.facts.beyondPlanner = true;
+  }
   if (size.perRow > 1) level.carried += size.perRow;
   if (candidates.some(({ returnsSet }) => returnsSet !== false)) level.multiplied *= Math.max(1, size.rows);
 }

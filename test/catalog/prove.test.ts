@@ -207,6 +207,15 @@ describe('the search_path that a function runs under', () => {
 });
 
 describe('what functions give back', () => {
+  test("the planner's guess of a function's rows is not asked for", () => {
+    const sql = Buffer.from('SELECT * FROM app.all_payments()');
+    const answers = [{ meaning: null, estimate: { rows: 1, foldedRows: 0 } }];
+    const scope = { searchPath: ['public'], tempPossible: false };
+    const judged = analyse(analyser.parse(sql), catalog, scope, DEFAULT_LIMITS, null, answers);
+    expect(judged.class).toBe('export');
+    expect(judged.statements[0]?.doubt?.size ?? false).toBe(false);
+  });
+
   test.each([
     ['orders_of', 50, 1],
     ['same_qualified', 1, 1],
