@@ -1,8 +1,8 @@
 import { isUtf8 } from 'node:buffer';
 import type { Limits } from '../config/limits.ts';
-import type { ParseFailure, ParseResult } from '../statement/parse-result.ts';
+import type { ParseFailure, ParseResult, PlpgsqlParse } from '../statement/parse-result.ts';
 import { grammarProgram } from './grammar-program.ts';
-import { loadParser, parseHere, placed } from './parser.ts';
+import { loadParser, parseHere, placed, plpgsqlHere } from './parser.ts';
 import { commentDepthAtMost, isHeavy } from './scan.ts';
 import { ParserWorker } from './worker.ts';
 
@@ -16,6 +16,11 @@ export type Analyser = {
   readonly parseLater: (sql: Buffer) => Promise<ParseResult>;
   /** Too long or too deeply nested for this thread. */
   readonly needsWorker: (sql: Buffer) => boolean;
+  /**
+   * A whole CREATE FUNCTION as PL/pgSQL reads it, on this thread, at once; `body` is its body. An error where it cannot
+   * be read, is too long, or nested too deeply for this thread.
+   */
+  readonly parsePlpgsql: (definition: Buffer, body: string) => PlpgsqlParse;
   readonly close: () => Promise<void>;
 };
 
@@ -59,6 +64,17 @@ export async function loadAnalyser(limits: AnalyserLimits): Promise<Analyser> {
       const answer = await worker.parse(sql.toString('utf8'));
       if (answer.kind === 'timeout' || answer.kind === 'fault') return failure(sql, answer.kind);
       return placed(sql, answer);
+    },
+    parsePlpgsql(definition, body) {
+      if (needsWorker(definition)) return { kind: 'error', message: 'it is too long to be read' };
+      const refused = refusal(definition, limits);
+      if (refused?.kind === 'error') return { kind: 'error', message: refused.message };
+      try {
+        return plpgsqlHere(definition.toString('utf8'), body);
+      } catch {
+        inlineBroken = true;
+        return { kind: 'error', message: FAILURES.fault };
+      }
     },
     close: () => worker.close(),
   };

@@ -1,5 +1,5 @@
-import { hasSqlDetails, loadModule, parseSync, SqlError } from 'libpg-query';
-import type { ParseResult, RawStatement } from '../statement/parse-result.ts';
+import { hasSqlDetails, loadModule, parsePlPgSQLSync, parseSync, SqlError, scanSync } from 'libpg-query';
+import type { ParseResult, PlpgsqlParse, RawStatement } from '../statement/parse-result.ts';
 import type { Tree } from '../statement/tree.ts';
 
 /** The parser's own answer, before it is placed in the text. */
@@ -45,4 +45,29 @@ export function placed(sql: Buffer, raw: RawParse): ParseResult {
     statements.push({ node: stmt, start, end: length === undefined ? sql.length : start + length });
   }
   return { kind: 'tree', sql, statements };
+}
+
+/**
+ * Reads a whole CREATE FUNCTION as PL/pgSQL does, on this thread; `body` is its body, for the tokens. Where it throws,
+ * the instance must not be used again, as with `parseHere`.
+ */
+export function plpgsqlHere(definition: string, body: string): PlpgsqlParse {
+  let functions: readonly unknown[];
+  try {
+    functions =
+      (parsePlPgSQLSync(definition) as unknown as { plpgsql_funcs?: unknown[] }).plpgsql_funcs ?? [];
+  } catch (error) {
+    // Its own answer is a plain Error with the server's message.
+    if (!(error instanceof Error) || error.constructor !== Error) throw error;
+    return { kind: 'error', message: error.message };
+  }
+  try {
+    const tokens = scanSync(body)
+      .tokens.filter(({ tokenName }) => tokenName !== 'C_COMMENT' && tokenName !== 'SQL_COMMENT')
+      .map(({ text }) => text);
+    return { kind: 'tree', functions, tokens };
+  } catch (error) {
+    if (error instanceof RangeError) throw error;
+    return { kind: 'error', message: 'the text could not be cut into tokens' };
+  }
 }

@@ -7,7 +7,7 @@ import {
   operatorSteps,
 } from './code-steps.ts';
 import { hasConstantCall } from './node-tree.ts';
-import { type ColumnRow, FIRST_USER_OID, label, type RelationRow } from './rows.ts';
+import { type ColumnRow, FIRST_USER_OID, type FunctionRow, label, type RelationRow } from './rows.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { Access, Step } from './step.ts';
 import { typeSteps } from './type-steps.ts';
@@ -26,15 +26,29 @@ const RULE_EVENT = { insert: '3', update: '2', delete: '4' } as const;
 export class Closure {
   readonly #snapshot: Snapshot;
   readonly #judges: Judges;
-  readonly #columns = new Map<number, readonly ColumnRow[]>();
+  readonly #columns: Map<number, readonly ColumnRow[]>;
 
-  constructor(snapshot: Snapshot, judges: Judges) {
+  /** `columns`: decoded ones, shared with other closures over the same snapshot. */
+  constructor(snapshot: Snapshot, judges: Judges, columns: Map<number, readonly ColumnRow[]>) {
     this.#snapshot = snapshot;
     this.#judges = judges;
+    this.#columns = columns;
   }
 
-  /** Effects of everything that the steps lead to, each said once, in order of name. */
-  effects(start: readonly Step[]): readonly string[] {
+  /**
+   * Effects of everything that the steps lead to, each said once, in order of name. `writes`: the access is a write, so
+   * that functions which are known to write (and nothing worse) add nothing to it.
+   */
+  effects(start: readonly Step[], writes = false): readonly string[] {
+    return this.outcome(start, writes).effects;
+  }
+
+  /** The same, and whether functions of users that look names up when they run are among what the steps lead to. */
+  outcome(
+    start: readonly Step[],
+    writes: boolean,
+  ): { readonly effects: readonly string[]; readonly runsUserCode: boolean } {
+    let runsUserCode = false;
     const seen = new Set<string>();
     const found = new Set<string>();
     const open = [...start];
@@ -46,29 +60,28 @@ export class Closure {
       const key = stepKey(step);
       if (seen.has(key)) continue;
       seen.add(key);
-      for (const next of this.#expand(step)) open.push(next);
+      if (step.kind === 'function' && looksNamesUp(this.#snapshot.functions.get(step.oid)))
+        runsUserCode = true;
+      for (const next of this.#expand(step, writes)) open.push(next);
     }
-    return [...found].sort();
+    return { effects: [...found].sort(), runsUserCode };
   }
 
   /** Columns of a relation, decoded once. */
   columns(relation: RelationRow): readonly ColumnRow[] {
-    let columns = this.#columns.get(relation.oid);
-    if (columns === undefined) {
-      columns = relation.columns === null ? [] : (JSON.parse(relation.columns) as ColumnRow[]);
-      this.#columns.set(relation.oid, columns);
-    }
-    return columns;
+    return decodeColumns(this.#columns, relation);
   }
 
-  #expand(step: Exclude<Step, { kind: 'effect' }>): readonly Step[] {
+  #expand(step: Exclude<Step, { kind: 'effect' }>, writes: boolean): readonly Step[] {
     switch (step.kind) {
       case 'relation':
         return this.#relation(step.oid, step.access);
       case 'type':
         return typeSteps(this.#snapshot, step, (oid) => this.#columnTypes(oid));
       case 'function':
-        return functionSteps(this.#snapshot, this.#judges, step.oid, step.via);
+        return functionSteps(this.#snapshot, this.#judges, step, writes);
+      case 'later':
+        return this.#judges.later(step.oid, step.via).map((text) => ({ kind: 'effect', text }));
       case 'operator':
         return operatorSteps(this.#snapshot, step.oid, step.via);
       case 'class':
@@ -183,10 +196,10 @@ export class Closure {
     for (const row of triggers.get(relation.oid) ?? []) {
       if ((row.type & TRIGGER_BIT[access]) === 0) continue;
       const via = `trigger ${row.name} of ${name}`;
-      steps.push({ kind: 'function', oid: row.function, via });
+      steps.push({ kind: row.deferrable ? 'later' : 'function', oid: row.function, via });
       // A body that was proved moves values from column to column, by the casts that belong to their types.
       const fn = this.#snapshot.functions.get(row.function);
-      if (fn !== undefined && this.#judges.proved(fn))
+      if (fn !== undefined && this.#judges.prove(fn).proved)
         steps.push({ kind: 'relation', oid: relation.oid, access: 'casts' });
       steps.push({ kind: 'expression', catalog: 'pg_trigger', oid: row.oid, tree: row.whenTree, via });
     }
@@ -284,6 +297,23 @@ export class Closure {
   }
 }
 
+/** All but those in C, and those whose names were looked up when they were made. */
+function looksNamesUp(fn: FunctionRow | undefined): boolean {
+  return fn !== undefined && fn.language !== 'c' && fn.language !== 'internal' && fn.sqlTree === '';
+}
+
+export function decodeColumns(
+  known: Map<number, readonly ColumnRow[]>,
+  relation: RelationRow,
+): readonly ColumnRow[] {
+  let columns = known.get(relation.oid);
+  if (columns === undefined) {
+    columns = relation.columns === null ? [] : (JSON.parse(relation.columns) as ColumnRow[]);
+    known.set(relation.oid, columns);
+  }
+  return columns;
+}
+
 /** What a foreign key's action does to the referencing table; null: it is only looked at. */
 export function cascade(action: string, access: 'update' | 'delete'): 'update' | 'delete' | null {
   if (action === 'c') return access;
@@ -299,6 +329,8 @@ function stepKey(step: Exclude<Step, { kind: 'effect' }>): string {
       return `type:${step.oid}:${step.access}:${step.via}`;
     case 'expression':
       return `expression:${step.catalog}:${step.oid}:${step.via}`;
+    case 'function':
+      return `function:${step.oid}:${step.via}:${step.deed ?? true}`;
     default:
       return `${step.kind}:${step.oid}:${step.via}`;
   }

@@ -1,5 +1,6 @@
-import type { CatalogJudgement } from './judgement.ts';
-import { calledFunctions, readsOnly } from './node-tree.ts';
+import { builtinFunction } from '../statement/builtins.ts';
+import type { CatalogJudgement, FunctionProof } from './judgement.ts';
+import { calledFunctions, readsOnly, storedFold } from './node-tree.ts';
 import { type BuiltinRow, FIRST_USER_OID, type FunctionRow } from './rows.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { Step } from './step.ts';
@@ -8,14 +9,21 @@ import type { Step } from './step.ts';
 
 export type Judges = {
   readonly judgeBuiltin: CatalogJudgement['judgeBuiltin'];
-  /** `provedHarmless`, asked once for each function. */
-  readonly proved: (fn: FunctionRow) => boolean;
+  /** What it does when it is called now; asked once for each function. */
+  readonly prove: (fn: FunctionRow) => FunctionProof;
+  /** Effects of a call under a search_path that nobody knows. */
+  readonly later: (oid: number, via: string) => readonly string[];
 };
 
 /** Built-in functions that turn values of any type into JSON, and so call user casts to json. */
 export const JSON_KIN = /^(array_to_json|row_to_json|(to_)?jsonb?(_agg|_build|_object|_array|_populate)?.*)$/;
 
-export function functionSteps(snapshot: Snapshot, judges: Judges, oid: number, via: string): readonly Step[] {
+export function functionSteps(
+  snapshot: Snapshot,
+  judges: Judges,
+  { oid, via, deed }: Extract<Step, { kind: 'function' }>,
+  writes: boolean,
+): readonly Step[] {
   const fn = snapshot.functions.get(oid);
   const builtins = builtinsMeant(snapshot, oid, fn);
   if (builtins.length > 0)
@@ -34,9 +42,18 @@ export function functionSteps(snapshot: Snapshot, judges: Judges, oid: number, v
       ...aggregate.functions.map((part): Step => ({ kind: 'function', oid: part, via })),
       { kind: 'operator', oid: aggregate.operator, via },
     ];
-  if (atomicReader(snapshot, fn)) return [...withTypes(fn, via), defaults, { ...defaults, tree: fn.sqlTree }];
-  if (judges.proved(fn)) return [...withTypes(fn, via), defaults];
-  return [{ kind: 'effect', text: `${via} calls ${fn.signature}` }];
+  const proof = judges.prove(fn);
+  if (!proof.proved) return [{ kind: 'effect', text: `${via} calls ${fn.signature}` }];
+  const { does } = proof;
+  const more = does.class === 'export' || (does.class === 'write' && !writes);
+  return [
+    ...(more && deed !== false
+      ? [{ kind: 'effect', text: `${via} calls ${fn.signature}, which ${does.reason}` } as const]
+      : []),
+    ...withTypes(snapshot, fn, via),
+    defaults,
+    ...(fn.sqlTree === '' ? [] : [{ ...defaults, tree: fn.sqlTree }]),
+  ];
 }
 
 /** The built-in itself; for a function of language internal, those that are the same C function under another name. */
@@ -48,22 +65,69 @@ function builtinsMeant(snapshot: Snapshot, oid: number, fn: FunctionRow | undefi
 
 /**
  * A body stored as a tree (BEGIN ATOMIC, RETURN) that only reads. Its names were resolved when it was made, and
- * pg_depend knows them; built-in relations it does not know, so they must not be in it.
+ * pg_depend knows them; built-in relations it does not know, so they must not be in it. Rows are not counted: a set has
+ * any number of them, and what may put many into one value counts as an export.
  */
-function atomicReader(snapshot: Snapshot, fn: FunctionRow): boolean {
-  if (fn.sqlTree === '' || fn.securityDefiner || fn.kind !== 'f') return false;
-  if (fn.settings !== '' || !readsOnly(fn.sqlTree)) return false;
-  return !calledFunctions(fn.sqlTree).some((oid) => JSON_KIN.test(snapshot.builtins.get(oid)?.name ?? ''));
+export function proveStored(
+  snapshot: Snapshot,
+  prove: (fn: FunctionRow) => FunctionProof,
+  fn: FunctionRow,
+): FunctionProof {
+  const unproved = (why: string): FunctionProof => ({ proved: false, why });
+  if (fn.securityDefiner) return unproved('it is SECURITY DEFINER');
+  if (fn.kind !== 'f') return unproved('it is a procedure');
+  if (fn.settings !== '') return unproved('it pins settings');
+  if (!readsOnly(fn.sqlTree)) return unproved('its stored body does more than read tables of users');
+  const called = calledFunctions(fn.sqlTree);
+  const builtins = called.map((oid) => snapshot.builtins.get(oid)?.name ?? '');
+  if (builtins.some((name) => JSON_KIN.test(name)))
+    return unproved('its stored body makes JSON, which may call casts');
+  const users = (snapshot.uses.get(`pg_proc:${fn.oid}`) ?? [])
+    .filter((use) => use.catalog === 'pg_proc')
+    .map((use) => snapshot.functions.get(use.oid));
+  const folds =
+    storedFold(fn.sqlTree) ||
+    builtins.some((name) => builtinFunction(name)?.folds === true || name.startsWith('percentile_')) ||
+    users.some((user) => user === undefined || !givesSingleValues(user, prove));
+  const data = / :relid [1-9]/.test(fn.sqlTree) || users.length > 0;
+  return {
+    proved: true,
+    does: folds
+      ? { class: 'export', reason: 'may put many rows into one value' }
+      : { class: 'read', reason: 'reads' },
+    size: { rows: fn.returnsSet ? Number.POSITIVE_INFINITY : 1, perRow: 1, data },
+  };
 }
 
-/** Arguments are cast to the types declared, and so is the result. */
-function withTypes(fn: FunctionRow, via: string): readonly Step[] {
-  return [...fn.argTypes, fn.returnType]
+function givesSingleValues(fn: FunctionRow, prove: (fn: FunctionRow) => FunctionProof): boolean {
+  if (fn.kind === 'a') return false;
+  const proof = prove(fn);
+  return proof.proved && proof.does.class === 'read' && (proof.size === null || proof.size.perRow <= 1);
+}
+
+/** record, "any" and the polymorphic types: a value may have any type, with the casts and comparisons of that one. */
+const ANY_TYPE = new Set([2249, 2276, 2277, 2283, 2776, 3500, 3831, 4537, 4538, 5077, 5078, 5079, 5080]);
+
+/** Arguments are cast to the types declared, and so is the result; the body may compare them, and cast them on. */
+function withTypes(snapshot: Snapshot, fn: FunctionRow, via: string): readonly Step[] {
+  const types = [...new Set([...fn.argTypes, fn.returnType])];
+  const steps = types
     .filter((oid) => oid >= FIRST_USER_OID)
-    .flatMap((oid): Step[] => [
-      { kind: 'type', oid, access: 'assign', via },
-      { kind: 'type', oid, access: 'input', via },
-    ]);
+    .flatMap((oid): Step[] =>
+      (['assign', 'input', 'casts-from', 'compare'] as const).map((access) => ({
+        kind: 'type',
+        oid,
+        access,
+        via,
+      })),
+    );
+  if (!fn.argTypes.some((oid) => ANY_TYPE.has(oid))) return steps;
+  const casts = [...snapshot.castsFrom.values()].flat().filter((cast) => cast.function !== 0);
+  return [
+    ...steps,
+    ...casts.map((cast): Step => ({ kind: 'function', oid: cast.function, via: cast.label })),
+    ...[...snapshot.classes.values()].map((row): Step => ({ kind: 'class', oid: row.oid, via })),
+  ];
 }
 
 export function operatorSteps(snapshot: Snapshot, oid: number, via: string): readonly Step[] {

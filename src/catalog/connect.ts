@@ -1,4 +1,5 @@
 import pg from 'pg';
+import type { ListedFunction } from '../config/config.ts';
 import type { NameScope } from '../statement/analysis.ts';
 import type { Catalog } from '../statement/catalog.ts';
 import type { ServerQuestions } from './clarify.ts';
@@ -26,6 +27,8 @@ export type ConnectOptions = {
   readonly probeMs?: number;
   readonly judgement?: CatalogJudgement;
   readonly tags?: readonly TagRule[];
+  /** For whoever makes the judgement: functions that a person vouches for. */
+  readonly functions?: readonly ListedFunction[];
 };
 
 /** One look at a database, for `countersign explain --upstream`. Throws what `pg` throws when it cannot connect. */

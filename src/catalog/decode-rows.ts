@@ -79,12 +79,18 @@ export function functionRow(r: RawRow): FunctionRow {
     volatility: volatility(r[6]),
     securityDefiner: r[7] === 't',
     returnsTrigger: int(r[16]) === TRIGGER_TYPE,
+    returnsSet: r[20] === 't',
+    arguments: str(r[3]),
+    argumentNames: r[22] == null ? [] : (JSON.parse(r[22]) as string[]).filter((each) => each !== ''),
+    result: str(r[21]),
+    listName: str(r[23]),
     body: str(r[8]),
     settings: str(r[10]),
     extension: str(r[17]),
-    // Everything that says what it does: signature, language, promises, body, library, settings, SQL-standard body.
+    // Everything that says what it does: signature, language, promises, body, library, settings, defaults, stored tree,
+    // result, names of all arguments.
     bodyDigest: createHash('sha256')
-      .update(JSON.stringify([signature, ...r.slice(4, 11), r[18], r[19]]))
+      .update(JSON.stringify([signature, ...r.slice(4, 11), r[18], r[19], r[21], r[22]]))
       .digest('hex'),
     args: int(r[11]),
     defaults: int(r[12]),
@@ -92,7 +98,6 @@ export function functionRow(r: RawRow): FunctionRow {
     allArgs: int(r[14]),
     argTypes: vector(r[15]),
     returnType: int(r[16]),
-    returnsSet: r[20] === 't',
     sqlTree: str(r[19]),
     defaultsTree: str(r[18]),
   };
@@ -129,7 +134,14 @@ export function castRow(r: RawRow): CastRow {
 }
 
 export function triggerRow(r: RawRow): TriggerRow {
-  return { oid: int(r[0]), name: str(r[2]), function: int(r[3]), type: int(r[4]), whenTree: str(r[6]) };
+  return {
+    oid: int(r[0]),
+    name: str(r[2]),
+    function: int(r[3]),
+    type: int(r[4]),
+    whenTree: str(r[6]),
+    deferrable: r[7] === 't',
+  };
 }
 
 export function ruleRow(r: RawRow): RuleRow {

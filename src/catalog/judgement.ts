@@ -1,5 +1,6 @@
+import type { NameScope } from '../statement/analysis.ts';
 import { builtinFunction, JUDGED_BY_ARGUMENTS } from '../statement/builtins.ts';
-import type { Catalog } from '../statement/catalog.ts';
+import type { Catalog, FunctionDeed, FunctionSize } from '../statement/catalog.ts';
 import type { Tree } from '../statement/tree.ts';
 
 /**
@@ -23,6 +24,14 @@ export type UserFunction = {
   readonly volatility: Volatility;
   readonly securityDefiner: boolean;
   readonly returnsTrigger: boolean;
+  readonly returnsSet: boolean;
+  /** Arguments and result as the server prints them (`a integer, VARIADIC b text[]`, `TABLE(c text)`). */
+  readonly arguments: string;
+  readonly result: string;
+  /** Names of arguments of all modes, those that have one. */
+  readonly argumentNames: readonly string[];
+  /** `schema.name(types)`, quoted as SQL needs it: how a list names it. */
+  readonly listName: string;
   /** Body, or the C symbol, or `BEGIN ATOMIC …` as the server prints it. Written by a user. */
   readonly body: string;
   /** Settings that the function pins (pg_proc.proconfig), as the array's text; empty: none. */
@@ -39,17 +48,38 @@ export type CatalogJudgement = {
    */
   readonly judgeBuiltin: (name: string, volatility: Volatility) => string;
   /**
-   * True only where it is certain that the function does nothing but compute and read. What `catalog` says about this
-   * very function is then still unknown (not proved).
+   * What the function certainly does when it is called under that scope. `catalog` is the one that a session with that
+   * scope sees; what it says about this very function is then still unknown (not proved).
    */
-  readonly provedHarmless: (fn: UserFunction, catalog: Catalog) => boolean;
+  readonly prove: (fn: UserFunction, catalog: Catalog, scope: NameScope) => FunctionProof;
+  /** What a person says it does, bound to its digest; null: nobody has listed it as it is now. */
+  readonly listed?: (fn: UserFunction) => FunctionDeed | null;
+  /** Told of all user functions whenever a catalog has been read. */
+  readonly inspect?: (functions: readonly UserFunction[]) => void;
   /** The `SelectStmt` of a view's definition; null: it cannot be read. Left out: views are not looked into. */
   readonly readView?: (definition: string) => Tree | null;
 };
 
+export type FunctionProof =
+  | {
+      readonly proved: true;
+      readonly does: FunctionDeed;
+      /** Null: not known; it gives back no users' tables. */
+      readonly size: FunctionSize | null;
+    }
+  /** `why`: as in "is not proved: …". */
+  | { readonly proved: false; readonly why: string };
+
+const COMPUTES: FunctionProof = {
+  proved: true,
+  does: { class: 'read', reason: 'only computes' },
+  size: null,
+};
+
 export const DEFAULT_JUDGEMENT: CatalogJudgement = {
   judgeBuiltin,
-  provedHarmless: inTrustedExtension,
+  prove: (fn) =>
+    inTrustedExtension(fn) ? COMPUTES : { proved: false, why: 'nobody has looked at its body' },
 };
 
 /** Functions of triggers and defaults that only the server or a stored expression calls. Reviewed by hand. */

@@ -26,6 +26,11 @@ export function readsOnly(tree: string): boolean {
   );
 }
 
+/** ARRAY(SELECT …) stands in the tree (subLinkType 6 is ARRAY_SUBLINK, primnodes.h). */
+export function storedFold(tree: string): boolean {
+  return tree.includes(':subLinkType 6 ');
+}
+
 const EVALUATED =
   /^(?:FUNCEXPR|OPEXPR|DISTINCTEXPR|NULLIFEXPR|SCALARARRAYOPEXPR|COERCEVIAIO|COERCETODOMAIN|ROWCOMPARE|MINMAX)\b/;
 

@@ -81,7 +81,12 @@ SELECT p.oid, n.nspname, p.proname, pg_catalog.pg_get_function_identity_argument
        p.provolatile, p.prosecdef, p.prosrc, COALESCE(p.probin, ''), COALESCE(p.proconfig::text, ''),
        p.pronargs, p.pronargdefaults, p.provariadic <> 0, COALESCE(pg_catalog.array_length(p.proallargtypes, 1), 0),
        p.proargtypes::text, p.prorettype, COALESCE(x.extname, ''), p.proargdefaults::text,
-       p.prosqlbody::text, p.proretset
+       p.prosqlbody::text, p.proretset, pg_catalog.pg_get_function_result(p.oid),
+       pg_catalog.array_to_json(p.proargnames)::text,
+       pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.array_to_string(ARRAY(
+         SELECT pg_catalog.format_type(a.type, NULL)
+           FROM pg_catalog.unnest(p.proargtypes::pg_catalog.oid[]) WITH ORDINALITY AS a(type, number)
+          ORDER BY a.number), ', '))
   FROM pg_catalog.pg_proc p
   JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
   JOIN pg_catalog.pg_language l ON l.oid = p.prolang
@@ -128,7 +133,7 @@ SELECT c.oid, c.castsource, c.casttarget, c.castfunc, c.castcontext, c.castmetho
 
 /** Triggers but those of foreign keys and deferred uniqueness, which are the server's own (their function is). */
 export const TRIGGERS = `
-SELECT t.oid, t.tgrelid, t.tgname, t.tgfoid, t.tgtype, t.tgenabled, t.tgqual::text
+SELECT t.oid, t.tgrelid, t.tgname, t.tgfoid, t.tgtype, t.tgenabled, t.tgqual::text, t.tgdeferrable
   FROM pg_catalog.pg_trigger t
  WHERE t.tgenabled <> 'D' AND (t.tgfoid >= 16384 OR NOT t.tgisinternal OR t.tgqual IS NOT NULL)
  ORDER BY t.oid`;

@@ -1,19 +1,34 @@
 import type { Analyser } from '../analyser/analyser.ts';
+import type { ListedFunction } from '../config/config.ts';
 import type { Limits } from '../config/limits.ts';
-import { analyse } from '../statement/analyse.ts';
+import { analyseBody } from '../statement/analyse.ts';
 import { type Tree, typeOf } from '../statement/tree.ts';
+import { byList, type ListLog } from './function-list.ts';
 import { type CatalogJudgement, DEFAULT_JUDGEMENT } from './judgement.ts';
-import { provedByReading } from './prove.ts';
+import { proveByReading } from './prove.ts';
 
-/** The default judgement, and user functions and views too, whose bodies are read. */
-export function readingJudgement(analyser: Analyser, limits: Limits): CatalogJudgement {
-  const read = provedByReading((sql, scope, catalog) =>
-    analyser.needsWorker(sql) ? null : analyse(analyser.parse(sql), catalog, scope, limits),
-  );
+/**
+ * The default judgement, and user functions and views by reading their bodies, or functions by what a person has listed.
+ */
+export function readingJudgement(
+  analyser: Analyser,
+  limits: Limits,
+  functions: readonly ListedFunction[] = [],
+  log: ListLog | null = null,
+): CatalogJudgement {
   return {
     ...DEFAULT_JUDGEMENT,
+    ...byList(functions, log),
     readView: (definition) => viewQuery(analyser, definition),
-    provedHarmless: (fn, catalog) => DEFAULT_JUDGEMENT.provedHarmless(fn, catalog) || read(fn, catalog),
+    prove: proveByReading({
+      parse: (sql) => {
+        const bytes = Buffer.from(sql);
+        return analyser.needsWorker(bytes) ? null : analyser.parse(bytes);
+      },
+      parsePlpgsql: (definition, body) => analyser.parsePlpgsql(Buffer.from(definition), body),
+      analyse: (parse, catalog, scope, variables) => analyseBody(parse, catalog, scope, limits, variables),
+      exportRows: limits.exportRows,
+    }),
   };
 }
 

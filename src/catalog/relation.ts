@@ -32,8 +32,16 @@ export function decodeRelation(
   row: RelationRow,
   readView: CatalogJudgement['readView'],
 ): Relation {
-  const effects = (access: Access) => closure.effects([{ kind: 'relation', oid: row.oid, access }]);
   const tags = tagger.tags(row.oid);
+  const outcome = (access: Access) =>
+    closure.outcome([{ kind: 'relation', oid: row.oid, access }], access !== 'read' && access !== 'casts');
+  const outcomes = lazy({
+    read: () => outcome('read'),
+    insert: () => outcome('insert'),
+    update: () => outcome('update'),
+    delete: () => outcome('delete'),
+  });
+  let castEffects: readonly string[] | undefined;
   const rows = estimateRows(snapshot, row.oid, (r) => closure.columns(r));
   const definition = snapshot.viewDefinitions.get(row.oid) ?? null;
   let query: { readonly tree: Tree | null } | null = null;
@@ -55,16 +63,25 @@ export function decodeRelation(
     ),
     uniqueKeys: uniqueKeys(snapshot, closure, row),
     effects: lazy({
-      read: () => effects('read'),
-      insert: () => effects('insert'),
-      update: () => effects('update'),
-      delete: () => effects('delete'),
+      read: () => outcomes.read.effects,
+      insert: () => outcomes.insert.effects,
+      update: () => outcomes.update.effects,
+      delete: () => outcomes.delete.effects,
     }),
     get analyzeEffects() {
-      analyzed ??= effects('analyze');
+      analyzed ??= outcome('analyze').effects;
       return analyzed;
     },
-    castEffects: effects('casts'),
+    runsUserCode: lazy({
+      read: () => outcomes.read.runsUserCode,
+      insert: () => outcomes.insert.runsUserCode,
+      update: () => outcomes.update.runsUserCode,
+      delete: () => outcomes.delete.runsUserCode,
+    }),
+    get castEffects() {
+      castEffects ??= outcome('casts').effects;
+      return castEffects;
+    },
     cascades: {
       update: cascades(snapshot, closure, row, 'update'),
       delete: cascades(snapshot, closure, row, 'delete'),

@@ -62,7 +62,6 @@ export type FunctionRow = UserFunction & {
   readonly allArgs: number;
   readonly argTypes: readonly number[];
   readonly returnType: number;
-  readonly returnsSet: boolean;
   readonly defaultsTree: string;
   /** The stored tree of BEGIN ATOMIC or RETURN; empty: none. */
   readonly sqlTree: string;
@@ -101,6 +100,8 @@ export type TriggerRow = {
   readonly function: number;
   readonly type: number;
   readonly whenTree: string;
+  /** It may run at the end of the transaction, under the search_path of then. */
+  readonly deferrable: boolean;
 };
 export type RuleRow = {
   readonly oid: number;

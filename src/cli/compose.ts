@@ -57,7 +57,7 @@ export async function startCountersign(config: Config, log: Logger): Promise<Cou
     const knowledge = createKnowledgeBase({
       config,
       analyser,
-      judgement: readingJudgement(analyser, config.limits),
+      judgement: readingJudgement(analyser, config.limits, config.functions, log),
       log,
       analysed: metrics.analysed,
     });

@@ -203,6 +203,7 @@ async function setupFrom(options: Options, connect: ConnectCatalog): Promise<Exp
       : await connect(options.upstream, {
           ...(options.role === undefined ? {} : { role: options.role }),
           searchPath,
+          ...(config === null || config.functions.length === 0 ? {} : { functions: config.functions }),
         });
   return {
     policy: config?.policy ?? { digest: '', rules: [] },
@@ -242,7 +243,7 @@ const connectLazily: ConnectCatalog = async (url, options) => {
   ]);
   // Bodies of user functions are read when they are first needed.
   const analyser = await loadAnalyser(DEFAULT_LIMITS);
-  const judgement = readingJudgement(analyser, DEFAULT_LIMITS);
+  const judgement = readingJudgement(analyser, DEFAULT_LIMITS, options.functions);
   try {
     const connected = await connectCatalog(url, { ...options, judgement });
     return {

@@ -30,6 +30,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
     const { explainCommand } = await import('./explain.ts');
     return (program) => explainCommand(program);
   },
+  functions: async () => (await import('./functions.ts')).functionsCommand,
   verify: async () => (await import('./verify.ts')).verifyCommand,
   audit: async () => (await import('./audit.ts')).auditCommand,
   slack: async () => (await import('./slack.ts')).slackCommand,

@@ -7,6 +7,7 @@ import type {
   Agent,
   ApiKey,
   Config,
+  ListedFunction,
   ServerTls,
   SlackConfig,
   UpstreamAddress,
@@ -29,6 +30,7 @@ type Agents = ConfigShape['agents'];
 export async function buildConfig(
   parsed: Parsed<ConfigShape>,
   policy: Policy,
+  functions: readonly ListedFunction[],
   directory: string,
   env: NodeJS.ProcessEnv,
 ): Promise<Config> {
@@ -70,6 +72,7 @@ export async function buildConfig(
     })),
     policy,
     analysis: { secondOpinion: shape.analysis.second_opinion },
+    functions,
     limits: { ...DEFAULT_LIMITS, ...(shape.limits as Partial<Limits>) },
     tags: shape.tags.map(({ relation, column, tags }) => ({
       relation,

@@ -35,6 +35,8 @@ export type Config = {
     /** `hold`: a statement that another grammar reads otherwise is held. */
     readonly secondOpinion: 'off' | 'hold';
   };
+  /** User functions that a person vouches for. */
+  readonly functions: readonly ListedFunction[];
   readonly limits: Limits;
   /** Tags of relations and columns; those in the database's comments come on top. */
   readonly tags: readonly TagRule[];
@@ -48,6 +50,16 @@ export type TagRule = {
   readonly relation: string;
   readonly column?: string;
   readonly tags: readonly string[];
+};
+
+/** Counts only for a function with this name whose digest is this one. `unknown`: listed, but not vouched for. */
+export type ListedFunction = {
+  /** `schema.name(types)` */
+  readonly function: string;
+  readonly sha256: string;
+  readonly does: 'reads' | 'writes' | 'unknown';
+  readonly by: string;
+  readonly note: string;
 };
 
 export type ServerTls = {

@@ -170,6 +170,29 @@ const policy = z
     error: 'expected only one of file, rules',
   });
 
+const listedFunction = z
+  .strictObject({
+    function: name.describe('schema.name(types), as "countersign functions" prints it.'),
+    sha256: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/, 'expected 64 lower-case hexadecimal digits')
+      .describe('Of everything that says what it does; when that changes, the entry no longer counts.'),
+    does: z
+      .enum(['reads', 'writes', 'unknown'])
+      .describe('What somebody vouches for; unknown: nothing yet, so calls of it are held.'),
+    by: z.string().default('').describe('Who vouches.'),
+    note: z.string().default(''),
+  })
+  .refine(({ does, by }) => does === 'unknown' || by !== '', {
+    error: 'expected by: who says what it does',
+  });
+
+const listedFunctions = z
+  .array(listedFunction)
+  .describe('Functions of users that somebody has read, and vouches for.');
+
+export const functionsFileSchema = z.strictObject({ functions: listedFunctions });
+
 const positive = z.int().min(1).max(Number.MAX_SAFE_INTEGER);
 const limitNames = Object.keys(DEFAULT_LIMITS) as (keyof Limits)[];
 const limits = z.strictObject(
@@ -253,6 +276,7 @@ export const configSchema = z.strictObject({
         .describe('hold: also hold what a second, independent parser reads otherwise.'),
     })
     .prefault({}),
+  functions: z.union([name.describe('Path of a file with one key: functions.'), listedFunctions]).default([]),
   limits: limits.default({}),
   tags: z
     .array(tagRule)

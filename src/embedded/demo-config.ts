@@ -65,6 +65,7 @@ export function demoConfig(server: EmbeddedPostgres, secrets: DemoSecrets, place
     policy: makePolicy([]),
     analysis: { secondOpinion: 'off' },
     tags: [],
+    functions: [],
     limits: DEFAULT_LIMITS,
     slack: null,
     keys: { directory: join(place.directory, 'keys') },

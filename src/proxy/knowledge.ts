@@ -177,8 +177,9 @@ function catalogView(provider: CatalogProvider): (certain: boolean) => Catalog {
 }
 
 const NOT_READ = 'the catalog of the database could not be read';
+const UNCERTAIN = 'it may have been changed since the catalog was read';
 
-/** Nothing of the users' own is certain: their relations are unknown, and unknown is held. */
+/** Nothing of the users' own is certain: their relations are unknown, and what functions and types do; unknown is held. */
 export function uncertainCatalog(base: Catalog | null): Catalog {
   const system = (schema: string) => schema === 'pg_catalog' || schema === 'information_schema';
   return {
@@ -186,9 +187,14 @@ export function uncertainCatalog(base: Catalog | null): Catalog {
     serverVersion: base?.serverVersion ?? 0,
     relation: (schema, name) => (system(schema) ? base?.relation(schema, name) : undefined),
     relationsNamed: (name) => base?.relationsNamed(name).filter(({ schema }) => system(schema)) ?? [],
-    functionsNamed: (name) => base?.functionsNamed(name) ?? [],
+    functionsNamed: (name) =>
+      (base?.functionsNamed(name) ?? []).map((fn) => ({ ...fn, effects: [...fn.effects, UNCERTAIN] })),
     operatorSchemas: (name) => base?.operatorSchemas(name) ?? [],
-    typesNamed: (name) => base?.typesNamed(name) ?? [],
+    typesNamed: (name) =>
+      (base?.typesNamed(name) ?? []).map(({ schema, effects }) => ({
+        schema,
+        effects: [...effects, UNCERTAIN],
+      })),
     meant: () => ({ effects: [NOT_READ], builtins: [], calls: [], json: true }),
     ambientEffects: base?.ambientEffects ?? [NOT_READ],
   };

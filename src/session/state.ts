@@ -284,10 +284,11 @@ function usesName({ kind }: StatementAnalysis['symbols'][number]): boolean {
   return kind === 'execute' || kind === 'fetch';
 }
 
-/** All but plain queries, which are analysed and planned at Bind. */
+/** All but plain queries, which are analysed and planned at Bind, if no user function looks names up while they run. */
 export function looksUpLate(analysis: Analysis): boolean {
   return analysis.statements.some(
-    ({ command, class: rank }) => !PLANNED_AT_BIND.has(command) || rank === 'ddl',
+    ({ command, class: rank, runsUserCode }) =>
+      !PLANNED_AT_BIND.has(command) || rank === 'ddl' || runsUserCode === true,
   );
 }
 

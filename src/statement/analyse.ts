@@ -19,9 +19,12 @@ import { heldTogether, raiseBySize } from './size-limit.ts';
 import { child, typeOf } from './tree.ts';
 import { unreadable } from './unreadable.ts';
 import { installUtilityHandlers, utilityCommand } from './utility.ts';
+import { type BodyVariables, variableLevel } from './variables.ts';
 import { visit } from './walk.ts';
 
 const NO_ANSWERS: Answers = [];
+
+type ParseTree = Extract<ParseResult, { kind: 'tree' }>;
 
 installHandlers();
 installUtilityHandlers();
@@ -40,8 +43,45 @@ export function analyse(
   answers: Answers = NO_ANSWERS,
 ): Analysis {
   if (parse.kind === 'error') return unreadable(parse);
-  const context: Context = {
+  return run(contextOf(parse, catalog, scope, limits, parameters, null), parse, answers);
+}
+
+export type BodyAnalysis = {
+  readonly analysis: Analysis;
+  /** Of each statement's output; null: it has none. Too big an output is not an `export` here: the caller decides. */
+  readonly sizes: readonly (QuerySize | null)[];
+};
+
+/** As `analyse`, for statements of a function's body, whose variables are known. */
+export function analyseBody(
+  parse: ParseResult,
+  catalog: Catalog | null,
+  scope: NameScope,
+  limits: AnalysisLimits,
+  variables: BodyVariables,
+): BodyAnalysis {
+  if (parse.kind === 'error') return { analysis: unreadable(parse), sizes: [] };
+  const body = { level: variableLevel(variables), sizes: [] as QuerySize[] };
+  const context = contextOf(parse, catalog, scope, limits, null, body);
+  const sizes: (QuerySize | null)[] = [];
+  const analysis = run(context, parse, NO_ANSWERS, () => {
+    sizes.push(body.sizes.at(-1) ?? null);
+    body.sizes.length = 0;
+  });
+  return { analysis, sizes };
+}
+
+function contextOf(
+  parse: ParseTree,
+  catalog: Catalog | null,
+  scope: NameScope,
+  limits: AnalysisLimits,
+  parameters: ParameterValues | null,
+  body: Context['body'],
+): Context {
+  return {
     catalog,
+    base: catalog,
     limits,
     sql: parse.sql,
     parameters,
@@ -65,12 +105,23 @@ export function analyse(
     casts: [],
     prepared: new Map(),
     portals: new Map(),
+    later: false,
+    body,
   };
+}
+
+function run(
+  context: Context,
+  parse: ParseTree,
+  answers: Answers,
+  done: () => void = () => undefined,
+): Analysis {
   const statements: StatementAnalysis[] = [];
   for (const [place, { node, start, end }] of parse.statements.entries()) {
     context.answer = answers[place] ?? null;
     const statement = analyseStatement(context, node, start, end);
     statements.push(statement);
+    done();
     // What ran before in this string is in force for the rest of it.
     if (statement.makesTemp) context.tempPossible = true;
     if (statement.changesSearchPath) {
@@ -83,10 +134,12 @@ export function analyse(
 }
 
 function analyseStatement(context: Context, node: unknown, start: number, end: number): StatementAnalysis {
-  const { facts: outer, level, ctes, tableRows } = context;
+  const { facts: outer, level, ctes, tableRows, catalog, path, base } = context;
   const facts = new Facts();
+  const scope = { searchPath: context.later ? null : path, tempPossible: context.tempPossible };
+  context.catalog = base?.under?.(scope) ?? base;
   context.facts = facts;
-  context.level = null;
+  context.level = context.body?.level ?? null;
   context.ctes = null;
   context.tableRows = 0;
   context.largestRows = -1;
@@ -112,6 +165,14 @@ function analyseStatement(context: Context, node: unknown, start: number, end: n
   context.level = level;
   context.ctes = ctes;
   context.tableRows = tableRows;
+  context.catalog = catalog;
+  if (facts.changesSearchPath && QUERIES.has(type) && path !== null) {
+    // set_config in the midst of a query: nobody knows which calls come after it.
+    context.path = null;
+    const again = analyseStatement(context, node, start, end);
+    context.path = path;
+    return again;
+  }
   return facts.finish(context.sql, start, end);
 }
 
@@ -141,6 +202,7 @@ function query(context: Context, type: string, node: unknown): void {
   const bound = size.unfolds === true ? (size.limit ?? Number.POSITIVE_INFINITY) : size.rows;
   facts.rowBound = Number.isFinite(bound) ? bound : null;
   facts.rowBoundBy = facts.rowBound === null ? 'nothing' : (size.by ?? null);
+  if (context.body !== null) return void context.body.sizes.push(size);
   if (context.catalog === null || !size.data || size.total <= limits.exportRows) return;
   const most = Number.isFinite(size.total) ? `up to ${Math.ceil(size.total)} rows` : 'rows without a bound';
   const names = facts.relations.filter(({ schema }) => schema !== 'pg_catalog').map(({ name }) => name);

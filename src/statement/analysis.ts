@@ -96,6 +96,11 @@ export type StatementAnalysis = StatementDetails & {
   readonly makesTemp: boolean;
   /** Changes what names mean (DDL): the catalog must be read again once it has run. */
   readonly changesCatalog: boolean;
+  /**
+   * Functions of users run in it, directly or through triggers and views, which look names up when they run: what was
+   * known of them is only true while search_path is the same.
+   */
+  readonly runsUserCode?: boolean;
   /** Rows that can come back: a constant, or null where nothing bounds them. */
   readonly rowBound: number | null;
   /** What bounds them; null where no rows come back. */

@@ -1,14 +1,15 @@
 import { type BuiltinFunction, builtinFunction, isBuiltinType, JUDGED_BY_ARGUMENTS } from './builtins.ts';
-import type { CatalogFunction } from './catalog.ts';
+import type { CatalogFunction, FunctionSize } from './catalog.ts';
 import { arrayLength, contains, evaluate, numberOf, parameterNumber } from './constants.ts';
 import { type Context, raiseIfRun } from './context.ts';
 import { noteFunction } from './function-uses.ts';
 import { markLiteral } from './literals.ts';
-import { meaningOf, noteName, noteUserFunction, raiseByName } from './meaning.ts';
+import { meaningOf, noteName, raiseByName } from './meaning.ts';
 import { isReachable } from './names.ts';
 import { noteSettingOf } from './setting-uses.ts';
 import { judgeSetting } from './settings.ts';
 import { bodyOf, child, constantString, integer, list, nameParts, type Tree, text, typeOf } from './tree.ts';
+import { largestSize, noteDeed, noteSizes } from './user-calls.ts';
 import { visitChildren } from './walk.ts';
 
 /** Longest sleep that is harmless, seconds. */
@@ -34,8 +35,9 @@ export function visitCall(context: Context, node: Tree): void {
         context,
         `${schema === null ? 'may call' : 'calls'} ${candidate.schema}.${name}: ${effect}`,
       );
-    else noteUserFunction(context, candidate);
+    else noteDeed(context, candidate);
   }
+  noteSizes(context, candidates);
   const builtin =
     schema === null || schema === 'pg_catalog'
       ? builtinFunction(name)
@@ -74,6 +76,16 @@ function userFunctions(
 }
 
 const NONE: readonly CatalogFunction[] = [];
+
+/** What a call in FROM gives, where all that it can mean are user functions of known size; else null. */
+export function sizeOfCall(context: Context, call: Tree | null): FunctionSize | null {
+  const parts = nameParts(list(call, 'funcname'));
+  const name = parts.at(-1) ?? '';
+  const schema = parts.length > 1 ? (parts.at(-2) ?? '') : null;
+  if (schema === 'pg_catalog' || (schema === null && builtinFunction(name) !== undefined)) return null;
+  const candidates = userFunctions(context, schema, name, list(call, 'args').length);
+  return candidates.every(({ size }) => size !== undefined) ? largestSize(candidates) : null;
+}
 
 function unknownFunction(
   context: Context,

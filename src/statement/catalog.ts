@@ -1,3 +1,5 @@
+import type { NameScope } from './analysis.ts';
+
 /**
  * What the names in a statement mean: the part of the upstream database's catalog that analysis needs, as plain
  * data. `src/catalog` loads it; analysis only looks things up. A missing answer means unknown, and unknown is held.
@@ -60,6 +62,16 @@ export type Relation = {
   /** User code that ANALYZE of it calls: also what indexes and statistics are over. Left out: not known. */
   readonly analyzeEffects?: readonly string[];
   /**
+   * The access runs functions of users, all of them known, which look names up when they run. Left out: not known that
+   * it does.
+   */
+  readonly runsUserCode?: {
+    readonly read: boolean;
+    readonly insert: boolean;
+    readonly update: boolean;
+    readonly delete: boolean;
+  };
+  /**
    * User code that a cast of one of its columns' values can call, in plain words: implicit casts, those that storing
    * the value elsewhere picks, and casts to json, which `to_json`, `json_agg` and their kin look for. Not part of
    * `effects.read`: reading the columns as they are calls none of it.
@@ -107,10 +119,25 @@ export type CatalogFunction = {
   readonly aggregate?: boolean;
   /** Returns any number of rows; left out: not known, so it may. */
   readonly returnsSet?: boolean;
-  /** How many rows it returns, or folds into its value, was not proved (a body that is stored as a tree). */
-  readonly unbounded?: boolean;
-  /** Empty: proved to do nothing but compute. Otherwise why it counts as user code, in plain words. */
+  /** Empty: what a call does is known, and said in `does`. Otherwise why it counts as user code, in plain words. */
   readonly effects: readonly string[];
+  /** What a call does where `effects` is empty; left out: it computes and reads. */
+  readonly does?: FunctionDeed;
+  /** How much of users' tables a call gives back; left out: not known. */
+  readonly size?: FunctionSize | undefined;
+};
+
+/** `reason`: as in "calls f, which …". */
+export type FunctionDeed = { readonly class: 'read' | 'write' | 'export'; readonly reason: string };
+
+/** What one call of a function gives back, at most. */
+export type FunctionSize = {
+  /** Rows; 1 where it returns no set. `Infinity`: nothing bounds them. */
+  readonly rows: number;
+  /** Rows of tables that one row can carry, as in `QuerySize`. */
+  readonly perRow: number;
+  /** It gives back what it read in users' tables. */
+  readonly data: boolean;
 };
 
 /** What the server took the names of one statement for, as the catalog knows it. */
@@ -152,4 +179,10 @@ export type Catalog = {
   readonly ambientEffects: readonly string[];
   /** User code that ANALYZE of all tables can call. Left out: not known. */
   readonly analyzeEffects?: readonly string[];
+  /**
+   * The same snapshot as a session with that scope sees it: a function that pins no search_path runs under its
+   * caller's, so what it does (and what triggers, defaults and views that call it set off) depends on that. Left out:
+   * it makes no difference. Without this, what is not pinned is judged as under a path that nobody knows.
+   */
+  readonly under?: (scope: NameScope) => Catalog;
 };

@@ -30,9 +30,11 @@ function resolve(level: Level, parts: readonly string[]): Resolved {
   if (column === '*' || column === '') return 'unknown';
   if (parts.length > 1) {
     const source = level.sources.find(({ alias }) => alias === parts.at(-2));
-    if (source !== undefined) return { source, column };
+    if (source !== undefined)
+      return level.variables?.has(parts.at(-2) ?? '') ? 'unknown' : { source, column };
     return isOuterAlias(level.parent, parts.at(-2) ?? '') ? 'outer' : 'unknown';
   }
+  if (level.variables?.has(column) && mayBeColumn(level, column)) return 'unknown';
   const merged = level.merged?.get(column);
   if (merged !== undefined) return { source: merged, column };
   const known = level.sources.filter(({ columns }) => columns?.has(column));
@@ -49,6 +51,10 @@ function resolve(level: Level, parts: readonly string[]): Resolved {
     !level.sources.some((s) => s.alias === column)
     ? 'outer'
     : 'unknown';
+}
+
+function mayBeColumn(level: Level, column: string): boolean {
+  return level.sources.some(({ columns }) => columns === null || columns.has(column));
 }
 
 /** A qualifier that no query around this one knows may be anything (an alias of a join, `excluded`). */

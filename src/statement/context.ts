@@ -30,7 +30,9 @@ export function parameterValues(
  * search_path that they set), with `facts` and `level` exchanged as the walk goes down.
  */
 export type Context = {
-  readonly catalog: Catalog | null;
+  /** As the statement at hand sees it; `base` is the one that was given. */
+  catalog: Catalog | null;
+  readonly base: Catalog | null;
   readonly limits: AnalysisLimits;
   readonly sql: Buffer;
   readonly parameters: ParameterValues | null;
@@ -68,6 +70,10 @@ export type Context = {
   /** Null: the text knows the name, but not any more what it is. */
   readonly prepared: Map<string, StatementAnalysis | null>;
   readonly portals: Map<string, StatementAnalysis>;
+  /** The statement at hand is executed later, when search_path may be another: that of function bodies is unknown. */
+  later: boolean;
+  /** The statements are a function's body: their sizes are collected instead of judged, and variables are known. */
+  readonly body: { readonly level: Level; readonly sizes: QuerySize[] } | null;
 };
 
 /** How large the output of a query can be. `Infinity`: nothing bounds it. */

@@ -33,6 +33,7 @@ export class Facts {
   makesTemp = false;
   changesCatalog = false;
   changesPinned = false;
+  runsUserCode = false;
   rowBound: number | null = null;
   rowBoundBy: RowBoundBy | null = null;
   unresolved: UnresolvedName | null = null;
@@ -98,6 +99,7 @@ export class Facts {
     if (raises) this.#cause = inner.cause;
     for (const parameter of inner.dependsOnParameters) this.dependOn(parameter);
     if (inner.changesPinned) this.changesPinned = true;
+    if (inner.runsUserCode === true) this.runsUserCode = true;
     if (inner.unresolved !== null) this.unresolved = inner.unresolved;
     if (inner.measured) this.measured = true;
     if (inner.calls.length > 0) this.calls = [...this.calls, ...inner.calls];
@@ -169,6 +171,7 @@ export class Facts {
       makesTemp: this.makesTemp || unknown,
       changesCatalog: this.changesCatalog || rank >= RANK.ddl,
       changesPinned: this.changesPinned,
+      runsUserCode: this.runsUserCode,
       rowBound: this.rowBound,
       rowBoundBy: this.rowBoundBy,
       secrets: this.secrets,

@@ -1,4 +1,4 @@
-import { rowsOfFunction } from './calls.ts';
+import { rowsOfFunction, sizeOfCall } from './calls.ts';
 import { noteJoined } from './column-uses.ts';
 import { contains } from './constants.ts';
 import { type Context, unparsed } from './context.ts';
@@ -66,7 +66,9 @@ function functionSource(context: Context, level: Level, node: Tree): Source {
   checkFields(context, 'RangeFunction', node);
   const inner = new Level(level);
   let rows = 1;
+  let perRow = 1;
   let unfolds = false;
+  let callsUser = false;
   for (const item of list(node, 'functions')) {
     const [call, definitions] = list(bodyOf(item, 'List'), 'items');
     const before = context.level;
@@ -79,6 +81,13 @@ function functionSource(context: Context, level: Level, node: Tree): Source {
     const name = nameParts(list(function_, 'funcname')).at(-1) ?? '';
     const args = list(function_, 'args');
     if (args.some((arg) => contains(arg, ROWS))) unfolds = true;
+    const size = sizeOfCall(context, function_);
+    if (size !== null) {
+      rows = Math.max(rows, size.rows);
+      perRow = Math.max(perRow, inner.carried);
+      continue;
+    }
+    if (mayCallUser(context, function_)) callsUser = true;
     const own = function_ === null ? 1 : knownRows(context, name, args, inner);
     rows = Math.max(rows, own);
   }
@@ -89,8 +98,8 @@ function functionSource(context: Context, level: Level, node: Tree): Source {
     columns: columns.length > 0 ? new Set(columns) : null,
     relation: null,
     rows,
-    perRow: 1,
-    data: inner.carriesData || callsUser(context, node),
+    perRow,
+    data: inner.carriesData || callsUser,
     tables: inner.carriesData,
     filtered: true,
     // What a stored value unfolds to is not bounded by anything.
@@ -105,13 +114,9 @@ function knownRows(context: Context, name: string, args: readonly unknown[], inn
 }
 
 /** A user's function in FROM may return tables. */
-function callsUser(context: Context, node: Tree): boolean {
-  if (context.catalog === null) return false;
-  return list(node, 'functions').some((item) => {
-    const call = bodyOf(list(bodyOf(item, 'List'), 'items')[0], 'FuncCall');
-    const parts = nameParts(list(call, 'funcname'));
-    return parts[0] !== 'pg_catalog' && (context.catalog?.functionsNamed(parts.at(-1) ?? '').length ?? 0) > 0;
-  });
+function mayCallUser({ catalog }: Context, call: Tree | null): boolean {
+  const parts = nameParts(list(call, 'funcname'));
+  return parts[0] !== 'pg_catalog' && (catalog?.functionsNamed(parts.at(-1) ?? '').length ?? 0) > 0;
 }
 
 function functionAlias(node: Tree): string {

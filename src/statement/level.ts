@@ -63,8 +63,12 @@ export class Level {
   keyed = false;
   byStatistics = false;
 
-  constructor(parent: Level | null) {
+  /** Names of a function's variables that may be meant although a column has the same name. */
+  readonly variables: ReadonlySet<string> | null;
+
+  constructor(parent: Level | null, variables: ReadonlySet<string> | null = parent?.variables ?? null) {
     this.parent = parent;
+    this.variables = variables;
   }
 
   merge(column: string, source: Source): void {

@@ -1,6 +1,5 @@
 import type { Doubt, Meaning } from './answers.ts';
 import { builtinFunction, JUDGED_BY_ARGUMENTS } from './builtins.ts';
-import type { CatalogFunction } from './catalog.ts';
 import { type Context, raiseIfRun } from './context.ts';
 
 /**
@@ -38,22 +37,6 @@ export function doubtAboutNames(context: Context, plain: boolean): Doubt | null 
   return { names: true, size: facts.doubt?.size ?? false, searchPath: path };
 }
 
-/** Proved harmless; but it may be an aggregate, whose result may carry all of its input. */
-export function noteUserFunction(context: Context, candidate: CatalogFunction): void {
-  const { level } = context;
-  if (level === null) return;
-  if (candidate.aggregate !== false) level.folds = true;
-  // Its proof lets each call return as many rows as a statement may, of whatever it reads.
-  const most = candidate.unbounded === true ? Number.POSITIVE_INFINITY : context.limits.exportRows;
-  if (candidate.returnsSet !== false) {
-    level.multiplied *= most;
-    level.carriesData = true;
-  } else if (candidate.unbounded === true) {
-    level.carried += most;
-    level.carriesData = true;
-  }
-}
-
 /** Judges what the server says is called, in place of what the names could have meant. */
 export function applyMeaning(context: Context, meaning: Meaning): void {
   const { facts, catalog } = context;
@@ -62,6 +45,7 @@ export function applyMeaning(context: Context, meaning: Meaning): void {
   for (const effect of meant.effects) facts.raise('opaque', effect);
   for (const name of meant.builtins) judgeUnnamed(context, name);
   facts.calls = meant.calls;
+  if (meant.calls.length > 0) facts.runsUserCode = true;
   // Text and tree must be about the same; the side connection may see another database than the catalog did.
   for (const { oid, schema, name } of facts.relations)
     if (oid !== null && oid >= FIRST_USER_OID && !meaning.relations.has(oid))

@@ -1,9 +1,10 @@
 import { BUILTIN_OPERATOR_NAMES, isBuiltinType } from './builtins.ts';
 import type { Relation } from './catalog.ts';
 import { type Context, raiseIfRun } from './context.ts';
-import { meaningOf, noteUserFunction, raiseByName } from './meaning.ts';
+import { meaningOf, raiseByName } from './meaning.ts';
 import { isSystemRelationName, isSystemSchema } from './system-relations.ts';
 import { list, nameParts, type Tree, text } from './tree.ts';
+import { noteDeed, noteSizes } from './user-calls.ts';
 
 /** What a relation's name can mean. More than one candidate where the search_path is not known: the worst counts. */
 export type ResolvedRelation =
@@ -120,7 +121,9 @@ export function checkField(context: Context, name: string): void {
   const meaning = meaningOf(context);
   for (const candidate of catalog.functionsNamed(name)) {
     if (meaning !== null) {
-      if (meaning.functions.has(candidate.oid)) noteUserFunction(context, candidate);
+      if (!meaning.functions.has(candidate.oid)) continue;
+      noteDeed(context, candidate);
+      noteSizes(context, [candidate]);
     } else if (candidate.takesRow && isReachable(context, candidate.schema))
       raiseByName(context, `.${name} may call the function ${candidate.schema}.${name}`);
   }

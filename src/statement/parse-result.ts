@@ -29,3 +29,8 @@ export type ParseFailure =
 
 /** One statement: its wrapped node, and its bytes `[start, end)` in the text, without the semicolon. */
 export type RawStatement = { readonly node: Tree; readonly start: number; readonly end: number };
+
+/** What PL/pgSQL's own parser made of a CREATE FUNCTION: libpg-query's JSON, and the body's tokens without comments. */
+export type PlpgsqlParse =
+  | { readonly kind: 'tree'; readonly functions: readonly unknown[]; readonly tokens: readonly string[] }
+  | { readonly kind: 'error'; readonly message: string };

@@ -178,8 +178,10 @@ function deallocate(context: Context, node: Tree): void {
 const CURSOR_HOLD = 0x0020;
 
 function declareCursor(context: Context, node: Tree, inner: Inner): void {
-  const { facts } = context;
+  const { facts, later } = context;
+  context.later = true;
   const body = inner(context, node['query']);
+  context.later = later;
   visitChildren(context, 'DeclareCursorStmt', { ...node, query: undefined });
   facts.absorb(body);
   const hold = (integer(node, 'options') & CURSOR_HOLD) !== 0;

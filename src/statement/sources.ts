@@ -199,6 +199,7 @@ function noteEffects(context: Context, relation: Relation, access: Access): void
   for (const effect of relation.effects.read) facts.raise('opaque', `reading ${full}: ${effect}`);
   const more = access === 'analyze' ? (relation.analyzeEffects ?? UNKNOWN) : relation.effects[access];
   if (access !== 'read') for (const effect of more) facts.raise('opaque', `${access} of ${full}: ${effect}`);
+  if (access === 'analyze' || relation.runsUserCode?.[access] === true) facts.runsUserCode = true;
   if (relation.castEffects.length > 0) context.casts.push(relation);
 }
 

@@ -105,7 +105,7 @@ describe('the corpus, with the catalog of its database', () => {
       for (const { id, analysis } of process.env['CORPUS_VERBOSE'] ? heldWrongly : [])
         console.log(id, analysis.class, analysis.reasons.join('; '));
       expect(ids(missed)).toEqual([]);
-      // Views are taken for relations without a bound, user functions for unknown code.
+      // Views are taken for relations without a bound.
       expect(heldWrongly.length / harmless).toBeLessThanOrEqual(0.03);
     } finally {
       await connected.close();

@@ -121,6 +121,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     groups: [],
     policy: makePolicy([]),
     analysis: { secondOpinion: 'off' },
+    functions: [],
     // All clients of a test have one address: their refused log-ins get a row each.
     tags: [],
     limits: { ...DEFAULT_LIMITS, pollMs: 500, refusedLoginRows: 10_000, ...options.limits },
