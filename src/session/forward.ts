@@ -135,7 +135,7 @@ export function forwardBind(
 /** Bind of an EXECUTE or FETCH whose name is not there. */
 export function forwardAbsent(state: SessionState, frame: Buffer, portal: string, fields: ErrorFields): void {
   const entry = forward(state, frame, { kind: 'bind', name: portal });
-  state.portals.propose(portal, { kind: 'absent', fields }, entry, state.group);
+  state.portals.propose(portal, { kind: 'absent', fields, group: state.group }, entry, state.group);
 }
 
 /** Of an entry whose failure destroys no name of the client's. */

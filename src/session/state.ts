@@ -52,8 +52,8 @@ export type Prepared = {
 };
 
 export type Portal =
-  /** Bound to the name of a statement or cursor that was not there: `fields` is what Execute says. */
-  | { readonly kind: 'absent'; readonly fields: ErrorFields }
+  /** Bound, in that Sync group, to the name of a statement or cursor that was not there: `fields` is what Execute says. */
+  | { readonly kind: 'absent'; readonly fields: ErrorFields; readonly group: number }
   | {
       readonly kind: 'protocol';
       /** Null: an empty statement. */
