@@ -24,7 +24,8 @@ export function execute(state: SessionState, frame: Buffer, current: Current | n
   const { value } = found;
   if (value.kind === 'absent') {
     // A Sync on its way may delete the portal: then the server says that, and nothing of what it would have run.
-    if (!state.ledger.empty) return obey(state, SETTLE_FIRST, FRONTEND.execute, frame, '', NOWHERE, current);
+    if (value.group !== state.group && !state.ledger.empty)
+      return obey(state, SETTLE_FIRST, FRONTEND.execute, frame, '', NOWHERE, current);
     const refused: Hindrance = { kind: 'refuse', fields: absentNow(value.fields, message.portal), runs: [] };
     return obey(state, refused, FRONTEND.execute, frame, '', NOWHERE, current);
   }
