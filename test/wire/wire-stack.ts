@@ -4,7 +4,7 @@ import { superuser } from '../support/postgres.ts';
 import { type Stack, startStack } from '../support/stack.ts';
 
 export type WireStack = Stack & {
-  /** SQL as the superuser, on one connection for all. */
+  /** SQL as the superuser, on one connection for all; on another one after the server has restarted. */
   readonly admin: (sql: string) => Promise<pg.QueryResult>;
   /** The tables as they were in the beginning. */
   readonly reset: () => Promise<void>;
@@ -22,9 +22,18 @@ const SAMPLE = `
 
 export async function startWireStack(mode: 'observe' | 'enforce'): Promise<WireStack> {
   const stack = await startStack({ sample: SAMPLE, config: (config) => ({ ...config, mode }) });
-  const client = new pg.Client(superuser(stack.shop.name));
-  await client.connect();
-  const admin = (sql: string) => client.query(sql);
+  let client: pg.Client | null = null;
+  const connected = async (): Promise<pg.Client> => {
+    if (client !== null) return client;
+    const opened = new pg.Client(superuser(stack.shop.name));
+    opened.on('error', () => {
+      if (client === opened) client = null;
+    });
+    await opened.connect();
+    client = opened;
+    return opened;
+  };
+  const admin = async (sql: string) => (await connected()).query(sql);
   return {
     ...stack,
     admin,
@@ -32,7 +41,7 @@ export async function startWireStack(mode: 'observe' | 'enforce'): Promise<WireS
       await admin('DELETE FROM child; DELETE FROM parent; DELETE FROM box; DELETE FROM notes');
     },
     close: async () => {
-      await client.end();
+      await client?.end();
       await stack.close();
     },
   };

@@ -1,8 +1,9 @@
 /** Connections that send mutated frames: most of them after log-in, some before. */
 import { connect } from 'node:net';
+import pg from 'pg';
 import { serialize } from 'pg-protocol';
 import { FrameReader } from '../../../src/protocol/frame-reader.ts';
-import { openUpstream } from '../../../src/proxy/upstream.ts';
+import { openUpstream, UpstreamRefused } from '../../../src/proxy/upstream.ts';
 import { printFrontend } from '../frontend-text.ts';
 import { below, mutated, outOfStep, pick, type Random, randomOf } from './mutate.ts';
 
@@ -11,6 +12,8 @@ export type Counts = {
   afterLogin: number;
   beforeLogin: number;
   connections: number;
+  /** How often the server itself fell: Postgres 18 reads freed memory after some failed Queries. */
+  outages: number;
   /** What came back that never may. */
   readonly faults: string[];
 };
@@ -35,7 +38,17 @@ const END_COPY = [serialize.copyFail('over'), serialize.sync()];
 const LAST_WORD_MS = 300;
 
 export async function attack(options: Attack): Promise<Counts> {
-  const counts: Counts = { afterLogin: 0, beforeLogin: 0, connections: 0, faults: [] };
+  const counts: Counts = { afterLogin: 0, beforeLogin: 0, connections: 0, outages: 0, faults: [] };
+  let away: Promise<void> | null = null;
+  const recovered = () => {
+    if (away !== null) return away;
+    counts.outages += 1;
+    const wait = serverIsBack(options).finally(() => {
+      away = null;
+    });
+    away = wait;
+    return wait;
+  };
   const work = async () => {
     while (counts.afterLogin + counts.beforeLogin < options.frames && counts.faults.length < 5) {
       // Each connection has a seed of its own, so that one can be looked at without those before it.
@@ -45,13 +58,39 @@ export async function attack(options: Attack): Promise<Counts> {
         const sent = await strange(options.url, random);
         counts.beforeLogin += sent;
       } else {
-        const sent = await conversation(options, random, (what) => counts.faults.push(what), seed);
-        counts.afterLogin += sent;
+        try {
+          const sent = await conversation(options, random, (what) => counts.faults.push(what), seed);
+          counts.afterLogin += sent;
+        } catch (error) {
+          if (!isOutage(error)) throw error;
+          await recovered();
+        }
       }
     }
   };
   await Promise.all(Array.from({ length: WORKERS }, work));
   return counts;
+}
+
+/** The server is starting again (57P03), or ended the connection while it was falling (57P02). */
+function isOutage(error: unknown): boolean {
+  const code = error instanceof UpstreamRefused ? error.fields['C'] : undefined;
+  return code === '57P03' || code === '57P02';
+}
+
+async function serverIsBack({ url }: Attack): Promise<void> {
+  for (let i = 0; i < 300; i++) {
+    const client = new pg.Client({ connectionString: url });
+    client.on('error', () => {});
+    try {
+      await client.connect();
+      await client.end();
+      return;
+    } catch {
+      await new Promise((done) => setTimeout(done, 200));
+    }
+  }
+  throw new Error('the server did not come back within a minute');
 }
 
 /** A session: logs in properly, then sends mutations; how many frames it got rid of. */
