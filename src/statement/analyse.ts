@@ -14,6 +14,7 @@ import { Facts, isHigher } from './facts.ts';
 import { installHandlers } from './handlers.ts';
 import { applyMeaning, doubtAboutNames, meaningOf } from './meaning.ts';
 import type { ParseResult } from './parse-result.ts';
+import { checkSecretColumns } from './secret-columns.ts';
 import { sessionCommand } from './session-commands.ts';
 import { heldTogether, raiseBySize } from './size-limit.ts';
 import { child, typeOf } from './tree.ts';
@@ -103,6 +104,7 @@ function contextOf(
     largestRows: -1,
     largestAt: -1,
     casts: [],
+    secretColumns: [],
     prepared: new Map(),
     portals: new Map(),
     later: false,
@@ -152,6 +154,7 @@ function analyseStatement(context: Context, node: unknown, start: number, end: n
     if (!utilityCommand(context, type, body, { start, end })) query(context, type, node);
   }
   if (context.casts.length > 0) checkCasts(context, node);
+  if (context.secretColumns.length > 0) checkSecretColumns(context, node);
   const meaning = meaningOf(context);
   if (meaning !== null && QUERIES.has(type)) applyMeaning(context, meaning);
   facts.doubt = doubtAboutNames(context, QUERIES.has(type)) ?? facts.doubt;

@@ -67,6 +67,8 @@ export type Context = {
   largestAt: number;
   /** Relations whose values can set off user-defined casts; looked at when the statement has been walked. */
   readonly casts: Relation[];
+  /** System relations with a secret column that were read; likewise. */
+  readonly secretColumns: { readonly schema: string; readonly name: string; readonly reason: string }[];
   /** Null: the text knows the name, but not any more what it is. */
   readonly prepared: Map<string, StatementAnalysis | null>;
   readonly portals: Map<string, StatementAnalysis>;

@@ -5,6 +5,7 @@ import type { Level, Source } from './level.ts';
 import { type ResolvedRelation, resolveRelation } from './names.ts';
 import { renamedInner } from './outputs.ts';
 import type { NotedUse } from './relation-use.ts';
+import { hasSecretColumn } from './secret-columns.ts';
 import { isSystemSchema, sensitiveSystemRelation } from './system-relations.ts';
 import { bodyOf, child, constantString, integer, list, nameParts, type Tree, text } from './tree.ts';
 import { viewSize } from './views.ts';
@@ -176,7 +177,9 @@ function noteUse(
   if (resolved.kind !== 'system') return noted;
   if (mode === 'write') facts.raise('admin', `writes to the system catalog ${resolved.schema}.${name}`);
   const sensitive = sensitiveSystemRelation(resolved.schema, name);
-  if (sensitive !== null) facts.raise(sensitive.class, `${resolved.schema}.${name} ${sensitive.reason}`);
+  if (sensitive !== null && mode === 'read' && hasSecretColumn(resolved.schema, name))
+    context.secretColumns.push({ schema: resolved.schema, name, reason: sensitive.reason });
+  else if (sensitive !== null) facts.raise(sensitive.class, `${resolved.schema}.${name} ${sensitive.reason}`);
   if (sensitive?.class === 'admin') facts.details.cross('server_files');
   return noted;
 }

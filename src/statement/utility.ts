@@ -279,9 +279,17 @@ function lock(context: Context, node: Tree): void {
   for (const item of list(node, 'relations')) {
     const relation = bodyOf(item, 'RangeVar');
     if (relation === null) unparsed(context, 'LOCK of something unknown');
-    else relationSource(context, relation, 'read');
+    else named(context, relation);
   }
   visitChildren(context, 'LockStmt', { ...node, relations: [] });
+}
+
+/** A relation that is only locked: no row of it is read, so none of what reading sets off runs. */
+function named(context: Context, relation: Tree): void {
+  const { definition } = context;
+  context.definition = true;
+  relationSource(context, relation, 'read');
+  context.definition = definition;
 }
 
 function vacuum(context: Context, node: Tree): void {

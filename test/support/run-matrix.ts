@@ -19,6 +19,7 @@ const SHORT = [
   'test/e2e/hold',
   'test/e2e/observe',
   'test/e2e/copy',
+  'test/e2e/introspection',
   'test/e2e/verify',
   'test/catalog',
   'test/audit/append',
