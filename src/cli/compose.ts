@@ -18,6 +18,8 @@ import { type ConsoleSessions, consoleSessions } from '../channels/console/sessi
 import { withSlack } from '../channels/slack/mount.ts';
 import { type SlackChannel, startSlack } from '../channels/slack/slack.ts';
 import type { Config } from '../config/config.ts';
+import { keepPolicy, type PolicyKeeper, problemsOf } from '../config/policy-keeper.ts';
+import type { Policy } from '../policy/rule.ts';
 import { type CancelRouting, startCancelRouting } from '../proxy/cancel-routing.ts';
 import { nowMicros } from '../proxy/clock.ts';
 import { createKnowledgeBase, type KnowledgeBase } from '../proxy/knowledge.ts';
@@ -34,13 +36,22 @@ export type Countersign = {
   readonly httpAddress: { readonly host: string; readonly port: number };
   /** A link to the approval page that signs its first visitor in as that person, once. */
   readonly signInLink: (person: string) => Promise<string>;
+  /** Reads the policy's file now, rather than when it is looked at next. */
+  readonly reloadPolicy: () => Promise<void>;
   /** No new sessions; holds are told to reconnect. Resolves when every session has ended. */
   readonly drain: () => Promise<void>;
   readonly close: () => Promise<void>;
 };
 
-/** Migrates (where `audit.adminUrl` is given), starts every part, and listens. Rejects when a part cannot start. */
-export async function startCountersign(config: Config, log: Logger): Promise<Countersign> {
+/**
+ * Migrates (where `audit.adminUrl` is given), starts every part, and listens. Rejects when a part cannot start.
+ * `loadPolicy` reads the policy's file again, which is looked at as long as the program runs; null: it never changes.
+ */
+export async function startCountersign(
+  config: Config,
+  log: Logger,
+  loadPolicy: (() => Promise<Policy>) | null = null,
+): Promise<Countersign> {
   const opened: (() => Promise<void>)[] = [];
   const closeAll = async () => {
     for (const close of opened.splice(0).reverse())
@@ -51,11 +62,13 @@ export async function startCountersign(config: Config, log: Logger): Promise<Cou
     const keys = await openKeys(config.keys.directory);
     const metrics = createMetrics();
     const audit = await openAudit(config, keys, log, opened);
+    const policy = openPolicy(config, loadPolicy, audit, metrics, log, opened);
     const approvals = await openDesk(config, keys, log, opened);
     const analyser = await loadAnalyser(config.limits);
     opened.push(() => analyser.close());
     const knowledge = createKnowledgeBase({
       config,
+      policy: policy.current,
       analyser,
       judgement: readingJudgement(analyser, config.limits, config.functions, log),
       log,
@@ -83,6 +96,7 @@ export async function startCountersign(config: Config, log: Logger): Promise<Cou
       httpAddress: { host: config.http.host, port: http.port },
       signInLink: async (person) =>
         `${config.http.publicUrl}/sign-in?token=${await sessions.issueLink(person)}`,
+      reloadPolicy: () => policy.reload(),
       drain: () => listener.drain(config.limits.drainMs),
       close: closeAll,
     };
@@ -125,9 +139,7 @@ async function openAudit(
     signer: keys.signer,
   });
   opened.push(() => audit.close());
-  audit.append(
-    eventOf('policy', { digest: config.policy.digest, rules: JSON.stringify(config.policy.rules) }),
-  );
+  audit.append(policyEvent(config.policy));
   audit.append(
     eventOf('configuration', {
       mode: config.mode,
@@ -137,6 +149,38 @@ async function openAudit(
     }),
   );
   return audit;
+}
+
+/** Every version of the policy is in the audit log, whole, by its digest. */
+function policyEvent({ digest, rules }: Policy, more: Record<string, string> = {}): Entry {
+  return eventOf('policy', { digest, rules: JSON.stringify(rules), ...more });
+}
+
+function openPolicy(
+  config: Config,
+  load: (() => Promise<Policy>) | null,
+  audit: OpenAuditLog,
+  metrics: Metrics,
+  log: Logger,
+  opened: (() => Promise<void>)[],
+): PolicyKeeper {
+  const keeper = keepPolicy({
+    initial: config.policy,
+    load,
+    pollMs: config.limits.policyPollMs,
+    changed: (policy, was) => {
+      metrics.policyReload('changed');
+      audit.append(policyEvent(policy, { was: was.digest }));
+      log.info({ policy: policy.digest, was: was.digest }, 'the policy has changed');
+    },
+    failed: (error, kept) => {
+      metrics.policyReload('failed');
+      audit.append(eventOf('configuration', { problem: problemsOf(error), keptPolicy: kept.digest }));
+      log.error({ err: error, kept: kept.digest }, 'the policy file cannot be used; the last policy stays');
+    },
+  });
+  opened.push(async () => keeper.close());
+  return keeper;
 }
 
 function eventOf(kind: 'policy' | 'configuration', detail: Record<string, string>): Entry {

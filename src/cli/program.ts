@@ -7,8 +7,8 @@ import { classifyError, type ExitCode } from './exit.ts';
 type Register = (program: Command) => void;
 
 /** The proxy itself: its packages are loaded when the configuration is known to be good. */
-const start: typeof startCountersign = async (config, log) =>
-  (await import('./compose.ts')).startCountersign(config, log);
+const start: typeof startCountersign = async (config, log, loadPolicy) =>
+  (await import('./compose.ts')).startCountersign(config, log, loadPolicy);
 
 /** Commands by name. Each is loaded when it is asked for: `explain` must not wait for Slack's packages. */
 const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {

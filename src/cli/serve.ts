@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Config } from '../config/config.ts';
-import { loadConfig } from '../config/load.ts';
+import { loadConfig, loadPolicy } from '../config/load.ts';
 import { applyOverrides, type Overrides, readOverrides } from '../config/overrides.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { startCountersign } from './compose.ts';
@@ -26,13 +26,19 @@ export function serveCommand(program: Command, start: typeof startCountersign): 
     );
     await ensureListenable(config.listen, '--listen');
     await ensureListenable(config.http, '--http-listen');
-    await serve(config, log, start);
+    await serve(config, log, (given, logger) => start(given, logger, () => loadPolicy(options.config)));
   });
 }
 
-async function serve(config: Config, log: Logger, start: typeof startCountersign): Promise<void> {
+type Start = (config: Config, log: Logger) => ReturnType<typeof startCountersign>;
+
+async function serve(config: Config, log: Logger, start: Start): Promise<void> {
   const signals = watchSignals(log);
   const running = await start(config, log);
+  process.on('SIGHUP', () => {
+    log.info('the policy is read again');
+    void running.reloadPolicy();
+  });
   log.info(
     {
       agents: addressText(running.agentAddress),

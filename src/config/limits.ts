@@ -78,6 +78,8 @@ export const DEFAULT_LIMITS = {
   receiptLifetimeMs: 60 * 60_000,
   /** How often the client is told that it still waits. */
   noticeIntervalMs: 15_000,
+  /** How often the policy's file is looked at for changes. */
+  policyPollMs: 2_000,
   /** How often open requests are polled, in case a notification was lost. */
   pollMs: 2_000,
   /** A cancel's own connection to upstream must end within this, or the session is closed. */

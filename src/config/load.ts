@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import type { Policy } from '../policy/rule.ts';
 import { buildConfig } from './build.ts';
 import type { Config, ListedFunction } from './config.ts';
 import { crossCheck } from './cross-check.ts';
@@ -14,12 +15,25 @@ import { type ConfigShape, configSchema, functionsFileSchema, policyFileSchema }
  * to the file. Throws `ConfigError` with all problems that could be found together; none quotes a value.
  */
 export async function loadConfig(path: string, env: NodeJS.ProcessEnv): Promise<Config> {
-  const parsed = parseYaml(path, await readConfigFile(path, ''), configSchema);
-  const rules = await readRules(path, parsed);
-  throwIfAny(crossCheck(parsed, rules));
+  const { parsed, rules } = await readChecked(path);
   const functions = await readFunctions(path, parsed);
   const config = await buildConfig(parsed, makePolicy(rules.value), functions, dirname(resolve(path)), env);
   return deepFreeze(config);
+}
+
+/** The policy alone, checked against the rest of the file, without a look at any secret. Throws `ConfigError`. */
+export async function loadPolicy(path: string): Promise<Policy> {
+  const { rules } = await readChecked(path);
+  return deepFreeze(makePolicy(rules.value));
+}
+
+async function readChecked(
+  path: string,
+): Promise<{ readonly parsed: Parsed<ConfigShape>; readonly rules: ParsedRules }> {
+  const parsed = parseYaml(path, await readConfigFile(path, ''), configSchema);
+  const rules = await readRules(path, parsed);
+  throwIfAny(crossCheck(parsed, rules));
+  return { parsed, rules };
 }
 
 async function readRules(path: string, parsed: Parsed<ConfigShape>): Promise<ParsedRules> {

@@ -23,7 +23,7 @@ export const FLOOR_HOLD: ReadonlySet<StatementClass> = new Set(['unparsed', 'opa
 const PLAIN_DEMAND: ApprovalDemand = { approvers: [], quorum: 1, assurance: 1 };
 const SEVERITY = { allow: 0, hold: 1, deny: 2 } as const;
 
-type Ruling = Omit<Decision, 'class'>;
+type Ruling = Omit<Decision, 'class' | 'policy'>;
 
 /**
  * What policy says of a string. Each of its statements is decided by the first rule that matches it, else by the
@@ -40,16 +40,18 @@ export function decide(
     return {
       decision: 'deny',
       rule: 'floor:pinned',
+      policy: policy.digest,
       class: analysis.class,
       reasons: ['changes a setting that is pinned (client_encoding, standard_conforming_strings)'],
       approval: null,
     };
   }
   const [first, ...others] = analysis.statements;
-  if (first === undefined) return { ...byDefault('session', analysis.reasons), class: 'session' };
+  if (first === undefined)
+    return { ...byDefault('session', analysis.reasons), policy: policy.digest, class: 'session' };
   let worst = decideOne(first, context, policy);
   for (const statement of others) worst = severer(worst, decideOne(statement, context, policy));
-  return { ...worst, class: analysis.class };
+  return { ...worst, policy: policy.digest, class: analysis.class };
 }
 
 function decideOne(statement: StatementAnalysis, context: DecisionContext, policy: Policy): Ruling {

@@ -4,6 +4,8 @@ import type { StatementClass } from '../statement/analysis.ts';
 export type Decision = {
   readonly decision: 'allow' | 'hold' | 'deny';
   readonly rule: string;
+  /** Digest of the policy that was in force; empty: none was asked (a rule of the program itself). */
+  readonly policy: string;
   readonly class: StatementClass;
   readonly reasons: readonly string[];
   /** For `hold`: what the rule asks of approvers; absent values take the configuration's defaults. */

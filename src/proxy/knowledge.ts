@@ -10,6 +10,7 @@ import { type CatalogLog, type CatalogProvider, startCatalog } from '../catalog/
 import { openSideConnection, type ServerError, type SideConnection } from '../catalog/side.ts';
 import type { Agent, Config, UpstreamAddress } from '../config/config.ts';
 import { decide } from '../policy/decide.ts';
+import type { Policy } from '../policy/rule.ts';
 import type { ErrorFields } from '../protocol/backend.ts';
 import { analyse } from '../statement/analyse.ts';
 import type { Analysis, NameScope } from '../statement/analysis.ts';
@@ -22,6 +23,8 @@ import { sslOptions } from './side-tls.ts';
 
 export type KnowledgeSetup = {
   readonly config: Config;
+  /** The policy in force. */
+  readonly policy: () => Policy;
   readonly analyser: Analyser;
   readonly judgement: CatalogJudgement;
   readonly log: CatalogLog;
@@ -102,12 +105,12 @@ function knowledgeOf(
   side: SideConnection,
   questions: ServerQuestions,
 ): Knowledge {
-  const { config, analyser, analysed, log } = setup;
+  const { config, policy, analyser, analysed, log } = setup;
   const context = { agent: agent.name, owner: agent.owner, database, role: agent.upstream.user };
   const view = catalogView(provider);
   // Asked only where its answer can count: what would run, or would with other parameters.
   const needsSecond = (analysis: Analysis): boolean =>
-    decide(analysis, context, config.policy, 'enforce').decision === 'allow' ||
+    decide(analysis, context, policy(), 'enforce').decision === 'allow' ||
     analysis.statements.some(({ dependsOnParameters }) => dependsOnParameters.length > 0);
   const heard = async (sql: Buffer, analysis: Analysis): Promise<Analysis> =>
     second === null || !needsSecond(analysis)
@@ -141,8 +144,8 @@ function knowledgeOf(
       clarify(sql, analysis, parameters, questions, again(sql, scope, parameters), (error) =>
         log.warn({ err: error }, 'the server was not asked about a statement'),
       ),
-    decide: (analysis) => decide(analysis, context, config.policy, config.mode),
-    version: () => versionOf(provider),
+    decide: (analysis) => decide(analysis, context, policy(), config.mode),
+    version: () => `${versionOf(provider)} ${policy().digest}`,
     probe: async (sql: Buffer, scope: NameScope): Promise<ErrorFields | null> => {
       try {
         const objection = await side.probe(sql, scope.searchPath);

@@ -91,7 +91,6 @@ async function sessionSetup(
     facts,
     mode: config.mode,
     limits: config.limits,
-    policyDigest: config.policy.digest,
     markerPrefix: `cs:${randomBytes(9).toString('hex')}`,
     reportsSearchPath: reported !== undefined,
     unpinned: unpinnedOf(upstream.parameters),

@@ -343,6 +343,7 @@ function copyInterrupted(state: SessionState, copy: CopyIn, type: number, frame:
 const FUNCTION_CALL: Decision = {
   decision: 'deny',
   rule: 'floor:function_call',
+  policy: '',
   class: 'unparsed',
   reasons: ['calls a function without any SQL text that could be judged'],
   approval: null,

@@ -39,7 +39,7 @@ export function questionOf(state: SessionState, subject: Subject, decision: Deci
       .map((use) => ({ name: relationNames([use])[0] ?? use.name, oid: use.oid, mode: use.mode })),
     calls: analysis.statements.flatMap(({ calls }) => calls),
     searchPath: namesMean(state),
-    policyDigest: state.setup.policyDigest,
+    policyDigest: decision.policy,
     demand: decision.approval ?? { approvers: [], quorum: 1, assurance: 1 },
     inTransaction: state.transaction !== 'I',
     command: analysis.statements.map(({ command }) => command).join('; '),

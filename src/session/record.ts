@@ -45,7 +45,7 @@ export function recordIntents(
         reasons: alone ? decision.reasons : statement.reasons,
         relations: relationNames(statement.relations),
         requestId,
-        policyDigest: state.setup.policyDigest,
+        policyDigest: decision.policy,
       },
     });
     return newRun(

@@ -134,7 +134,6 @@ export type SessionSetup = {
   readonly facts: SessionFacts;
   readonly mode: 'enforce' | 'observe';
   readonly limits: Limits;
-  readonly policyDigest: string;
   /** Begins this session's refusal markers; at most 40 bytes of `[a-z0-9:]`. */
   readonly markerPrefix: string;
   /** The server tells of search_path in ParameterStatus (18 and later). */

@@ -24,6 +24,7 @@ export type Metrics = {
   readonly sessionOpened: () => void;
   readonly sessionClosed: () => void;
   readonly loginRefused: () => void;
+  readonly policyReload: (result: 'changed' | 'failed') => void;
   readonly holdOpened: () => void;
   readonly holdEnded: (end: HoldEnd, seconds: number) => void;
   /** Says where the lag is read from; the last caller wins. */
@@ -55,6 +56,13 @@ export function createMetrics(): Metrics {
     help: 'Log-ins of agents that were refused.',
     registers,
   });
+  const reloads = new Counter({
+    name: 'countersign_policy_reloads_total',
+    help: 'Changes of the policy file that took effect, and those that could not be used.',
+    labelNames: ['result'],
+    registers,
+  });
+  for (const result of ['changed', 'failed']) reloads.inc({ result }, 0);
   const holds = new Gauge({
     name: 'countersign_holds_open',
     help: 'Statements that wait on their connection for a person.',
@@ -79,6 +87,7 @@ export function createMetrics(): Metrics {
     },
     sessionClosed: () => sessions.dec(),
     loginRefused: () => refused.inc(),
+    policyReload: (result) => reloads.inc({ result }),
     holdOpened: () => holds.inc(),
     holdEnded: (end, seconds) => {
       holds.dec();

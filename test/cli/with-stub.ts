@@ -29,6 +29,7 @@ const start: typeof startCountersign = async (config, log) => {
     agentAddress: addressOf(servers[0]),
     httpAddress: addressOf(servers[1]),
     signInLink: async (person) => `${config.http.publicUrl}/sign-in?token=once-for-${person}`,
+    reloadPolicy: async () => {},
     drain: () => (process.env['STUB_NEVER_DRAINS'] ? new Promise(() => {}) : Promise.resolve()),
     close: async () => {
       log.warn('stand-in closed');

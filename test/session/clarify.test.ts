@@ -53,6 +53,7 @@ describe('the server is not asked', () => {
       decide: ({ class: found, reasons }) => ({
         decision: 'allow',
         rule: 'all',
+        policy: '',
         class: found,
         reasons,
         approval: null,

@@ -122,7 +122,6 @@ export class TestSession {
       },
       mode: 'enforce',
       limits: DEFAULT_LIMITS,
-      policyDigest: 'policy-1',
       markerPrefix: 'cs:test',
       reportsSearchPath: true,
       searchPath: ['public'],
@@ -135,6 +134,7 @@ export class TestSession {
               ? 'hold'
               : 'allow',
         rule: `default:${analysis.class}`,
+        policy: 'policy-1',
         class: analysis.class,
         reasons: analysis.reasons,
         approval: null,

@@ -11,6 +11,9 @@ export type Served = {
   readonly pid: number;
   /** The most memory that the process has had so far, bytes; null where the system does not tell. */
   readonly peakMemory: () => number | null;
+  /** Writes the file anew with these rules; a string: with that text instead of the whole. */
+  readonly rewrite: (rules: readonly object[] | string) => void;
+  readonly httpUrl: string;
   readonly close: () => Promise<void>;
 };
 
@@ -55,20 +58,26 @@ export async function serveBeside(stack: Stack, options: ServedOptions = {}): Pr
     AGENT_VERIFIER: agent.auth.kind === 'scram' ? agent.auth.verifier : '',
     AGENT_PASSWORD: agent.upstream.password ?? '',
   });
-  const address = await new Promise<string>((done, failed) => {
+  const ready = await new Promise<{ readonly agents: string; readonly http: string }>((done, failed) => {
     let text = '';
     child.process.stderr?.on('data', (chunk: string) => {
       text += chunk;
-      const ready = text.split('\n').find((line) => line.includes('"ready"'));
-      if (ready !== undefined) done((JSON.parse(ready) as { agents: string }).agents);
+      const line = text.split('\n').find((one) => one.includes('"ready"'));
+      if (line !== undefined) done(JSON.parse(line) as { agents: string; http: string });
     });
     child.ended.then(({ code, stderr }) => failed(new Error(`serve ended with ${code}: ${stderr}`)));
   });
   const { pid } = child.process;
   if (pid === undefined) throw new Error('serve has no process id');
   return {
-    agentUrl: `postgres://agent:agent-secret@${address}/${database}`,
+    agentUrl: `postgres://agent:agent-secret@${ready.agents}/${database}`,
     pid,
+    rewrite: (rules) =>
+      writeFileSync(
+        file,
+        typeof rules === 'string' ? rules : JSON.stringify({ ...config, policy: { rules } }),
+      ),
+    httpUrl: `http://${ready.http}`,
     peakMemory: () => peakMemory(pid),
     close: async () => {
       child.process.kill('SIGTERM');
