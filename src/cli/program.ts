@@ -32,6 +32,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   },
   functions: async () => (await import('./functions.ts')).functionsCommand,
   verify: async () => (await import('./verify.ts')).verifyCommand,
+  report: async () => (await import('./report.ts')).reportCommand,
   audit: async () => (await import('./audit.ts')).auditCommand,
   slack: async () => (await import('./slack.ts')).slackCommand,
 };

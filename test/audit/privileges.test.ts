@@ -74,6 +74,8 @@ const MORE_VIEWS = [
   'streams',
   'batches',
   'signing_keys',
+  'observed',
+  'observed_by_rule',
 ];
 
 describe('the writer', () => {
@@ -170,7 +172,7 @@ describe('migrations', () => {
     const roles: AuditRoles = testRoles();
     const migrate = () => migrateAudit({ admin: fresh.url, schema: 'evidence', roles });
     const results = await Promise.all([migrate(), migrate(), migrate()]);
-    expect(results.map(({ applied }) => applied.length).sort()).toEqual([0, 0, 5]);
+    expect(results.map(({ applied }) => applied.length).sort()).toEqual([0, 0, 6]);
     expect((await migrate()).applied).toEqual([]);
     expect((await fresh.query('SELECT count(*)::int AS n FROM evidence.integrity')).rows).toEqual([{ n: 0 }]);
     await fresh.drop();
@@ -200,7 +202,7 @@ describe('migrations', () => {
     url.username = admin;
     url.password = 'admin-secret';
     const { applied } = await migrateAudit({ admin: url.toString(), schema: 'audit', roles });
-    expect(applied.length).toBe(5);
+    expect(applied.length).toBe(6);
     await fresh.drop();
     await dropRoles(roles);
     await database.query(`DROP ROLE ${admin}`);

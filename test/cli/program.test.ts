@@ -1,32 +1,14 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { newAgent } from '../../src/cli/agent.ts';
 import { classifyError } from '../../src/cli/exit.ts';
-import { buildProgram, runCli } from '../../src/cli/program.ts';
+import { buildProgram } from '../../src/cli/program.ts';
 import { makeScramVerifier, parseScramVerifier } from '../../src/config/scram-verifier.ts';
 import { directoryWith, load, MINIMAL } from '../config/sample.ts';
 import { run } from './child.ts';
+import { cli } from './in-process.ts';
 
-/** The command line in this process, with what it wrote. */
-async function cli(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  const written = { stdout: '', stderr: '' };
-  for (const name of ['stdout', 'stderr'] as const)
-    vi.spyOn(process[name], 'write').mockImplementation((text) => {
-      written[name] += String(text);
-      return true;
-    });
-  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
-  const before = process.exitCode;
-  try {
-    const code = await runCli(['node', 'countersign', ...args]);
-    return { code, ...written };
-  } finally {
-    process.exitCode = before;
-    vi.restoreAllMocks();
-    vi.unstubAllEnvs();
-  }
-}
 const directory = directoryWith({
   'good.yaml': MINIMAL,
   'bad.yaml': `${MINIMAL}polcy: {}\n`,

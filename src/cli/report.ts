@@ -1,0 +1,106 @@
+import type { Command } from 'commander';
+import pg from 'pg';
+import { visible } from '../channels/visible.ts';
+import { CliError } from './exit.ts';
+import { auditAddress } from './verify.ts';
+
+type Options = {
+  readonly config: string;
+  readonly url?: string;
+  readonly schema?: string;
+  readonly since: string;
+};
+
+/** One line of the report. Numbers are of the time that was asked about. */
+export type Observed = {
+  readonly rule: string;
+  readonly decision: string;
+  readonly class: string;
+  readonly agent: string;
+  /** Null: the statements name no relation. */
+  readonly relation: string | null;
+  readonly statements: string;
+  readonly sessions: string;
+  readonly latest: string;
+};
+
+/** `countersign report`: what mode observe let run that the policy would have held or denied. */
+export function reportCommand(program: Command): void {
+  program
+    .command('report')
+    .description('what ran in mode observe and would have been held or denied, by rule, agent and relation')
+    .option('-c, --config <file>', 'configuration file, for the database address', 'countersign.yaml')
+    .option('--url <url>', 'audit database, as a role that reads its views (COUNTERSIGN_AUDIT_URL)')
+    .option('--schema <name>', 'its schema (default: audit, or what the configuration says)')
+    .option('--since <time>', 'how far back: a number and m, h, d or w, or a date', '7d')
+    .action(async (options: Options) => {
+      const since = sinceOf(options.since, Date.now());
+      const { url, schema } = await auditAddress(options);
+      const lines = reportLines(await readObserved(url, schema, since), columnsOf(process.stdout));
+      process.stdout.write(lines.map((line) => `${line}\n`).join(''));
+    });
+}
+
+const UNIT_MS: Readonly<Record<string, number>> = {
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+};
+
+/** `7d`, `12h` or a date as `Date` reads it. Throws `CliError` for anything else. */
+export function sinceOf(text: string, now: number): Date {
+  const [, count = '', unit = ''] = /^(\d{1,6})([mhdw])$/.exec(text) ?? [];
+  const ms = count === '' ? Date.parse(text) : now - Number(count) * (UNIT_MS[unit] ?? 0);
+  if (Number.isNaN(ms))
+    throw new CliError('cli_usage', `--since: expected a number and m, h, d or w, or a date; found ${text}`);
+  return new Date(ms);
+}
+
+async function readObserved(url: string, schema: string, since: Date): Promise<readonly Observed[]> {
+  const client = new pg.Client({ connectionString: url, application_name: 'countersign report' });
+  await client.connect();
+  try {
+    const { rows } = await client.query<Observed>(
+      `SELECT o.rule, o.decision, o.class, o.agent, r.relation, count(*)::text AS statements,
+              count(DISTINCT o.session_id)::text AS sessions,
+              (array_agg(o.sql ORDER BY o.at DESC, o.seq DESC))[1] AS latest
+         FROM ${client.escapeIdentifier(schema)}.observed o
+         LEFT JOIN LATERAL unnest(o.relations) AS r (relation) ON true
+        WHERE o.at >= $1
+        GROUP BY o.rule, o.decision, o.class, o.agent, r.relation
+        ORDER BY count(*) DESC, o.rule, o.agent, r.relation`,
+      [since],
+    );
+    return rows;
+  } finally {
+    await client.end();
+  }
+}
+
+function columnsOf({ isTTY, columns }: NodeJS.WriteStream): number | null {
+  return isTTY ? columns : null;
+}
+
+/** A table for a terminal of that many columns; for a pipe (null) one tab-separated line each, without a head. */
+export function reportLines(observed: readonly Observed[], columns: number | null): readonly string[] {
+  const cells = observed.map((one) =>
+    [
+      one.decision,
+      one.rule,
+      one.agent,
+      one.relation ?? '-',
+      one.statements,
+      one.sessions,
+      visible(one.latest ?? '').replace(/\s+/g, ' '),
+    ].map(String),
+  );
+  if (columns === null) return cells.map((row) => row.join('\t'));
+  if (cells.length === 0) return ['Nothing that ran in mode observe would have been held or denied.'];
+  const rows = [['WOULD', 'RULE', 'AGENT', 'RELATION', 'STATEMENTS', 'SESSIONS', 'LATEST'], ...cells];
+  const widths = [0, 1, 2, 3, 4, 5].map((at) => Math.max(...rows.map((row) => row[at]?.length ?? 0)));
+  return rows.map((row) => {
+    const head = widths.map((width, at) => (row[at] ?? '').padEnd(width)).join('  ');
+    return [...`${head}  ${row[6] ?? ''}`].slice(0, columns).join('');
+  });
+}

@@ -1,0 +1,105 @@
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Observed, reportLines, sinceOf } from '../../src/cli/report.ts';
+import { type Stack, startStack } from '../support/stack.ts';
+import { cli } from './in-process.ts';
+
+let stack: Stack;
+beforeAll(async () => {
+  stack = await startStack({
+    sample: 'CREATE TABLE notes (id int PRIMARY KEY, body text); GRANT ALL ON SCHEMA public TO PUBLIC',
+    config: (config) => ({ ...config, mode: 'observe' }),
+  });
+  const client = new pg.Client({ connectionString: stack.agentUrl });
+  await client.connect();
+  await client.query('SELECT 1');
+  await client.query('DELETE FROM notes');
+  await client.query('DELETE\nFROM  notes');
+  await client.query('CREATE TABLE two (id int)');
+  await client.query('DO $$ BEGIN END $$');
+  await client.end();
+});
+afterAll(() => stack.close());
+
+async function report(...args: readonly string[]) {
+  const { code, stdout } = await cli(['report', ...args], { COUNTERSIGN_AUDIT_URL: stack.auditorUrl });
+  return { code, lines: stdout.split('\n').filter((line) => line !== '') };
+}
+
+async function audited(sql: string): Promise<unknown[]> {
+  const auditor = new pg.Client({ connectionString: stack.auditorUrl });
+  await auditor.connect();
+  try {
+    return (await auditor.query(sql)).rows;
+  } finally {
+    await auditor.end();
+  }
+}
+
+describe('countersign report', () => {
+  it('says what would have been held, by rule, agent and relation, and how often', async () => {
+    // Entries are shipped in the background.
+    for (let i = 0; i < 100 && (await report()).lines.length < 3; i++)
+      await new Promise((done) => setTimeout(done, 100));
+    const { code, lines } = await report();
+    expect(code).toBe(0);
+    expect(lines.map((line) => line.split('\t'))).toEqual([
+      ['hold', 'default:bulk_write', 'agent', 'public.notes', '2', '1', 'DELETE FROM notes'],
+      ['hold', 'default:ddl', 'agent', 'two', '1', '1', 'CREATE TABLE two (id int)'],
+      ['hold', 'default:opaque', 'agent', '-', '1', '1', 'DO $$ BEGIN END $$'],
+    ]);
+  });
+
+  it('is of the time that was asked about', async () => {
+    expect((await report('--since', new Date(Date.now() + 60_000).toISOString())).lines).toEqual([]);
+    expect((await report('--since', 'tomorrow')).code).toBe(2);
+  });
+
+  it('the views say the same, and nothing that ran counts as denied', async () => {
+    expect(
+      await audited(
+        'SELECT rule, statements::int FROM audit.observed_by_rule ORDER BY statements DESC, rule',
+      ),
+    ).toEqual([
+      { rule: 'default:bulk_write', statements: 2 },
+      { rule: 'default:ddl', statements: 1 },
+      { rule: 'default:opaque', statements: 1 },
+    ]);
+    expect(await audited('SELECT * FROM audit.denials')).toEqual([]);
+  });
+});
+
+describe('the table', () => {
+  const one: Observed = {
+    rule: 'default:ddl',
+    decision: 'hold',
+    class: 'ddl',
+    agent: 'agent',
+    relation: null,
+    statements: '2',
+    sessions: '1',
+    latest: 'CREATE\u202E TABLE\n x ()',
+  };
+
+  it('has a head, and fits the terminal', () => {
+    expect(reportLines([one], 70)).toEqual([
+      'WOULD  RULE         AGENT  RELATION  STATEMENTS  SESSIONS  LATEST',
+      'hold   default:ddl  agent  -         2           1         CREATE‹U+20',
+    ]);
+    expect(reportLines([], 70)).toEqual(['Nothing that ran in mode observe would have been held or denied.']);
+  });
+
+  it('hides nothing of what the agent wrote', () => {
+    expect(reportLines([one], null)).toEqual([
+      'hold\tdefault:ddl\tagent\t-\t2\t1\tCREATE‹U+202E› TABLE x ()',
+    ]);
+  });
+});
+
+it('times are a number and a unit, or a date', () => {
+  const now = Date.UTC(2026, 0, 10);
+  expect(sinceOf('7d', now)).toEqual(new Date(Date.UTC(2026, 0, 3)));
+  expect(sinceOf('12h', now)).toEqual(new Date(Date.UTC(2026, 0, 9, 12)));
+  expect(sinceOf('2026-01-02', now)).toEqual(new Date(Date.UTC(2026, 0, 2)));
+  expect(() => sinceOf('7 days', now)).toThrow('expected a number and m, h, d or w');
+});
