@@ -150,7 +150,7 @@ describe('no guard', () => {
 
   it('for what a person let pass', () => {
     const decide = () =>
-      ({ decision: 'hold', rule: 'r', class: 'read', reasons: ['r'], approval: null }) as const;
+      ({ decision: 'hold', rule: 'r', policy: '', class: 'read', reasons: ['r'], approval: null }) as const;
     const s = guarded({ decide, analyse: (sql) => fakeAnalysis(sql.toString()) });
     many(s.f(F.query('measured 1')).opened().approve());
   });
