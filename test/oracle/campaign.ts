@@ -59,7 +59,7 @@ const LIMITS = DEFAULT_LIMITS;
 
 const SETUP = (path: readonly string[]) => `
 SET search_path = ${path.join(', ')};
-SET statement_timeout = '1s'; SET lock_timeout = '200ms'; SET client_min_messages = 'error';
+SET statement_timeout = '5s'; SET lock_timeout = '200ms'; SET client_min_messages = 'error';
 SET max_parallel_workers_per_gather = 0; SET jit = off; SET track_functions = 'all'`;
 
 type Judged = { readonly candidate: Candidate; readonly parse: ParseResult; readonly analysis: Analysis };

@@ -184,6 +184,7 @@ export const COMMANDS: Readonly<Record<string, readonly string[]>> = {
     'CREATE TABLE {new} AS EXECUTE nope',
     'CREATE TEMP TABLE {new} ON COMMIT DROP AS {q} WITH NO DATA',
     'CREATE MATERIALIZED VIEW {new} AS {q}',
+    'CREATE MATERIALIZED VIEW {new} AS SELECT 1 AS a WITH NO DATA',
     'CREATE VIEW lab.{new} AS {q}',
     'CREATE FUNCTION lab.{new}() RETURNS SETOF text LANGUAGE sql AS $f$ {q} $f$',
     'PREPARE s (int) AS SELECT mark FROM lab.large LIMIT $1; EXECUTE s ({limit})',
