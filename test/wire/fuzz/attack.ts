@@ -72,10 +72,10 @@ export async function attack(options: Attack): Promise<Counts> {
   return counts;
 }
 
-/** The server is starting again (57P03), or ended the connection while it was falling (57P02). */
+/** The server is starting again (57P03), or ended the connection while it was falling (57P02, or without a word). */
 function isOutage(error: unknown): boolean {
   const code = error instanceof UpstreamRefused ? error.fields['C'] : undefined;
-  return code === '57P03' || code === '57P02';
+  return code !== undefined && ['57P03', '57P02', '08006', '08001'].includes(code);
 }
 
 async function serverIsBack({ url }: Attack): Promise<void> {

@@ -82,7 +82,7 @@ describe.each(['observe', 'enforce'] as const)(`mutated frames in mode %s (seed 
           `seed ${SEED}, peak +${Math.round(peak / 2 ** 20)} MiB, the server fell ${counts.outages} times`,
       );
       // In mode enforce it is spared what it falls over.
-      if (mode === 'enforce') expect(counts.outages).toBe(0);
+      expect(counts.outages).toBeLessThanOrEqual(mode === 'enforce' ? 0 : Math.ceil(FRAMES / 100_000));
       expect(counts.faults).toEqual([]);
       expect(sent).toBeGreaterThanOrEqual(FRAMES / 2);
       expect(counts.afterLogin / sent).toBeGreaterThan(0.5);
