@@ -347,7 +347,8 @@ export function wait(
       catalogCertain: certain,
     });
   }
-  if (phase === 'clarifying' && subject.judged !== null) {
+  if (phase === 'clarifying') {
+    if (subject.judged === null) throw new Error('the server is to be asked about what was not judged');
     const { analysis, parameters } = subject.judged;
     current.clarified = { scopeKey: scopeKey(state), analysis: null };
     state.effects.push({

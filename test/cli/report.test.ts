@@ -26,16 +26,6 @@ async function report(...args: readonly string[]) {
   return { code, lines: stdout.split('\n').filter((line) => line !== '') };
 }
 
-async function audited(sql: string): Promise<unknown[]> {
-  const auditor = new pg.Client({ connectionString: stack.auditorUrl });
-  await auditor.connect();
-  try {
-    return (await auditor.query(sql)).rows;
-  } finally {
-    await auditor.end();
-  }
-}
-
 describe('countersign report', () => {
   it('says what would have been held, by rule, agent and relation, and how often', async () => {
     // Entries are shipped in the background.
@@ -57,7 +47,7 @@ describe('countersign report', () => {
 
   it('the views say the same, and nothing that ran counts as denied', async () => {
     expect(
-      await audited(
+      await stack.audited(
         'SELECT rule, statements::int FROM audit.observed_by_rule ORDER BY statements DESC, rule',
       ),
     ).toEqual([
@@ -65,7 +55,7 @@ describe('countersign report', () => {
       { rule: 'default:ddl', statements: 1 },
       { rule: 'default:opaque', statements: 1 },
     ]);
-    expect(await audited('SELECT * FROM audit.denials')).toEqual([]);
+    expect(await stack.audited('SELECT * FROM audit.denials')).toEqual([]);
   });
 });
 

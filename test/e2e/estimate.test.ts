@@ -55,18 +55,12 @@ async function untilEnd(client: RawClient, ...frames: Buffer[]) {
 const eventually = (holds: () => Promise<void>) => vi.waitFor(holds, { timeout: 20_000, interval: 100 });
 
 async function audited(text: string) {
-  const auditor = new pg.Client({ connectionString: stack.auditorUrl });
-  await auditor.connect();
-  try {
-    const { rows } = await auditor.query(
-      `SELECT class, decision, outcome, rows::int, sqlstate, reasons FROM audit.statements
-       WHERE sql LIKE $1 || '%' ORDER BY seq DESC LIMIT 1`,
-      [text],
-    );
-    return rows[0];
-  } finally {
-    await auditor.end();
-  }
+  const [row] = await stack.audited(
+    `SELECT class, decision, outcome, rows::int, sqlstate, reasons FROM audit.statements
+     WHERE sql LIKE $1 || '%' ORDER BY seq DESC LIMIT 1`,
+    [text],
+  );
+  return row;
 }
 
 describe('a read of a size that only the planner knows', () => {

@@ -36,16 +36,6 @@ const tryRead = () =>
     (error: { code: string; detail?: string }) => `${error.code} ${error.detail}`,
   );
 
-async function audited(sql: string): Promise<Record<string, string | null>[]> {
-  const auditor = new pg.Client({ connectionString: stack.auditorUrl });
-  await auditor.connect();
-  try {
-    return (await auditor.query(sql)).rows;
-  } finally {
-    await auditor.end();
-  }
-}
-
 describe('the policy of a running program', () => {
   it('changes with its file, in open sessions too, and each version is in the audit log', async () => {
     expect(await tryRead()).toBe('ran');
@@ -55,7 +45,7 @@ describe('the policy of a running program', () => {
     expect(await until(tryRead, (found) => found === 'ran')).toBe('ran');
     const versions = await until(
       () =>
-        audited(`SELECT detail ->> 'digest' AS digest, detail ->> 'was' AS was, detail ->> 'rules' AS rules
+        stack.audited(`SELECT detail ->> 'digest' AS digest, detail ->> 'was' AS was, detail ->> 'rules' AS rules
                    FROM audit.events WHERE kind = 'policy' AND detail ? 'was' ORDER BY at`),
       (rows) => rows.length === 2,
     );
@@ -65,7 +55,7 @@ describe('the policy of a running program', () => {
     expect(again).toMatchObject({ was: denying?.['digest'], digest: denying?.['was'], rules: '[]' });
     const decided = await until(
       () =>
-        audited(`SELECT DISTINCT decision, rule, policy_digest AS digest FROM audit.statements
+        stack.audited(`SELECT DISTINCT decision, rule, policy_digest AS digest FROM audit.statements
                   WHERE sql = '${READ}' ORDER BY decision`),
       (rows) => rows.length === 2,
     );
@@ -79,7 +69,7 @@ describe('the policy of a running program', () => {
     served.rewrite('version: 1\npolicy:\n  ruls: []\n');
     const problems = await until(
       () =>
-        audited(`SELECT detail ->> 'problem' AS problem FROM audit.events
+        stack.audited(`SELECT detail ->> 'problem' AS problem FROM audit.events
                   WHERE kind = 'configuration' AND detail ? 'problem'`),
       (rows) => rows.length > 0,
     );

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type pg from 'pg';
 import { pino } from 'pino';
 import { inject } from 'vitest';
 import { type Countersign, startCountersign } from '../../src/cli/compose.ts';
@@ -24,6 +25,8 @@ export type Stack = {
   readonly running: Countersign;
   readonly config: Config;
   readonly api: Api;
+  /** Rows of a query in the audit database, asked as the auditor. */
+  readonly audited: (sql: string, values?: readonly unknown[]) => Promise<pg.QueryResultRow[]>;
   /** Another process' worth of the same installation, on ports of its own. */
   readonly second: () => Promise<Stack>;
   readonly restart: () => Promise<void>;
@@ -138,11 +141,12 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     let current: Countersign = running;
     closers.push(() => current.close());
     const { host, port: agentPort } = running.agentAddress;
+    const auditorUrl = `postgres://${names.auditor}:auditor-secret@127.0.0.1:${port}/${audit.name}`;
     const httpUrl = `http://${running.httpAddress.host}:${running.httpAddress.port}`;
     return {
       agentUrl: `postgres://agent:agent-secret@${host}:${agentPort}/${shop.name}`,
       directUrl: `postgres://${names.agent}:${password}@127.0.0.1:${port}/${shop.name}`,
-      auditorUrl: `postgres://${names.auditor}:auditor-secret@127.0.0.1:${port}/${audit.name}`,
+      auditorUrl,
       httpUrl,
       approverToken: tokens.approver,
       ownerToken: tokens.owner,
@@ -151,6 +155,10 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       running,
       config,
       api: apiClient(httpUrl, tokens.approver),
+      audited: (sql, values = []) =>
+        withClient({ connectionString: auditorUrl }, async (client) => {
+          return (await client.query(sql, [...values])).rows;
+        }),
       second: () => start({ ...config, dataDirectory: join(directory, `second-${closers.length}`) }),
       restart: async () => {
         await current.close();
