@@ -20,7 +20,10 @@ export type PolicyKeeperOptions = {
   readonly failed: (error: Error, kept: Policy) => void;
 };
 
-/** A file that is being written may be good, and short of its last rules: it counts when it has stayed so for a while. */
+/**
+ * A file that is being written may be bad, or good and short of its last rules: what is found counts when it has stayed so
+ * for a while.
+ */
 const SETTLE_MS = 100;
 
 /**
@@ -34,26 +37,24 @@ export function keepPolicy(options: PolicyKeeperOptions): PolicyKeeper {
   let running: Promise<void> | null = null;
   let closed = false;
 
+  const outcome = (read: () => Promise<Policy>): Promise<Policy | Error> =>
+    read().catch((error: unknown) => error as Error);
   const look = async (): Promise<void> => {
     if (load === null) return;
-    try {
-      let found = await load();
-      for (let before = policy.digest; found.digest !== before; ) {
-        before = found.digest;
-        await new Promise((done) => setTimeout(done, SETTLE_MS));
-        found = await load();
-      }
-      problem = null;
-      if (closed || found.digest === policy.digest) return;
-      const was = policy;
-      policy = found;
-      changed(found, was);
-    } catch (error) {
-      const { message } = error as Error;
-      if (closed || message === problem) return;
-      problem = message;
-      failed(error as Error, policy);
+    let found = await outcome(load);
+    for (let before = problem ?? policy.digest; sign(found) !== before; ) {
+      before = sign(found);
+      await new Promise((done) => setTimeout(done, SETTLE_MS));
+      found = await outcome(load);
     }
+    const was = policy;
+    const known = sign(found) === problem;
+    problem = found instanceof Error ? found.message : null;
+    if (closed || known) return;
+    if (found instanceof Error) return failed(found, policy);
+    if (found.digest === was.digest) return;
+    policy = found;
+    changed(found, was);
   };
   const reload = async (): Promise<void> => {
     // One that runs may have read the file before it was changed.
@@ -72,6 +73,10 @@ export function keepPolicy(options: PolicyKeeperOptions): PolicyKeeper {
       if (timer !== null) clearInterval(timer);
     },
   };
+}
+
+function sign(found: Policy | Error): string {
+  return found instanceof Error ? found.message : found.digest;
 }
 
 /** What is said of a file that cannot be used: all problems that were found, each with file, line and key. */

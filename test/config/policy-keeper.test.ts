@@ -38,7 +38,16 @@ describe('a policy file', () => {
   });
 
   it('that cannot be used is told of once, until it is another problem', async () => {
-    const { keeper, told } = keeperOf([new Error('one'), new Error('one'), new Error('two'), 'a', 'b']);
+    const { keeper, told } = keeperOf([
+      new Error('one'),
+      new Error('one'),
+      new Error('half written'),
+      new Error('two'),
+      new Error('two'),
+      'a',
+      'a',
+      'b',
+    ]);
     await vi.advanceTimersByTimeAsync(6_000);
     expect(told).toEqual(['one; kept a', 'two; kept a', 'a -> b']);
     keeper.close();
