@@ -90,7 +90,11 @@ describe.each(DATABASES)(
           [],
         );
         expect(direct.length).toBeGreaterThan(asked.length);
-        for (const [at, block] of direct.entries()) expect(through[at]).toBe(block);
+        for (const [at, block] of direct.entries()) {
+          // Before the first command there is nothing.
+          if (CLUSTER_WIDE.test(asked[at - 1] ?? '')) continue;
+          expect(steady(through[at] ?? '')).toBe(steady(block));
+        }
         expect(through.length).toBe(direct.length);
       },
       240_000,
@@ -126,6 +130,17 @@ async function dumped(url: string): Promise<string> {
   const { stdout } = await run('pg_dump', ['--schema-only', url], { maxBuffer: 64 * 1024 * 1024 });
   // A key that is drawn anew for each dump.
   return stdout.replace(/^\\(un)?restrict .*$/gm, '');
+}
+
+/** Databases, roles and tablespaces are the whole server's: other tests make and drop them meanwhile. */
+const CLUSTER_WIDE = /^\\(l|du|dg|drg|drds|db)\b/;
+
+/** Sizes change between two looks (vacuum), and with them the width of columns. */
+function steady(block: string): string {
+  return block
+    .replace(/\d+ (bytes|[kMGT]B)/g, 'SIZE')
+    .replace(/ +/g, ' ')
+    .replace(/-+/g, '-');
 }
 
 /** psql's answers, one for each command, errors among them. */
