@@ -96,7 +96,9 @@ class CatalogKeeper {
 
   schedule(): void {
     if (this.#closed) return;
-    const wait = Math.max(this.#options.checkMs ?? 2_000, this.#checkMs / CHECK_SHARE);
+    const { checkMs = 2_000, limits } = this.#options;
+    // A look that takes long comes less often, but before what is known grows stale.
+    const wait = Math.max(checkMs, Math.min(this.#checkMs / CHECK_SHARE, limits.catalogStaleMs / 2));
     this.#timer = setTimeout(async () => {
       if (this.#running === null) await this.#run(() => this.#look());
       this.schedule();
