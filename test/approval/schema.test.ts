@@ -98,9 +98,9 @@ describe('whoever goes past the code, as the role the proxy works with', () => {
   });
 
   it.each([
-    ["state = 'approved', receipt = 'x', receipt_expires_at = now()", 'request_quorum'],
+    ["state = 'approved', receipt = 'x', receipt_expires_at = now() + interval '1 hour'", 'request_quorum'],
     [
-      "state = 'consumed', consumed_by = 'x', receipt = 'x', receipt_expires_at = now()",
+      "state = 'consumed', consumed_by = 'x', receipt = 'x', receipt_expires_at = now() + interval '1 hour'",
       'request_transition',
     ],
     ["state = 'approved'", 'request_quorum'],
@@ -117,7 +117,7 @@ describe('whoever goes past the code, as the role the proxy works with', () => {
     ).rejects.toMatchObject({ constraint: 'request_approved_has_receipt' });
     const set = (change: string) =>
       writer.query(`UPDATE countersign.request SET ${change} WHERE id = $1`, [id]);
-    await set("state = 'approved', receipt = 'x', receipt_expires_at = now()");
+    await set("state = 'approved', receipt = 'x', receipt_expires_at = now() + interval '1 hour'");
     await expect(set("receipt = 'y'")).rejects.toMatchObject({ constraint: 'request_receipt_is_final' });
     await set("state = 'consumed', consumed_by = 'a'");
     await expect(set("consumed_by = 'b'")).rejects.toMatchObject({ constraint: 'request_consumed_once' });
