@@ -7,7 +7,8 @@ import type { Parsed, Path } from './document.ts';
 import type { ConfigErrorCode, ConfigProblem } from './errors.ts';
 import { nearest } from './nearest.ts';
 import type { ParsedRules } from './policy.ts';
-import type { ConfigShape, RuleShape } from './schema.ts';
+import type { RuleShape } from './rule-schema.ts';
+import type { ConfigShape } from './schema.ts';
 
 type Add = (path: Path, problem: string, code?: ConfigErrorCode) => void;
 
@@ -117,21 +118,14 @@ function checkRule(config: ConfigShape, rule: RuleShape, path: Path, add: Add): 
   for (const { name, at, key, among } of matched)
     if (!/[*?]/.test(name)) known(name, among, `an ${key}`, [...path, 'match', key, at], add);
 
-  if (rule.decision === 'allow')
-    rule.match.class?.forEach((name, at) => {
-      if (FLOOR_HOLD.has(name))
-        add(
-          [...path, 'match', 'class', at],
-          `no rule can allow ${name}: it is held at least`,
-          'config_invalid_value',
-        );
-    });
-  if (rule.decision !== 'hold') {
-    for (const key of ['approvers', 'quorum', 'assurance'] as const)
-      if (rule[key] !== undefined)
-        add([...path, key], `only a rule that holds has ${key}`, 'config_invalid_value');
-    return;
-  }
+  checkForm(rule, path, add);
+  if (rule.channel !== undefined && config.slack === undefined)
+    add(
+      [...path, 'channel'],
+      'expected slack in the configuration, whose channel this would be',
+      'config_missing_key',
+    );
+  if (rule.decision !== 'hold') return;
   if (unknown.length > 0) return;
   const demand = { ...ANYBODY, approvers: rule.approvers ?? [], quorum: rule.quorum ?? 1 };
   for (const agent of config.agents.filter(({ name, owner }) => mayMatch(rule, name, owner))) {
@@ -143,6 +137,37 @@ function checkRule(config: ConfigShape, rule: RuleShape, path: Path, add: Add): 
       );
   }
 }
+
+/** What only some decisions can have, and what no rule may allow. */
+function checkForm(rule: RuleShape, path: Path, add: Add): void {
+  const wrong = (key: Path, problem: string) => add([...path, ...key], problem, 'config_invalid_value');
+  const { decision, match } = rule;
+  if (decision !== 'hold')
+    for (const key of HOLD_ONLY)
+      if (rule[key] !== undefined) wrong([key], `only a rule that holds has ${key}`);
+  if (decision === 'deny' && rule.limits !== undefined)
+    wrong(['limits'], 'a rule that denies lets nothing through that could be limited');
+  for (const key of ['rows', 'bytes'] as const) {
+    if (decision === 'allow' && match[key]?.above !== undefined)
+      wrong(
+        ['match', key, 'above'],
+        'what is above a size, or of unknown size, cannot be allowed; expected atMost',
+      );
+    if (decision !== 'allow' && match[key]?.atMost !== undefined)
+      wrong(
+        ['match', key, 'atMost'],
+        'expected above: what is larger, or of unknown size, would get through here',
+      );
+  }
+  if (decision !== 'allow') return;
+  match.class?.forEach((name, at) => {
+    if (FLOOR_HOLD.has(name)) wrong(['match', 'class', at], `no rule can allow ${name}: it is held at least`);
+  });
+  if (match.command !== undefined && match.class === undefined)
+    wrong(['match', 'command'], 'a command tag does not say what a statement does; expected class beside it');
+}
+
+const HOLD_ONLY = ['approvers', 'quorum', 'assurance', 'expiry', 'channel'] as const;
 
 /** `ann+shop@example.com` reaches whoever reads `ann@example.com`. */
 function mailbox(email: string): string {

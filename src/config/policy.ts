@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { canonicalJson } from '../approval/canonical-json.ts';
 import type { Policy, PolicyRule } from '../policy/rule.ts';
 import type { Parsed } from './document.ts';
-import type { RuleShape } from './schema.ts';
+import type { RuleShape } from './rule-schema.ts';
 
 /** The rules, with the means to name their lines: they may stand in a file of their own. */
 export type ParsedRules = Parsed<readonly RuleShape[]>;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { STATEMENT_CLASSES } from '../statement/analysis.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { ruleSchema } from './rule-schema.ts';
 
 /** The message that marks a secret written into the file; the loader gives it its own code. */
 export const LITERAL_SECRET =
@@ -135,37 +135,14 @@ const apiKey = z
     error: 'expected exactly one of token, sha256',
   });
 
-const strings = z.array(name).min(1);
-
-const rule = z.strictObject({
-  name: z
-    .string()
-    .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/, 'expected 1 to 63 of A-Z a-z 0-9 _ . -')
-    .describe('What decisions and audit rows call the rule.'),
-  match: z
-    .strictObject({
-      agent: strings.optional(),
-      owner: strings.optional(),
-      database: strings.optional(),
-      role: strings.optional(),
-      class: z.array(z.enum(STATEMENT_CLASSES)).min(1).optional(),
-      relation: strings.optional().describe('Globs over schema.name; one relation that matches is enough.'),
-    })
-    .describe('All that are given must hold; none given matches everything.'),
-  decision: z.enum(['allow', 'hold', 'deny']),
-  approvers: strings.optional().describe('Ids of people or names of groups.'),
-  quorum: z.int().min(1).max(20).optional().describe('How many different people have to approve.'),
-  assurance: z.union([z.literal(1), z.literal(2), z.literal(3)]).optional(),
-});
-
 export const policyFileSchema = z.strictObject({
   rules: z
-    .array(rule)
+    .array(ruleSchema)
     .describe('The first that matches decides; after the last, the default table of classes.'),
 });
 
 const policy = z
-  .strictObject({ file: name.optional(), rules: z.array(rule).optional() })
+  .strictObject({ file: name.optional(), rules: z.array(ruleSchema).optional() })
   .refine(({ file, rules }) => file === undefined || rules === undefined, {
     error: 'expected only one of file, rules',
   });
@@ -291,7 +268,6 @@ export const configSchema = z.strictObject({
 
 export type ConfigShape = z.output<typeof configSchema>;
 export type SecretShape = z.output<typeof secret>;
-export type RuleShape = z.output<typeof rule>;
 
 function isScalar(value: unknown): boolean {
   return value !== undefined && value !== null && typeof value !== 'object';

@@ -1,7 +1,9 @@
 import type { Analysis, StatementAnalysis, StatementClass } from '../statement/analysis.ts';
-import type { ApprovalDemand, Decision, DecisionContext } from './decision.ts';
+import type { ApprovalDemand, Decision, DecisionContext, DecisionLimits, ObservedRule } from './decision.ts';
+import { durationMs } from './duration.ts';
 import { matches } from './match.ts';
-import type { Policy, PolicyRule } from './rule.ts';
+import type { Policy, PolicyRule, RuleLimits } from './rule.ts';
+import { boundByEstimate } from './size-conditions.ts';
 
 /** What happens to a class that no rule speaks of (DESIGN.md, section 7). */
 export const DEFAULT_TABLE: Readonly<Record<StatementClass, 'allow' | 'hold'>> = {
@@ -23,11 +25,13 @@ export const FLOOR_HOLD: ReadonlySet<StatementClass> = new Set(['unparsed', 'opa
 const PLAIN_DEMAND: ApprovalDemand = { approvers: [], quorum: 1, assurance: 1 };
 const SEVERITY = { allow: 0, hold: 1, deny: 2 } as const;
 
-type Ruling = Omit<Decision, 'class' | 'policy'>;
+type Observation = Omit<ObservedRule, 'statement'>;
+type Ruling = Omit<Decision, 'class' | 'policy' | 'observed'>;
 
 /**
  * What policy says of a string. Each of its statements is decided by the first rule that matches it, else by the
  * default table; the string gets the severest of these, because it runs as a whole. Floors come last and only raise.
+ * A rule in mode observe decides nothing: what it would have decided is told beside the decision.
  * Pure. `mode` does not change the decision: in observe mode the caller lets everything run and records this.
  */
 export function decide(
@@ -36,37 +40,72 @@ export function decide(
   policy: Policy,
   _mode: 'enforce' | 'observe' = 'enforce',
 ): Decision {
-  if (analysis.changesPinned) {
-    return {
-      decision: 'deny',
-      rule: 'floor:pinned',
-      policy: policy.digest,
-      class: analysis.class,
-      reasons: ['changes a setting that is pinned (client_encoding, standard_conforming_strings)'],
-      approval: null,
-    };
+  const { statements } = analysis;
+  const rest = { policy: policy.digest, class: analysis.class };
+  if (analysis.changesPinned) return { ...PINNED, ...rest };
+  let worst: Ruling | null = null;
+  let observed: ObservedRule[] | null = null;
+  for (const [place, statement] of statements.entries()) {
+    const ruling = decideOne(statement, context, policy);
+    worst = worst === null ? ruling : severer(worst, ruling);
+    const trial = observe(statement, context, policy);
+    if (trial === null) continue;
+    observed ??= [];
+    observed.push({ ...trial, statement: place });
   }
-  const [first, ...others] = analysis.statements;
-  if (first === undefined)
-    return { ...byDefault('session', analysis.reasons), policy: policy.digest, class: 'session' };
-  let worst = decideOne(first, context, policy);
-  for (const statement of others) worst = severer(worst, decideOne(statement, context, policy));
-  return { ...worst, policy: policy.digest, class: analysis.class };
+  worst ??= byDefault('session', analysis.reasons);
+  return observed === null ? { ...worst, ...rest } : { ...worst, ...rest, observed };
 }
 
+const PINNED: Ruling = {
+  decision: 'deny',
+  rule: 'floor:pinned',
+  reasons: ['changes a setting that is pinned (client_encoding, standard_conforming_strings)'],
+  approval: null,
+};
+
 function decideOne(statement: StatementAnalysis, context: DecisionContext, policy: Policy): Ruling {
-  const rule = policy.rules.find((candidate) => matches(candidate, statement, context));
-  if (rule === undefined) return byDefault(statement.class, statement.reasons);
-  if (rule.decision === 'allow' && FLOOR_HOLD.has(statement.class)) {
-    const reasons = [...statement.reasons, `the rule ${rule.name} cannot allow what nobody understands`];
+  const rule = policy.rules.find(
+    (candidate) => candidate.mode !== 'observe' && matches(candidate, statement, context),
+  );
+  return rule === undefined ? byDefault(statement.class, statement.reasons) : byRule(rule, statement);
+}
+
+/** What the first rule that matches would decide, if that is one in mode observe. */
+function observe(
+  statement: StatementAnalysis,
+  context: DecisionContext,
+  { rules }: Policy,
+): Observation | null {
+  if (!rules.some(({ mode }) => mode === 'observe')) return null;
+  const first = rules.find((candidate) => matches(candidate, statement, context));
+  if (first?.mode !== 'observe') return null;
+  return { rule: first.name, decision: byRule(first, statement).decision };
+}
+
+function byRule(rule: PolicyRule, statement: StatementAnalysis): Ruling {
+  const { decision, name, limits } = rule;
+  if (decision === 'allow' && FLOOR_HOLD.has(statement.class)) {
+    const reasons = [...statement.reasons, `the rule ${name} cannot allow what nobody understands`];
     return { decision: 'hold', rule: `floor:${statement.class}`, reasons, approval: PLAIN_DEMAND };
   }
-  return {
-    decision: rule.decision,
-    rule: rule.name,
+  const ruling: Ruling = {
+    decision,
+    rule: name,
     reasons: statement.reasons,
-    approval: rule.decision === 'hold' ? demandOf(rule) : null,
+    approval: decision === 'hold' ? demandOf(rule) : null,
   };
+  const most = decision === 'allow' ? allowedSize(rule, statement) : limits;
+  return most === undefined
+    ? ruling
+    : { ...ruling, limits: { rows: most.rows ?? null, bytes: most.bytes ?? null } };
+}
+
+/** What matched by an estimate of its rows may not come to more than the rule was told. */
+function allowedSize({ match, limits }: PolicyRule, statement: StatementAnalysis): RuleLimits | undefined {
+  const atMost = match.rows?.atMost;
+  if (atMost === undefined || !boundByEstimate(statement)) return limits;
+  return { ...limits, rows: Math.min(atMost, limits?.rows ?? atMost) };
 }
 
 function byDefault(statementClass: StatementClass, reasons: readonly string[]): Ruling {
@@ -79,12 +118,25 @@ function byDefault(statementClass: StatementClass, reasons: readonly string[]): 
   };
 }
 
-function demandOf(rule: PolicyRule): ApprovalDemand {
-  return { approvers: rule.approvers ?? [], quorum: rule.quorum ?? 1, assurance: rule.assurance ?? 1 };
+function demandOf({ approvers, quorum, assurance, expiry, channel }: PolicyRule): ApprovalDemand {
+  const expiryMs = expiry === undefined ? null : durationMs(expiry);
+  return {
+    approvers: approvers ?? [],
+    quorum: quorum ?? 1,
+    assurance: assurance ?? 1,
+    ...(expiryMs === null ? {} : { expiryMs }),
+    ...(channel === undefined ? {} : { channel }),
+  };
 }
 
-/** Two holds in one string ask for what satisfies both. */
+/** Two holds in one string ask for what satisfies both; limits of any statement are limits of each. */
 function severer(a: Ruling, b: Ruling): Ruling {
+  const limits = narrower(a.limits, b.limits);
+  const ruling = { ...withoutLimits(a, b), ...(limits === undefined ? {} : { limits }) };
+  return ruling;
+}
+
+function withoutLimits(a: Ruling, b: Ruling): Ruling {
   if (SEVERITY[a.decision] !== SEVERITY[b.decision])
     return SEVERITY[a.decision] > SEVERITY[b.decision] ? a : b;
   if (a.approval === null || b.approval === null) return a;
@@ -93,6 +145,8 @@ function severer(a: Ruling, b: Ruling): Ruling {
     const reasons = ['its statements need different approvers: send them one by one'];
     return { decision: 'deny', rule: 'floor:approvers', reasons, approval: null };
   }
+  const expiryMs = least(a.approval.expiryMs, b.approval.expiryMs);
+  const channel = a.approval.channel ?? b.approval.channel;
   return {
     decision: 'hold',
     rule: a.rule,
@@ -101,8 +155,21 @@ function severer(a: Ruling, b: Ruling): Ruling {
       approvers,
       quorum: Math.max(a.approval.quorum, b.approval.quorum),
       assurance: a.approval.assurance > b.approval.assurance ? a.approval.assurance : b.approval.assurance,
+      ...(expiryMs === undefined ? {} : { expiryMs }),
+      ...(channel === undefined ? {} : { channel }),
     },
   };
+}
+
+function narrower(a: DecisionLimits | undefined, b: DecisionLimits | undefined): DecisionLimits | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return { rows: least(a.rows, b.rows) ?? null, bytes: least(a.bytes, b.bytes) ?? null };
+}
+
+/** The lesser of those that are there. */
+function least(a: number | null | undefined, b: number | null | undefined): number | undefined {
+  if (a == null || b == null) return a ?? b ?? undefined;
+  return Math.min(a, b);
 }
 
 /** Those that both lists name (an empty list names everybody); null where nobody is in both. */

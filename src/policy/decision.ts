@@ -10,6 +10,21 @@ export type Decision = {
   readonly reasons: readonly string[];
   /** For `hold`: what the rule asks of approvers; absent values take the configuration's defaults. */
   readonly approval: ApprovalDemand | null;
+  /** Most that the result of each of its statements may be; absent: the rule sets no limit. */
+  readonly limits?: DecisionLimits;
+  /** What rules in mode observe would have decided, at most one for each statement; absent: none matched. */
+  readonly observed?: readonly ObservedRule[];
+};
+
+/** Null: not limited. */
+export type DecisionLimits = { readonly rows: number | null; readonly bytes: number | null };
+
+/** The first rule in mode observe that matched a statement before one that decides did. */
+export type ObservedRule = {
+  /** Place of the statement in its string, from 0. */
+  readonly statement: number;
+  readonly rule: string;
+  readonly decision: 'allow' | 'hold' | 'deny';
 };
 
 export type ApprovalDemand = {
@@ -19,12 +34,18 @@ export type ApprovalDemand = {
   readonly quorum: number;
   /** 1 chat click, 2 fresh log-in, 3 passkey. */
   readonly assurance: 1 | 2 | 3;
+  /** Life of the request, milliseconds; absent: the configuration's `requestLifetimeMs`. */
+  readonly expiryMs?: number;
+  /** Slack channel for the card; absent: the configuration's. It routes, and is no part of what is approved. */
+  readonly channel?: string;
 };
 
-/** Who asks, for rules that match on it. */
+/** Who asks, and when, for rules that match on it. */
 export type DecisionContext = {
   readonly agent: string;
   readonly owner: string | null;
   readonly database: string;
   readonly role: string;
+  /** Microseconds since 1970 UTC; absent: not known, so a rule with times holds and denies always and never allows. */
+  readonly at?: number;
 };

@@ -205,6 +205,7 @@ function query(context: Context, type: string, node: unknown): void {
   const bound = size.unfolds === true ? (size.limit ?? Number.POSITIVE_INFINITY) : size.rows;
   facts.rowBound = Number.isFinite(bound) ? bound : null;
   facts.rowBoundBy = facts.rowBound === null ? 'nothing' : (size.by ?? null);
+  facts.carriedRows = Math.max(bound, size.total);
   if (context.body !== null) return void context.body.sizes.push(size);
   if (context.catalog === null || !size.data || size.total <= limits.exportRows) return;
   const most = Number.isFinite(size.total) ? `up to ${Math.ceil(size.total)} rows` : 'rows without a bound';

@@ -74,6 +74,16 @@ export type TransactionOp =
   | 'rollback_to'
   | 'two_phase';
 
+/** Numbers of rows; null: nothing bounds them. */
+export type StatementSizes = {
+  /** Of tables, at most, that its result can carry: each row for itself, or folded into few values. */
+  readonly carried: number | null;
+  /** The same as the planner expects it; null: it was not asked. */
+  readonly expected: number | null;
+  /** That it may store, change or delete at most, foreign keys' cascades included. */
+  readonly written: number | null;
+};
+
 /** One statement of a string. */
 export type StatementAnalysis = StatementDetails & {
   /** Byte offsets into the UTF-8 text, `[start, end)`, without the semicolon. */
@@ -105,6 +115,8 @@ export type StatementAnalysis = StatementDetails & {
   readonly rowBound: number | null;
   /** What bounds them; null where no rows come back. */
   readonly rowBoundBy: RowBoundBy | null;
+  /** How many rows it is about, for policy; left out where it is not a query, nor runs one. */
+  readonly sizes?: StatementSizes;
   /**
    * Byte ranges `[start, end)` of literals that the grammar marks as secrets (role passwords, user-mapping and
    * server options, connection strings): never shown and never stored.

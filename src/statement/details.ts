@@ -85,8 +85,8 @@ export const NO_DETAILS: StatementDetails = {
   boundary: NOTHING,
 };
 
-/** More of one kind help nobody; the class does not depend on them. */
-const MOST = 1_000;
+/** More of one kind help nobody; the class does not depend on them. A list of so many may not be whole. */
+export const MOST_DETAILS = 1_000;
 
 /** Collects them; made when the first one is seen. */
 export class Details implements StatementDetails {
@@ -102,19 +102,19 @@ export class Details implements StatementDetails {
     const same = this.functions.some(
       (known) => known.name === use.name && known.schema === use.schema && known.oid === use.oid,
     );
-    if (!same && this.functions.length < MOST) this.functions.push(use);
+    if (!same && this.functions.length < MOST_DETAILS) this.functions.push(use);
   }
 
   addSetting(use: SettingUse): void {
     const same = this.settings.some(
       (known) => known.name === use.name && known.value === use.value && known.action === use.action,
     );
-    if (!same && this.settings.length < MOST) this.settings.push(use);
+    if (!same && this.settings.length < MOST_DETAILS) this.settings.push(use);
   }
 
   add(kind: 'operators' | 'types' | 'casts' | 'roles', name: string): void {
     const names = this[kind];
-    if (!names.includes(name) && names.length < MOST) names.push(name);
+    if (!names.includes(name) && names.length < MOST_DETAILS) names.push(name);
   }
 
   cross(boundary: Boundary): void {

@@ -3,6 +3,7 @@ import {
   STATEMENT_CLASSES,
   type StatementAnalysis,
   type StatementClass,
+  type StatementSizes,
   type SymbolUse,
   type UnresolvedName,
 } from './analysis.ts';
@@ -36,6 +37,12 @@ export class Facts {
   runsUserCode = false;
   rowBound: number | null = null;
   rowBoundBy: RowBoundBy | null = null;
+  /** Rows that its result can carry; null: it has none that was measured. `Infinity`: nothing bounds them. */
+  carriedRows: number | null = null;
+  /** The same by the planner's estimate. */
+  expectedRows: number | null = null;
+  /** Rows that it may write. `Infinity`: nothing bounds them. */
+  writtenRows = 0;
   unresolved: UnresolvedName | null = null;
   doubt: Doubt | null = null;
   /** A name in it could mean a user's object. */
@@ -102,7 +109,14 @@ export class Facts {
     if (inner.runsUserCode === true) this.runsUserCode = true;
     if (inner.unresolved !== null) this.unresolved = inner.unresolved;
     if (inner.measured) this.measured = true;
+    if (inner.sizes !== undefined) this.#addSizes(inner.sizes);
     if (inner.calls.length > 0) this.calls = [...this.calls, ...inner.calls];
+  }
+
+  #addSizes({ carried, expected, written }: StatementSizes): void {
+    this.carriedRows = Math.max(this.carriedRows ?? 0, carried ?? Number.POSITIVE_INFINITY);
+    this.expectedRows = expected;
+    this.writtenRows += written ?? Number.POSITIVE_INFINITY;
   }
 
   /** What it names and crosses, and what is secret in it. */
@@ -141,6 +155,15 @@ export class Facts {
     return this.#cause ?? causeAt(sql, this.#causeAt, start, end);
   }
 
+  #sizes(carried: number): StatementSizes {
+    const { expectedRows, writtenRows } = this;
+    return {
+      carried: countOf(carried),
+      expected: expectedRows === null ? null : countOf(expectedRows),
+      written: countOf(writtenRows),
+    };
+  }
+
   #tags(): readonly string[] {
     let tags: Set<string> | null = null;
     for (const use of this.relations)
@@ -174,6 +197,7 @@ export class Facts {
       runsUserCode: this.runsUserCode,
       rowBound: this.rowBound,
       rowBoundBy: this.rowBoundBy,
+      ...(this.carriedRows === null ? NO_SIZES : { sizes: this.#sizes(this.carriedRows) }),
       secrets: this.secrets,
       dependsOnParameters: this.parameters === null ? NO_PARAMETERS : [...this.parameters],
       unresolved: this.unresolved,
@@ -192,8 +216,14 @@ export class Facts {
 }
 
 const NO_CALLS: readonly string[] = [];
+const NO_SIZES = {};
 const NO_PARAMETERS: readonly number[] = [];
 const NO_TAGS: readonly string[] = [];
+
+/** Whole rows; null: nothing bounds them. */
+function countOf(rows: number): number | null {
+  return Number.isFinite(rows) ? Math.ceil(rows) : null;
+}
 
 /** True where `a` is a higher class than `b`. */
 export function isHigher(a: StatementClass, b: StatementClass): boolean {

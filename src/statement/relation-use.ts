@@ -56,7 +56,9 @@ export class NotedUse implements RelationUse {
     const { tags = NONE, columnTags } = this.#relation ?? {};
     if (tags.length === 0 && columnTags === undefined) return this.tags;
     const found = new Set([...this.tags, ...tags]);
-    const touched = union(this.#read, this.#written);
+    // What stores in no column, but writes (TRUNCATE, LOCK, a cascade, a definition), touches all of it.
+    const whole = this.mode === 'write' && this.#written?.length === 0;
+    const touched = whole ? null : union(this.#read, this.#written);
     for (const [column, own] of columnTags ?? [])
       if (touched === null || touched.includes(column)) for (const tag of own) found.add(tag);
     this.tags = [...found].sort();

@@ -17,6 +17,8 @@ export function raiseBySize(context: Context, type: string): void {
   const { facts, answer, limits } = context;
   if (facts.large === null) return;
   const estimate = mayBeAsked(context, type) ? (answer?.estimate ?? null) : null;
+  if (estimate !== null)
+    facts.expectedRows = Math.max(estimate.rows, facts.foldsMany ? estimate.foldedRows : 0);
   if (estimate !== null && isSmall(estimate, facts, limits.exportRows * ESTIMATE_FACTOR)) {
     facts.measured = true;
     return facts.raise('read', `reads ${expected(estimate, facts)} by the planner's estimate`);

@@ -43,6 +43,7 @@ export function analyseInsert(context: Context, node: Tree): void {
   if (node['selectStmt'] !== undefined && select === null) unparsed(context, 'INSERT from something unknown');
   const fed = select === null ? null : analyseSelect(context, select, level.parent);
   const rows = fed === null ? 1 : fed.rows;
+  wrote(context, fed?.unfolds === true ? Number.POSITIVE_INFINITY : rows);
   level.sources.push(source);
   const conflict = child(node, 'onConflictClause');
   if (conflict !== null) {
@@ -84,6 +85,7 @@ function writeRows(
   else noteTargets(target.use, list(node, 'targetList'), false);
   const verb = access === 'update' ? 'UPDATE' : 'DELETE';
   const rows = writtenRows(context, level, target, where, verb);
+  wrote(context, rows);
   cascades(context, node, target, access, rows);
   returning(context, node, level, rows, true);
   leave();
@@ -103,6 +105,11 @@ function writtenRows(context: Context, level: Level, target: Source, where: unkn
   const rows = Math.min(target.rows, rowsOf(context, level));
   if (context.catalog !== null) limitWrite(context, rows, `${verb} of ${target.alias}`);
   return rows;
+}
+
+/** What only a definition would write is not written now. */
+function wrote(context: Context, rows: number): void {
+  if (!context.definition) context.facts.writtenRows += rows;
 }
 
 function limitWrite(context: Context, rows: number, what: string): void {
@@ -128,9 +135,12 @@ function cascades(
   }
   for (const cascade of relation.cascades[access]) {
     const full = `${cascade.schema}.${cascade.name}`;
-    context.facts.use({ schema: cascade.schema, name: cascade.name, oid: null, mode: 'write' });
+    const there = context.catalog?.relation(cascade.schema, cascade.name) ?? null;
+    const { schema, name } = cascade;
+    context.facts.use({ schema, name, oid: there?.oid ?? null, mode: 'write' }, there);
     const each = product(rows, cascade.rowsEach ?? Number.POSITIVE_INFINITY);
     const touched = Math.min(cascade.rows ?? Number.POSITIVE_INFINITY, each);
+    wrote(context, touched);
     limitWrite(context, touched, `a foreign key's ${cascade.action} of ${full}`);
   }
 }
@@ -185,6 +195,7 @@ export function analyseMerge(context: Context, node: Tree): void {
     visitAs(context, 'MergeWhenClause', clause);
     written += mergeAction(context, clause, targetName, target, { source, matched }, restriction(condition));
   }
+  wrote(context, written);
   returning(context, node, level, written, true);
   leave();
 }

@@ -1,0 +1,165 @@
+import { z } from 'zod';
+import { durationMs } from '../policy/duration.ts';
+import { nameParts } from '../policy/name-globs.ts';
+import { WEEKDAYS } from '../policy/rule.ts';
+import { hoursOf, isZone } from '../policy/time-window.ts';
+import { STATEMENT_CLASSES } from '../statement/analysis.ts';
+import { BOUNDARIES } from '../statement/details.ts';
+
+const name = z.string().min(1);
+const names = z.array(name).min(1);
+const count = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
+
+/** Globs over names of that many parts, each quoted where Postgres would need it. */
+function globs(parts: number, form: string) {
+  const one = z
+    .string()
+    .refine(
+      (text) => nameParts(text)?.length === parts,
+      `expected a glob over ${form}, for example ${EXAMPLES[parts]}`,
+    );
+  return z.array(one).min(1);
+}
+
+const EXAMPLES: Readonly<Record<number, string>> = { 2: 'public.*', 3: 'public.customers.email' };
+
+const relationGlob = z
+  .string()
+  .min(1)
+  .refine((text) => nameParts(text) !== null, 'expected double quotes in pairs');
+
+function size(what: string) {
+  return z
+    .strictObject({
+      above: count.optional().describe(`For rules that hold or deny: more ${what} than this.`),
+      atMost: count.optional().describe(`For rules that allow: so many ${what} or fewer.`),
+    })
+    .refine((value) => Object.keys(value).length === 1, 'expected exactly one of above, atMost');
+}
+
+const window = z
+  .strictObject({
+    days: z
+      .array(z.enum(WEEKDAYS))
+      .min(1)
+      .optional()
+      .describe('Days of the moment itself, also after midnight. Default: every day.'),
+    hours: z
+      .string()
+      .refine((text) => hoursOf(text) !== null, 'expected HH:MM-HH:MM, for example 08:00-18:00')
+      .optional()
+      .describe('From, until; over midnight where it ends before it begins. Default: all day.'),
+    zone: z
+      .string()
+      .refine(isZone, 'expected the IANA name of a time zone, for example Europe/Berlin or UTC')
+      .optional()
+      .describe('Whose clock. Default: UTC.'),
+  })
+  .refine(({ days, hours }) => days !== undefined || hours !== undefined, 'expected days, hours or both');
+
+const match = z
+  .strictObject({
+    agent: names.optional().describe('Globs over names of agents.'),
+    owner: names.optional().describe('Globs over ids of their owners.'),
+    database: names.optional().describe('Globs over names of databases.'),
+    role: names.optional().describe('Globs over the database roles that agents work as.'),
+    class: z
+      .array(z.enum(STATEMENT_CLASSES))
+      .min(1)
+      .optional()
+      .describe('What the statement is; it has the highest class of its parts.'),
+    command: names
+      .optional()
+      .describe(
+        "Globs over the command tag, for example 'DROP *'. A rule that allows must name classes as well.",
+      ),
+    relation: z
+      .array(relationGlob)
+      .min(1)
+      .optional()
+      .describe(
+        'Globs over schema.name, of every relation that is touched, also behind views. To hold or deny, one that matches is enough; to allow, all must match.',
+      ),
+    column: globs(3, 'schema.relation.column')
+      .optional()
+      .describe(
+        'Globs over schema.relation.column, of what is read and stored. To hold or deny, one is enough, and where nobody can tell which it could be any; to allow, all must be known and match.',
+      ),
+    function: globs(2, 'schema.name')
+      .optional()
+      .describe(
+        "Globs over schema.name, of what the statement's text calls; Postgres' own are in pg_catalog. To hold or deny, one is enough; to allow, all must match.",
+      ),
+    tag: names
+      .optional()
+      .describe(
+        'Globs over tags of what is touched. To hold or deny, one is enough, and a relation that is not known could have any; to allow, everything must have tags, and all must match.',
+      ),
+    boundary: z
+      .array(z.enum(BOUNDARIES))
+      .min(1)
+      .optional()
+      .describe('What the statement reaches beyond its own database and role.'),
+    rows: size('rows')
+      .optional()
+      .describe(
+        'Rows that can come back, be folded into the result, or be written: by keys, LIMIT and statistics, else as the planner expects. Where nothing tells, and for what is no query, they are above any number.',
+      ),
+    bytes: size('bytes')
+      .optional()
+      .describe(
+        'Bytes that can come back. Nothing tells how many before the statement runs, so of any result they are above any number; to stop a result at a size, give limits.',
+      ),
+    time: z.array(window).min(1).optional().describe('One of these is when the statement is judged.'),
+  })
+  .describe('All that are given must hold; none given matches everything.');
+
+const limits = z
+  .strictObject({
+    rows: count.optional().describe('Rows that the result of a statement may have.'),
+    bytes: count.optional().describe('Bytes that the result of a statement may have.'),
+  })
+  .refine((value) => Object.keys(value).length > 0, 'expected rows, bytes or both');
+
+export const ruleSchema = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/, 'expected 1 to 63 of A-Z a-z 0-9 _ . -')
+    .describe('What decisions and audit rows call the rule.'),
+  mode: z
+    .enum(['enforce', 'observe'])
+    .optional()
+    .describe(
+      'observe: what the rule would decide is recorded ("countersign report"), and the next rules decide. Default: enforce.',
+    ),
+  match,
+  decision: z.enum(['allow', 'hold', 'deny']),
+  limits: limits
+    .optional()
+    .describe(
+      'For rules that allow: where a result is stopped. For rules that hold: what an approval allows; people are shown it, and the receipt has it.',
+    ),
+  approvers: names.optional().describe('Ids of people or names of groups. Default: everybody.'),
+  quorum: z
+    .int()
+    .min(1)
+    .max(20)
+    .optional()
+    .describe('How many different people have to approve. Default: 1.'),
+  assurance: z
+    .union([z.literal(1), z.literal(2), z.literal(3)])
+    .optional()
+    .describe('1 a click, 2 a fresh log-in, 3 a passkey. Default: 1.'),
+  expiry: z
+    .string()
+    .refine((text) => durationMs(text) !== null, 'expected a whole number and s, m, h or d, for example 30m')
+    .optional()
+    .describe('How long the request stays open. Default: limits.requestLifetimeMs.'),
+  channel: z
+    .string()
+    .regex(/^[A-Z0-9]+$/, 'expected the id of a Slack channel, for example C0123456789')
+    .optional()
+    .describe('Slack channel that gets the card. Default: slack.channel.'),
+});
+
+export type RuleShape = z.output<typeof ruleSchema>;
