@@ -100,6 +100,8 @@ export type RequestView = {
   readonly searchPath: string;
   readonly policyDigest: string;
   readonly demand: ApprovalDemand;
+  /** Most that an approval lets the result of each statement be; null: no limit. */
+  readonly limits: { readonly rows: number | null; readonly bytes: number | null };
   readonly inTransaction: boolean;
   /** The binding digest, hex: what an approval is bound to. */
   readonly digest: string;

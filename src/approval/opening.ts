@@ -26,7 +26,8 @@ export async function openRequest(context: StoreContext, question: Question): Pr
     const { agent } = question.session;
     await client.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [OPENING_LOCK, agent]);
     const nonce = randomBytes(16).toString('hex');
-    const binding = bindingOf(question, nonce, nowMs + context.limits.requestLifetimeMs);
+    const lifetimeMs = question.demand.expiryMs ?? context.limits.requestLifetimeMs;
+    const binding = bindingOf(question, nonce, nowMs + lifetimeMs);
     const found =
       (await attach(context, transaction, binding)) ?? (await recentDenial(context, transaction, binding));
     if (found !== null) return opened(context, found, true);
@@ -182,8 +183,17 @@ function openedEntry(row: RequestRow, question: Question): EventFacts {
       approvers: question.demand.approvers.join(', '),
       quorum: String(row.quorum),
       assurance: String(row.assurance),
+      ...limitDetail(parseBinding(row).limits),
       expires_at: row.expires_at.toISOString(),
     },
+  };
+}
+
+/** Only what is limited. */
+function limitDetail({ rows, bytes }: Binding['limits']): Record<string, string> {
+  return {
+    ...(rows === null ? {} : { limit_rows: String(rows) }),
+    ...(bytes === null ? {} : { limit_bytes: String(bytes) }),
   };
 }
 

@@ -82,14 +82,18 @@ export type Shown = {
   readonly sqlLength: number;
   readonly reasons: readonly string[];
   readonly inTransaction: boolean;
+  /** Slack channel that the rule names; left out: the configuration's. */
+  readonly channel?: string;
 };
 
 export function shownOf(question: Question): Shown {
+  const { channel } = question.demand;
   return {
     session: question.session,
     sqlLength: question.sqlBytes.length,
     reasons: question.reasons,
     inTransaction: question.inTransaction,
+    ...(channel === undefined ? {} : { channel }),
   };
 }
 
@@ -125,7 +129,13 @@ export function viewOf(row: RequestRow, publicUrl: string): RequestView {
     relations: binding.relations.map(({ name, mode }) => ({ name, mode })),
     searchPath: binding.searchPath,
     policyDigest: binding.policyDigest,
-    demand: { approvers, quorum, assurance: assurance === 3 ? 3 : assurance === 2 ? 2 : 1 },
+    demand: {
+      approvers,
+      quorum,
+      assurance: assurance === 3 ? 3 : assurance === 2 ? 2 : 1,
+      ...(shown.channel === undefined ? {} : { channel: shown.channel }),
+    },
+    limits: binding.limits,
     inTransaction: shown.inTransaction,
     digest: row.digest,
     createdAt: row.created_at,

@@ -99,7 +99,7 @@ export class BatchEncoder {
     ];
   }
 
-  /** False, and nothing done: a text in it cannot be stored as it is. */
+  /** False, and nothing done: a text in it cannot be stored as it is, or it has rarer fields. */
   #intent(row: number, record: Buffer, salt: Buffer): boolean {
     const walk = new RecordWalk(record, RECORD_HEAD_BYTES);
     const session = this.#sessions.get(walk.bytes());
@@ -115,8 +115,9 @@ export class BatchEncoder {
     const relations = walk.texts();
     const request = walk.text();
     const policy = walk.text();
+    // Few have more; those are encoded field by field.
+    if (!walk.storable || !walk.atEnd) return false;
     const end = walk.end();
-    if (!walk.storable) return false;
 
     this.#content.seek(0);
     this.#content.bytesField(salt);

@@ -39,6 +39,8 @@ export type IntentEntry = {
   readonly relations: readonly string[];
   readonly requestId: string | null;
   readonly policyDigest: string;
+  /** What a rule in mode observe would have decided; left out: none matched. In the row's `detail`. */
+  readonly observed?: { readonly rule: string; readonly decision: 'allow' | 'hold' | 'deny' };
 };
 
 export type Outcome = 'executed' | 'failed' | 'denied' | 'expired' | 'withdrawn' | 'unknown';

@@ -47,6 +47,10 @@ export class RecordWalk {
     return this.#record.subarray(this.field() + 4, this.at);
   }
 
+  get atEnd(): boolean {
+    return this.at === this.#record.length;
+  }
+
   /** The record's end. Throws when there is more in it. */
   end(): number {
     if (this.at !== this.#record.length) throw new RangeError('the record does not end where it says');

@@ -28,13 +28,13 @@ export function readRecord(reader: ByteReader): NumberedEntry {
   if (kind === undefined) throw new RangeError('a record of an unknown kind');
   const seq = reader.int64();
   const at = reader.int64();
-  const entry = readBody(reader, kind, at);
+  const entry = readBody(reader, kind, at, end);
   if (reader.position !== end) throw new RangeError(`record ${seq} does not end where it says`);
   return { seq, entry };
 }
 
-function readBody(reader: ByteReader, kind: Entry['kind'], at: bigint): Entry {
-  if (kind === 'intent') return readIntent(reader, at);
+function readBody(reader: ByteReader, kind: Entry['kind'], at: bigint, end: number): Entry {
+  if (kind === 'intent') return readIntent(reader, at, end);
   if (kind === 'outcome') return readOutcome(reader, at);
   return readEvent(reader, kind, at);
 }
@@ -52,9 +52,11 @@ function writeIntent(writer: ByteWriter, entry: IntentEntry): void {
   writer.textsField(entry.relations);
   writer.textField(entry.requestId);
   writer.textField(entry.policyDigest);
+  // Seldom there, so left out where it is not.
+  if (entry.observed !== undefined) writer.textsField([entry.observed.rule, entry.observed.decision]);
 }
 
-function readIntent(reader: ByteReader, at: bigint): IntentEntry {
+function readIntent(reader: ByteReader, at: bigint, end: number): IntentEntry {
   return {
     kind: 'intent',
     at,
@@ -71,7 +73,13 @@ function readIntent(reader: ByteReader, at: bigint): IntentEntry {
     relations: texts(reader),
     requestId: reader.textField(),
     policyDigest: text(reader),
+    ...(reader.position < end ? readObserved(reader) : {}),
   };
+}
+
+function readObserved(reader: ByteReader): Pick<IntentEntry, 'observed'> {
+  const [rule = '', decision] = texts(reader);
+  return { observed: { rule, decision: decision as IntentEntry['decision'] } };
 }
 
 function writeOutcome(writer: ByteWriter, entry: OutcomeEntry): void {

@@ -43,8 +43,14 @@ function intentRow(entry: IntentEntry, stream: string, seq: bigint, salt: Buffer
     relations: entry.relations.map(storable),
     request_id: storableOrNull(entry.requestId),
     policy_digest: storable(entry.policyDigest),
+    detail: observedDetail(entry),
   };
   return { row, content };
+}
+
+function observedDetail({ observed }: IntentEntry): string[] | null {
+  if (observed === undefined) return null;
+  return ['observed_rule', storable(observed.rule), 'observed_decision', observed.decision];
 }
 
 /** Who and where stand in the intent; the outcome names it by session and number. */

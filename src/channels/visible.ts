@@ -9,6 +9,18 @@ export function visible(text: string): string {
   });
 }
 
+/** What an approval allows a result to be, in plain words; null: no limit. */
+export function limitWords(limits: {
+  readonly rows: number | null;
+  readonly bytes: number | null;
+}): string | null {
+  const words = [
+    ...(limits.rows === null ? [] : [`${limits.rows.toLocaleString('en-US')} rows`]),
+    ...(limits.bytes === null ? [] : [`${limits.bytes.toLocaleString('en-US')} bytes`]),
+  ];
+  return words.length === 0 ? null : `at most ${words.join(' and ')}; then the result is stopped`;
+}
+
 /**
  * Control, format, private, unassigned, separators other than the plain space, whatever Unicode calls ignorable
  * (zero-width, variation selectors, fillers, tags), and the blank Braille cell.

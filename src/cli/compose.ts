@@ -18,6 +18,7 @@ import { type ConsoleSessions, consoleSessions } from '../channels/console/sessi
 import { withSlack } from '../channels/slack/mount.ts';
 import { type SlackChannel, startSlack } from '../channels/slack/slack.ts';
 import type { Config } from '../config/config.ts';
+import { rulesText } from '../config/policy.ts';
 import { keepPolicy, type PolicyKeeper, problemsOf } from '../config/policy-keeper.ts';
 import type { Policy } from '../policy/rule.ts';
 import { type CancelRouting, startCancelRouting } from '../proxy/cancel-routing.ts';
@@ -153,7 +154,7 @@ async function openAudit(
 
 /** Every version of the policy is in the audit log, whole, by its digest. */
 function policyEvent({ digest, rules }: Policy, more: Record<string, string> = {}): Entry {
-  return eventOf('policy', { digest, rules: JSON.stringify(rules), ...more });
+  return eventOf('policy', { digest, rules: rulesText(rules), form: 'rfc8785', ...more });
 }
 
 function openPolicy(

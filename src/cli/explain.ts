@@ -9,6 +9,7 @@ import { loadConfig } from '../config/load.ts';
 import { decide } from '../policy/decide.ts';
 import type { DecisionContext } from '../policy/decision.ts';
 import type { Policy } from '../policy/rule.ts';
+import { nowMicros } from '../proxy/clock.ts';
 import { analyse } from '../statement/analyse.ts';
 import type { Analysis } from '../statement/analysis.ts';
 import type { Answers } from '../statement/answers.ts';
@@ -27,6 +28,8 @@ export type Explanation = {
   readonly reasons: readonly string[];
   /** `write public.orders` and the like. */
   readonly relations: readonly string[];
+  /** `RULE would hold` and the like, of rules in mode observe. */
+  readonly observed?: readonly string[];
   /** Facts of each statement, a name and a value each, for people. */
   readonly facts: () => readonly (readonly [string, string])[];
 };
@@ -114,6 +117,7 @@ async function explainOne(
   const shown = {
     class: decision.class,
     relations: [...new Set(analysis.statements.flatMap(relationsOf))],
+    observed: (decision.observed ?? []).map((one) => `rule ${one.rule} would ${one.decision}`),
     facts: () => analysis.statements.flatMap((statement) => factRows(statement, sql)),
   };
   const rejected = await rejection(setup, analysis, sql);
@@ -185,6 +189,7 @@ function forPeople(explanation: Explanation): string {
     ['class', explanation.class],
     ['rule', explanation.rule],
     ...explanation.reasons.map((reason): [string, string] => ['because', reason]),
+    ...(explanation.observed ?? []).map((rule): [string, string] => ['observed', rule]),
     ...explanation.facts().map(([name, value]): [string, string] => [name, value]),
   ];
   // Names and messages come from the statement: nothing in them may hide.
@@ -215,6 +220,7 @@ async function setupFrom(options: Options, connect: ConnectCatalog): Promise<Exp
       owner: agent?.owner ?? null,
       database: options.upstream === undefined ? '' : databaseOf(options.upstream),
       role: options.role ?? agent?.upstream.user ?? '',
+      at: nowMicros(),
     },
     connected,
     searchPath: searchPath ?? ['public'],

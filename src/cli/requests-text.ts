@@ -1,5 +1,5 @@
 import type { RequestJson } from '../channels/api/json.ts';
-import { visible } from '../channels/visible.ts';
+import { limitWords, visible } from '../channels/visible.ts';
 
 /** A table for a terminal of that many columns; for a pipe (null) one tab-separated line a request, without a head. */
 export function listLines(requests: readonly RequestJson[], columns: number | null): readonly string[] {
@@ -28,6 +28,7 @@ export function showLines(request: RequestJson): readonly string[] {
     ['Why', request.reasons.join('; ')],
     ['Relations', request.relations.map(({ name, mode }) => `${name} (${mode})`).join(', ') || '-'],
     ['Needs', `${request.quorum} of ${request.approvers.join(', ') || 'everyone who may approve'}`],
+    ['Result', limitWords(request.limits) ?? 'without a limit'],
     ['Until', request.expiresAt],
     ['Digest', request.digest],
     ...request.verdicts.map(({ verdict, person, channel, reason }): readonly [string, string] => [

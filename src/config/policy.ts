@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { canonicalJson } from '../approval/canonical-json.ts';
+import { type CanonicalValue, canonicalJson } from '../approval/canonical-json.ts';
 import type { Policy, PolicyRule } from '../policy/rule.ts';
 import type { Parsed } from './document.ts';
 import type { RuleShape } from './rule-schema.ts';
@@ -11,9 +11,14 @@ export type ParsedRules = Parsed<readonly RuleShape[]>;
 export function makePolicy(rules: readonly RuleShape[]): Policy {
   const plain = rules.map(plainRule);
   const digest = createHash('sha256')
-    .update(canonicalJson({ rules: plain }))
+    .update(`{"rules":${rulesText(plain)}}`)
     .digest('hex');
   return { digest, rules: plain };
+}
+
+/** The one text (RFC 8785) of these rules: the digest is the sha256 of `{"rules":…}` around it. */
+export function rulesText(rules: readonly PolicyRule[]): string {
+  return canonicalJson(rules as unknown as CanonicalValue);
 }
 
 /** Optional keys are left out, not undefined. */

@@ -45,24 +45,26 @@ export function partsMatch(glob: string, name: readonly (string | null)[], readi
   });
 }
 
-/** Over `schema.name` as one text, where `*` reaches over the dot: `*` alone is every relation. */
+/** Over `schema.name` as one text, where `*` reaches over the dot: `*` alone is every relation. Null: not known. */
 export function relationMatches(
   glob: string,
   schema: string | null,
-  name: string,
+  name: string | null,
   reading: Reading,
 ): boolean {
   const parts = nameParts(glob) ?? [];
-  if (schema === null) return reading === 'enough' && mayBeIn(parts, name);
+  if (schema === null || name === null) return reading === 'enough' && mayBe(parts, schema, name);
   const whole = { exact: joined(parts, 'exact'), folded: joined(parts, 'folded') };
   return partMatches(whole, `${schema}.${name}`, reading);
 }
 
-/** Whatever its schema is: a glob without a dot that reaches over one, or one whose rest fits the name. */
-function mayBeIn(parts: readonly Part[], name: string): boolean {
+/** Whatever is not known of it: a glob without a dot reaches over one by its `*`, else what is known must fit. */
+function mayBe(parts: readonly Part[], schema: string | null, name: string | null): boolean {
   const [first, ...rest] = parts;
-  if (rest.length === 0) return first?.exact.includes('*') === true;
-  return partMatches({ exact: joined(rest, 'exact'), folded: joined(rest, 'folded') }, name, 'enough');
+  if (first === undefined || rest.length === 0) return first?.exact.includes('*') === true;
+  if (schema !== null && !first.exact.includes('*') && !partMatches(first, schema, 'enough')) return false;
+  const last = { exact: joined(rest, 'exact'), folded: joined(rest, 'folded') };
+  return name === null || partMatches(last, name, 'enough');
 }
 
 function joined(parts: readonly Part[], form: keyof Part): string {

@@ -18,6 +18,7 @@ import type { Answers } from '../statement/answers.ts';
 import type { Catalog } from '../statement/catalog.ts';
 import { parameterValues } from '../statement/context.ts';
 import { withSecondOpinion } from '../statement/second-opinion.ts';
+import { nowMicros } from './clock.ts';
 import type { Knowledge } from './listener-ports.ts';
 import { sslOptions } from './side-tls.ts';
 
@@ -110,7 +111,7 @@ function knowledgeOf(
   const view = catalogView(provider);
   // Asked only where its answer can count: what would run, or would with other parameters.
   const needsSecond = (analysis: Analysis): boolean =>
-    decide(analysis, context, policy(), 'enforce').decision === 'allow' ||
+    decide(analysis, { ...context, at: nowMicros() }, policy(), 'enforce').decision === 'allow' ||
     analysis.statements.some(({ dependsOnParameters }) => dependsOnParameters.length > 0);
   const heard = async (sql: Buffer, analysis: Analysis): Promise<Analysis> =>
     second === null || !needsSecond(analysis)
@@ -144,7 +145,7 @@ function knowledgeOf(
       clarify(sql, analysis, parameters, questions, again(sql, scope, parameters), (error) =>
         log.warn({ err: error }, 'the server was not asked about a statement'),
       ),
-    decide: (analysis) => decide(analysis, context, policy(), config.mode),
+    decide: (analysis, at) => decide(analysis, { ...context, at }, policy(), config.mode),
     version: () => `${versionOf(provider)} ${policy().digest}`,
     probe: async (sql: Buffer, scope: NameScope): Promise<ErrorFields | null> => {
       try {

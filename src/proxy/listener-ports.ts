@@ -13,7 +13,7 @@ import type { RelayObserver } from './relay-observer.ts';
 export type Knowledge = {
   readonly analyse: SessionSetup['analyse'];
   readonly analyseLater: (sql: Buffer, scope: NameScope, catalogCertain: boolean) => Promise<Analysis>;
-  readonly decide: (analysis: Analysis) => Decision;
+  readonly decide: (analysis: Analysis, at: number) => Decision;
   readonly version: () => string;
   readonly clarify: RelayPorts['clarify'];
   readonly probe: (sql: Buffer, scope: NameScope) => Promise<ErrorFields | null>;

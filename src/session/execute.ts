@@ -97,7 +97,7 @@ function changed(state: SessionState, portal: BoundPortal, current: Current | nu
   if (again.kind !== 'is') return again;
   const released = run.approvers.length > 0;
   const same = sameMeaning(subject, again.value);
-  if (released ? same : state.setup.decide(again.value.analysis).decision === 'allow') return null;
+  if (released ? same : state.setup.decide(again.value.analysis, state.now).decision === 'allow') return null;
   return { kind: 'refuse', fields: changedSinceBind(), runs: [run] };
 }
 

@@ -250,7 +250,7 @@ export function rule(state: SessionState, subject: Subject, current: Current | n
   if (current?.refusal) return { kind: 'refuseHeld' };
   if (current?.cancelled) return ruleCancelled(state, subject, current);
   if (current?.release) return { kind: 'forward', runs: releasedRuns(state, current.runs, current.release) };
-  const decision = state.setup.decide(subject.analysis);
+  const decision = state.setup.decide(subject.analysis, state.now);
   if (wantsAnswers(state, decision, subject.analysis, current)) return { kind: 'wait', phase: 'clarifying' };
   if (current?.approved) return releaseIfSame(state, subject, decision, current);
   if (state.setup.mode === 'observe' || decision.decision === 'allow')
@@ -261,7 +261,7 @@ export function rule(state: SessionState, subject: Subject, current: Current | n
 
 /** Cancelled before it was sent, so nobody is asked about it; an approval is taken back, or used up for nothing. */
 function ruleCancelled(state: SessionState, subject: Subject, current: Current): Ruling {
-  const decision = state.setup.decide(subject.analysis);
+  const decision = state.setup.decide(subject.analysis, state.now);
   if (current.request === null) return refusedAtOnce(state, subject, decision, cancelled(), 'withdrawn');
   const { id } = current.request;
   if (current.release !== null) {
@@ -362,15 +362,16 @@ export function wait(
   if (phase === 'probing')
     state.effects.push({ kind: 'probe', sql: Buffer.from(subject.sql), scope: scopeOf(state) });
   if (phase === 'opening' && subject.judged !== null) {
-    const decision = state.setup.decide(subject.judged.analysis);
+    const decision = state.setup.decide(subject.judged.analysis, state.now);
     current.decision = decision;
+    current.decidedAt = state.now;
     current.subject = subject.judged;
     current.question = questionOf(state, subject.judged, decision);
     state.effects.push({ kind: 'open', question: current.question });
   }
   if (phase === 'releasing' && subject.judged !== null && current.request !== null) {
-    const decision = state.setup.decide(subject.judged.analysis);
-    // Built anew: the store verifies the receipt against what would run now.
+    // Built anew, but of the time when people were asked: the store verifies the receipt against what would run now.
+    const decision = state.setup.decide(subject.judged.analysis, current.decidedAt);
     const question = questionOf(state, subject.judged, decision);
     state.effects.push({ kind: 'release', requestId: current.request.id, question });
   }

@@ -41,6 +41,7 @@ export function questionOf(state: SessionState, subject: Subject, decision: Deci
     searchPath: namesMean(state),
     policyDigest: decision.policy,
     demand: decision.approval ?? { approvers: [], quorum: 1, assurance: 1 },
+    ...(decision.limits === undefined ? {} : { limits: decision.limits }),
     inTransaction: state.transaction !== 'I',
     command: analysis.statements.map(({ command }) => command).join('; '),
   };

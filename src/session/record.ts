@@ -1,7 +1,7 @@
 /** Intents and outcomes: what the audit log gets of each statement. */
 import { createHash } from 'node:crypto';
 import type { Release } from '../approval/port.ts';
-import type { Outcome } from '../audit/entry.ts';
+import type { IntentEntry, Outcome } from '../audit/entry.ts';
 import type { Decision } from '../policy/decision.ts';
 import type { RelationUse, StatementAnalysis } from '../statement/analysis.ts';
 import { redactSql } from '../statement/visible.ts';
@@ -25,7 +25,7 @@ export function recordIntents(
   const controlsTransaction = analysis.statements.some(({ symbols }) =>
     symbols.some(({ kind }) => kind === 'transaction'),
   );
-  return analysis.statements.map((statement) => {
+  return analysis.statements.map((statement, place) => {
     const no = ++state.statementNo;
     state.effects.push({
       kind: 'record',
@@ -46,6 +46,7 @@ export function recordIntents(
         relations: relationNames(statement.relations),
         requestId,
         policyDigest: decision.policy,
+        ...observedOf(decision, place),
       },
     });
     return newRun(
@@ -58,6 +59,12 @@ export function recordIntents(
       guardOf(state, statement, decision),
     );
   });
+}
+
+/** What a rule in mode observe would have decided of it. */
+function observedOf({ observed }: Decision, place: number): Pick<IntentEntry, 'observed'> {
+  const found = observed?.find(({ statement }) => statement === place);
+  return found === undefined ? {} : { observed: { rule: found.rule, decision: found.decision } };
 }
 
 function newRun(

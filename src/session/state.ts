@@ -90,6 +90,8 @@ export type Current = {
   /** Undefined: not asked yet; null: the server accepts it. */
   rejection: ErrorFields | null | undefined;
   decision: Decision | null;
+  /** When that was decided, microseconds since 1970 UTC: what people are asked is what a release is compared with. */
+  decidedAt: number;
   /** What is asked about, for the intents that are recorded when the request has its id. */
   subject: Subject | null;
   /** Microseconds since 1970 UTC: when the hold on this connection ends. */
@@ -148,7 +150,8 @@ export type SessionSetup = {
     catalogCertain: boolean,
     parameters: ParameterValues | null,
   ) => Analysis | null;
-  readonly decide: (analysis: Analysis) => Decision;
+  /** `at`: microseconds since 1970 UTC, for rules with times. */
+  readonly decide: (analysis: Analysis, at: number) => Decision;
   /** Changes when the catalog or the policy does. */
   readonly knowledge: () => string;
 };
@@ -302,6 +305,7 @@ export function newCurrent(type: number, frame: Buffer): Current {
     clarified: null,
     rejection: undefined,
     decision: null,
+    decidedAt: 0,
     subject: null,
     waitsUntil: 0,
     question: null,

@@ -97,6 +97,8 @@ export type StatementAnalysis = StatementDetails & {
   /** The part of the statement that gave it its class; null for what only reads, and where it is in another text. */
   readonly cause: Cause | null;
   readonly relations: readonly RelationUse[];
+  /** Schemas of which it touches relations that it does not name (DROP SCHEMA); null: of any. Left out: of none. */
+  readonly reaches?: readonly (string | null)[];
   /** Of everything that it reads or writes, in order of name. */
   readonly tags: readonly string[];
   readonly symbols: readonly SymbolUse[];

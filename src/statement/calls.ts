@@ -126,6 +126,10 @@ function judgeBuiltin(
   args: readonly unknown[],
 ): void {
   const { level } = context;
+  // What they read is named by a value, or by the schema that it stands in.
+  if (builtin.name.includes('_to_xml') && !context.definition) context.facts.reach(null);
+  // What they read is named by a value, or by the schema that it stands in.
+  if (builtin.name.includes('_to_xml') && !context.definition) context.facts.reach(null);
   if (builtin.effect !== null)
     raiseIfRun(context, builtin.effect.class, `${builtin.name} ${builtin.effect.reason}`);
   if (JUDGED_BY_ARGUMENTS.has(builtin.name)) context.facts.argumentsJudged.add(builtin.name);

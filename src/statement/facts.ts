@@ -37,6 +37,8 @@ export class Facts {
   runsUserCode = false;
   rowBound: number | null = null;
   rowBoundBy: RowBoundBy | null = null;
+  /** Schemas of which it touches relations that it does not name; null: any. */
+  #reaches: (string | null)[] | null = null;
   /** Rows that its result can carry; null: it has none that was measured. `Infinity`: nothing bounds them. */
   carriedRows: number | null = null;
   /** The same by the planner's estimate. */
@@ -110,6 +112,7 @@ export class Facts {
     if (inner.unresolved !== null) this.unresolved = inner.unresolved;
     if (inner.measured) this.measured = true;
     if (inner.sizes !== undefined) this.#addSizes(inner.sizes);
+    for (const schema of inner.reaches ?? NO_TAGS) this.reach(schema);
     if (inner.calls.length > 0) this.calls = [...this.calls, ...inner.calls];
   }
 
@@ -130,6 +133,12 @@ export class Facts {
   get details(): Details {
     this.#details ??= new Details();
     return this.#details;
+  }
+
+  /** All of a schema; null: of any. */
+  reach(schema: string | null): void {
+    this.#reaches ??= [];
+    if (!this.#reaches.includes(schema)) this.#reaches.push(schema);
   }
 
   dependOn(parameter: number): void {
@@ -187,6 +196,7 @@ export class Facts {
       reasons: this.reasons,
       cause: sql === null ? null : this.#causeIn(sql, start, end),
       relations: this.relations,
+      ...(this.#reaches === null ? NO_REACH : { reaches: this.#reaches }),
       tags: this.relations.length === 0 ? NO_TAGS : this.#tags(),
       symbols: this.symbols,
       // Code that nobody knows may do any of these.
@@ -217,6 +227,7 @@ export class Facts {
 
 const NO_CALLS: readonly string[] = [];
 const NO_SIZES = {};
+const NO_REACH = {};
 const NO_PARAMETERS: readonly number[] = [];
 const NO_TAGS: readonly string[] = [];
 

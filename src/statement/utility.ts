@@ -1,6 +1,7 @@
 import { CROSSES, FIXED, objectWords } from './commands.ts';
 import { type Context, unparsed } from './context.ts';
 import { markAllLiterals, markNextLiteral } from './literals.ts';
+import { noteReach } from './reach.ts';
 import { relationSource } from './sources.ts';
 import { bodyOf, child, flag, integer, list, nameParts, type Tree, text } from './tree.ts';
 import { HANDLERS, visit, visitAll, visitAs, visitChildren } from './walk.ts';
@@ -43,6 +44,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 export function utilityCommand(context: Context, type: string, node: Tree, place: Place): boolean {
   const crosses = CROSSES[type];
   if (crosses !== undefined) context.facts.details.cross(crosses);
+  noteReach(context, type, node);
   const fixed = FIXED[type];
   if (fixed !== undefined) {
     const [class_, tag, reason] = fixed;

@@ -76,6 +76,7 @@ const MORE_VIEWS = [
   'signing_keys',
   'observed',
   'observed_by_rule',
+  'policies',
 ];
 
 describe('the writer', () => {

@@ -31,6 +31,8 @@ export function requestJson(view: RequestView) {
     approvers: view.demand.approvers,
     quorum: view.demand.quorum,
     assurance: view.demand.assurance,
+    /** Most that an approval lets the result of each statement be; null: no limit. */
+    limits: view.limits,
     policyDigest: view.policyDigest,
     digest: view.digest,
     createdAt: view.createdAt.toISOString(),

@@ -1,6 +1,6 @@
 import { html } from 'hono/html';
 import { REASON_CHARACTERS, type RequestView } from '../../approval/guard.ts';
-import { visible } from '../visible.ts';
+import { limitWords, visible } from '../visible.ts';
 
 /** `hono/html` escapes every value put into a template; what an agent chose goes through `visible` besides. */
 export type Markup = ReturnType<typeof html>;
@@ -171,6 +171,7 @@ function factList(view: RequestView, now: Date): Markup {
       'Needs',
       `${demand.quorum} ${demand.quorum === 1 ? 'person' : 'people'} of ${demand.approvers.join(', ') || 'everyone who may approve'}`,
     ],
+    ['Result', limitWords(view.limits) ?? 'without a limit'],
     ['Asked', time(view.createdAt)],
     ['Until', html`${time(view.expiresAt)} (${until(view, now)})`],
     ['Ended', view.endedAt === null ? '–' : html`${time(view.endedAt)} ${visible(view.endReason ?? '')}`],

@@ -27,6 +27,7 @@ const ENDED: Record<RequestState, boolean> = {
 
 export type BoardSetup = {
   readonly client: SlackClient;
+  /** For requests whose rule names none. */
   readonly channel: string;
   readonly cards: CardStore;
   readonly mentions: (request: RequestView) => Mentions;
@@ -80,7 +81,7 @@ export class Board {
     const { client, mentions, log } = this.#setup;
     try {
       const stored = await this.#stored(request.id);
-      if (channel !== this.#setup.channel || stored === null || stored.ts === ts) return;
+      if (stored === null || stored.channel !== channel || stored.ts === ts) return;
       await client.chat.update({ channel, ts, ...renderCard(request, mentions(request)) });
     } catch (error) {
       const failure = failureOf(error);
@@ -120,7 +121,7 @@ export class Board {
   }
 
   async #post(id: string): Promise<void> {
-    const { client, channel, cards, mentions, log, redact } = this.#setup;
+    const { client, cards, mentions, log, redact } = this.#setup;
     if ((await this.#stored(id)) !== null) return this.#updates.add(id);
     if (!(await this.#claim(id))) {
       // Another process posts it, or died while it did.
@@ -129,6 +130,7 @@ export class Board {
     await this.#posts.pause(this.#nextPostAt - Date.now());
     const request = this.#latest.get(id);
     if (request === undefined || ENDED[request.state]) return;
+    const channel = request.demand.channel ?? this.#setup.channel;
     const card = renderCard(request, mentions(request));
     const posted = await postCard(client, channel, request, card, log);
     this.#nextPostAt = Date.now() + POST_INTERVAL_MS;

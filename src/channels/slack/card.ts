@@ -1,6 +1,6 @@
 import type { types } from '@slack/bolt';
 import type { RequestView } from '../../approval/guard.ts';
-import { visible } from '../visible.ts';
+import { limitWords, visible } from '../visible.ts';
 import { bytesOf, escapeMrkdwn, head, oneLine, plural, tail } from './text.ts';
 import { ACTION, type Subject, subjectValue } from './values.ts';
 
@@ -122,6 +122,7 @@ function facts(request: RequestView, mentions: Mentions): types.RichTextElement[
     ),
     ...fact('Data', relations.length === 0 ? null : listed(relations, RELATIONS_SHOWN, ', ')),
     ...fact('Search path', oneLine(request.searchPath, 200)),
+    ...fact('Result', limitWords(request.limits)),
     ...fact('Transaction', request.inTransaction ? 'open: it keeps its locks while it waits' : null),
     ...fact('Waiting', waiting(request)),
     ...fact('People needed', request.demand.quorum > 1 ? String(request.demand.quorum) : null),

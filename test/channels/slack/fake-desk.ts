@@ -141,6 +141,7 @@ export function request(changes: Partial<RequestView> = {}): RequestView {
     searchPath: '"$user", public',
     policyDigest: 'b'.repeat(64),
     demand: { approvers: [], quorum: 1, assurance: 1 },
+    limits: { rows: null, bytes: null },
     inTransaction: false,
     digest: randomBytes(32).toString('hex'),
     createdAt: new Date(),
