@@ -91,7 +91,7 @@ export class Facts {
     return this.#reasons ?? PLAIN[this.class] ?? [`${this.command} is ${this.class}`];
   }
 
-  /** Takes over what a contained statement is (EXPLAIN ANALYZE, PREPARE, DECLARE …). */
+  /** Takes over what a contained statement is (PREPARE, DECLARE …). */
   absorb(inner: StatementAnalysis): void {
     const raises = isHigher(inner.class, this.class);
     this.absorbFacts(inner);
@@ -103,6 +103,14 @@ export class Facts {
     if (inner.unresolved !== null) this.unresolved = inner.unresolved;
     if (inner.measured) this.measured = true;
     if (inner.calls.length > 0) this.calls = [...this.calls, ...inner.calls];
+  }
+
+  /** As `absorb`, where the contained statement runs now: also what it changes for those after it. */
+  absorbRun(inner: StatementAnalysis): void {
+    this.absorb(inner);
+    if (inner.changesSearchPath) this.changesSearchPath = true;
+    if (inner.makesTemp) this.makesTemp = true;
+    if (inner.changesCatalog) this.changesCatalog = true;
   }
 
   /** What it names and crosses, and what is secret in it. */
