@@ -100,7 +100,7 @@ export class Facts {
     return this.#reasons ?? PLAIN[this.class] ?? [`${this.command} is ${this.class}`];
   }
 
-  /** Takes over what a contained statement is (EXPLAIN ANALYZE, PREPARE, DECLARE …). */
+  /** Takes over what a contained statement is (PREPARE, DECLARE …). */
   absorb(inner: StatementAnalysis): void {
     const raises = isHigher(inner.class, this.class);
     this.absorbFacts(inner);
@@ -120,6 +120,14 @@ export class Facts {
     this.carriedRows = Math.max(this.carriedRows ?? 0, carried ?? Number.POSITIVE_INFINITY);
     this.expectedRows = expected;
     this.writtenRows += written ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** As `absorb`, where the contained statement runs now: also what it changes for those after it. */
+  absorbRun(inner: StatementAnalysis): void {
+    this.absorb(inner);
+    if (inner.changesSearchPath) this.changesSearchPath = true;
+    if (inner.makesTemp) this.makesTemp = true;
+    if (inner.changesCatalog) this.changesCatalog = true;
   }
 
   /** What it names and crosses, and what is secret in it. */

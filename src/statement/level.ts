@@ -44,6 +44,8 @@ export class Level {
   readonly sources: Source[] = [];
   readonly conditions: Condition[] = [];
   aggregates = false;
+  /** A user's function in it is, or may be, an aggregate: then it gives one row, also of none. */
+  mayAggregate = false;
   /** A folding aggregate, or a window function that folds. */
   folds = false;
   /** Rows that sub-queries in the select list put into each row. */

@@ -90,7 +90,7 @@ function plainSize(context: Context, node: Tree, level: Level): QuerySize {
     ? grouped
       ? groupRows(level, list(node, 'groupClause'), input, list(node, 'targetList'))
       : 1
-    : input;
+    : Math.max(input, level.mayAggregate ? 1 : 0);
   if (list(node, 'distinctClause').length > 0)
     rows = distinctRows(level, list(node, 'distinctClause'), rows, list(node, 'targetList'));
   rows = product(rows, level.multiplied);
@@ -115,7 +115,7 @@ function plainSize(context: Context, node: Tree, level: Level): QuerySize {
   const columns = new Set(outputs.expressions.keys());
   if (outputs.twice || level.multiplied !== 1) return { ...size, columns };
   if (grouped) return { ...size, columns, keys: groupKeys(list(node, 'groupClause'), outputs) };
-  if (aggregated) return { ...size, columns };
+  if (aggregated || level.mayAggregate) return { ...size, columns };
   return { ...size, columns, inner: { level, outputs: outputs.expressions } };
 }
 

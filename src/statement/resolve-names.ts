@@ -47,12 +47,9 @@ function resolved(statement: StatementAnalysis, lookup: NameLookup, exportRows: 
   if (open.use === 'explain') absorbPlanned(facts, body);
   else {
     // Positions of the other text mean nothing here.
-    facts.absorb({ ...body, secrets: [], dependsOnParameters: [], cause: null });
+    facts.absorbRun({ ...body, secrets: [], dependsOnParameters: [], cause: null });
     facts.rowBound = open.use === 'run' ? body.rowBound : (statement.rowBound ?? body.rowBound);
     if (open.use === 'run' || facts.rowBoundBy === null) facts.rowBoundBy = body.rowBoundBy;
-    facts.changesSearchPath = body.changesSearchPath;
-    facts.makesTemp = body.makesTemp;
-    facts.changesCatalog = body.changesCatalog;
   }
   if (open.use === 'fetch' && typeof open.count === 'number' && open.count > exportRows) {
     if ((body.rowBound ?? open.count) > exportRows)

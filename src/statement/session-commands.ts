@@ -150,7 +150,7 @@ function named(context: Context, name: string, use: 'run' | 'explain'): void {
     return facts.raise('opaque', `executes ${name}, which this string may have changed the meaning of`);
   if (body !== undefined) {
     if (use === 'run') {
-      facts.absorb(body);
+      facts.absorbRun(body);
       facts.rowBound = body.rowBound;
       facts.rowBoundBy = body.rowBoundBy;
     } else absorbPlanned(facts, body);
@@ -218,7 +218,7 @@ function fetch(context: Context, node: Tree): void {
     };
     return facts.raise('opaque', `fetches from the cursor ${name}, which is not known here`);
   }
-  facts.absorb(body);
+  facts.absorbRun(body);
   if (facts.rowBound === null) {
     facts.rowBound = body.rowBound;
     facts.rowBoundBy = body.rowBoundBy;
@@ -278,7 +278,7 @@ function explain(context: Context, node: Tree, inner: Inner): void {
   // EXPLAIN DECLARE makes no cursor.
   context.portals.clear();
   for (const [name, portal] of portals) context.portals.set(name, portal);
-  if (analyze) facts.absorb(body);
+  if (analyze) facts.absorbRun(body);
   else absorbPlanned(facts, body);
   facts.raise('read');
 }

@@ -11,8 +11,10 @@ export function noteDeed(context: Context, { schema, name, does }: CatalogFuncti
 export function noteSizes(context: Context, candidates: readonly CatalogFunction[]): void {
   const { level } = context;
   if (level === null || candidates.length === 0) return;
-  if (candidates.some((candidate) => candidate.effects.length === 0 && candidate.aggregate !== false))
+  if (candidates.some((candidate) => candidate.effects.length === 0 && candidate.aggregate !== false)) {
     level.folds = true;
+    level.mayAggregate = true;
+  }
   const size = largestSize(candidates);
   if (size === null) return unknownSize(context, candidates);
   if (size.data) {

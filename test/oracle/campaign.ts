@@ -1,205 +1,148 @@
 import type { Analyser } from '../../src/analyser/analyser.ts';
-import { DEFAULT_LIMITS } from '../../src/config/limits.ts';
-import { analyse } from '../../src/statement/analyse.ts';
-import type { Analysis, NameScope } from '../../src/statement/analysis.ts';
-import type { Catalog } from '../../src/statement/catalog.ts';
 import type { ParseResult } from '../../src/statement/parse-result.ts';
-import { Coverage } from './coverage.ts';
-import type { Laboratory } from './laboratory.ts';
+import type { Candidate } from './candidate.ts';
+import { Judge, type Judged, judged, LIMITS } from './judge.ts';
+import type { Bench, Laboratory } from './laboratory.ts';
 import type { Planted } from './planted.ts';
-import { type Outcome, Server } from './server.ts';
-import { changeOf, flows, isHarmless, type Violation, violations } from './verdict.ts';
+import { type Outcome, type Run, Server } from './server.ts';
+import type { Tally } from './tally.ts';
+import { changeOf, violations } from './verdict.ts';
 
-/** A string to be run; `data`: what a COPY FROM STDIN in it is given. */
-export type Candidate = { readonly sql: string; readonly source: string; readonly data?: string };
-
-export type Found = Violation & { readonly sql: string; readonly searchPath: readonly string[] };
-
-export type Tally = {
-  statements: number;
-  ran: number;
-  flowed: number;
-  flowedAndRan: number;
-  harmless: number;
-  harmlessHeld: number;
-  skipped: number;
-  readonly bySource: Map<string, { all: number; ran: number }>;
-  readonly errors: Map<string, number>;
-  readonly tags: Map<string, number>;
-  readonly heldReasons: Map<string, number>;
-  readonly found: Found[];
-  readonly coverage: Coverage;
-  /** Planted mistakes: after how many statements each was found. */
-  readonly planted: Map<string, number>;
+export type CampaignOptions = {
+  readonly planted?: readonly Planted[];
+  /** The server gives up a statement that takes longer, milliseconds: a join of everything with everything. */
+  readonly statementMs: number;
 };
-
-export function newTally(): Tally {
-  return {
-    statements: 0,
-    ran: 0,
-    flowed: 0,
-    flowedAndRan: 0,
-    harmless: 0,
-    harmlessHeld: 0,
-    skipped: 0,
-    bySource: new Map(),
-    errors: new Map(),
-    tags: new Map(),
-    heldReasons: new Map(),
-    found: [],
-    coverage: new Coverage(),
-    planted: new Map(),
-  };
-}
 
 /** Statements that are sent before the first answer is waited for. */
 const BATCH = 64;
-const VACUUM_EVERY = 10_000;
-const LIMITS = DEFAULT_LIMITS;
+/** For each bench: one batch runs while others are made and judged, so that the server never waits. */
+const BATCHES_AHEAD = 3;
+const VACUUM_EVERY = 5_000;
 
-const SETUP = (path: readonly string[]) => `
-SET search_path = ${path.join(', ')};
-SET statement_timeout = '5s'; SET lock_timeout = '200ms'; SET client_min_messages = 'error';
-SET max_parallel_workers_per_gather = 0; SET jit = off; SET track_functions = 'all'`;
+type Batch = { readonly first: number; readonly strings: readonly Judged[] };
 
-type Judged = { readonly candidate: Candidate; readonly parse: ParseResult; readonly analysis: Analysis };
-
-/** Analyses, runs and compares; as many statements as `next` gives. */
+/** Analyses, runs and compares; as many statements as `next` gives, which are the same for the same seed. */
 export async function campaign(
   laboratory: Laboratory,
   analyser: Analyser,
-  searchPath: readonly string[],
   next: () => Candidate | null,
   tally: Tally,
-  planted: readonly Planted[] = [],
+  options: CampaignOptions,
 ): Promise<void> {
-  const server = Server.connect(laboratory.url, SETUP(searchPath).replace("SET track_functions = 'all'", ''));
-  const scope: NameScope = { searchPath, tempPossible: false };
-  let sinceVacuum = 0;
+  const judge = new Judge(laboratory, analyser);
+  const batches = new Batches(next, judge, tally);
   /** Where a look took too long (a busy machine), once more at the end. */
   const repeated: Judged[] = [];
-  try {
-    let running: { judged: Judged[]; outcomes: Promise<Outcome[]> } | null = null;
+  const work = async (bench: Bench, server: Server): Promise<void> => {
+    let sinceVacuum = 0;
     for (;;) {
-      // While the server works on a batch the next one is made and judged.
-      const judged = await batch(next, laboratory, analyser, scope, tally);
-      const done: typeof running = running;
-      const outcomes: Outcome[] = done === null ? [] : await done.outcomes;
-      running = judged.length === 0 ? null : { judged, outcomes: server.run(judged.map(toRun)) };
-      for (const [at, one] of (done?.judged ?? []).entries()) {
-        const outcome = outcomes[at];
-        if (outcome === undefined) continue;
-        if (unseen(outcome)) repeated.push(one);
-        else count(one, outcome, laboratory, searchPath, tally);
-        for (const mistake of unseen(outcome) ? [] : planted)
-          if (!tally.planted.has(mistake.name) && finds(mistake, one, outcome, laboratory, scope))
-            tally.planted.set(mistake.name, tally.statements);
-      }
-      if (running === null) break;
-      sinceVacuum += judged.length;
-      if (sinceVacuum >= VACUUM_EVERY) {
-        sinceVacuum = 0;
-        await laboratory.vacuum();
-      }
+      const batch = await batches.take();
+      if (batch.strings.length === 0) return;
+      const strings = await Promise.all(batch.strings.map((one) => judge.second(one)));
+      const outcomes = await server.run(strings.map(toRun));
+      settle({ first: batch.first, strings }, outcomes);
+      sinceVacuum += strings.length;
+      if (sinceVacuum < VACUUM_EVERY / BATCHES_AHEAD) continue;
+      sinceVacuum = 0;
+      await server.alone(bench.vacuum);
     }
-    for (const one of repeated) {
-      const [outcome] = await server.run([toRun(one)]);
-      if (outcome !== undefined) count(one, outcome, laboratory, searchPath, tally);
+  };
+  const settle = ({ first, strings }: Batch, outcomes: readonly Outcome[]): void => {
+    for (const [at, one] of strings.entries()) {
+      const outcome = outcomes[at];
+      if (outcome === undefined) continue;
+      if (isUnseen(outcome)) repeated.push(one);
+      else tally.count(one, outcome, laboratory.facts);
+      for (const mistake of isUnseen(outcome) ? [] : (options.planted ?? []))
+        if (first + at + 1 < (tally.planted.get(mistake.name) ?? Number.POSITIVE_INFINITY))
+          if (finds(mistake, one, outcome, laboratory)) tally.foundPlanted(mistake.name, first + at + 1);
     }
+  };
+  const servers = laboratory.benches.map((bench) => Server.connect(bench.url, setUp(options.statementMs)));
+  try {
+    await Promise.all(
+      laboratory.benches.flatMap((bench, at) => {
+        const server = servers[at];
+        return server === undefined ? [] : Array.from({ length: BATCHES_AHEAD }, () => work(bench, server));
+      }),
+    );
+    for (const one of repeated)
+      for (const outcome of (await servers[0]?.run([toRun(one)])) ?? [])
+        tally.count(one, outcome, laboratory.facts);
   } finally {
-    await server.close();
+    for (const server of servers) await server.close();
+    tally.unanswered += judge.unanswered;
+    await judge.close();
   }
 }
 
-function unseen({ error, status, before, after }: Outcome): boolean {
+function setUp(statementMs: number): string {
+  return `SET statement_timeout = ${statementMs}; SET lock_timeout = 100; SET client_min_messages = 'error';
+    SET max_parallel_workers_per_gather = 0; SET jit = off`;
+}
+
+/** Strings in the order in which they are made, whoever takes them. */
+class Batches {
+  readonly #next: () => Candidate | null;
+  readonly #judge: Judge;
+  readonly #tally: Tally;
+  #turn: Promise<unknown> = Promise.resolve();
+  #made = 0;
+
+  constructor(next: () => Candidate | null, judge: Judge, tally: Tally) {
+    this.#next = next;
+    this.#judge = judge;
+    this.#tally = tally;
+  }
+
+  /** Empty: there are no more. */
+  take(): Promise<Batch> {
+    const made = this.#turn.then(() => this.#make());
+    this.#turn = made;
+    return made;
+  }
+
+  async #make(): Promise<Batch> {
+    const strings: Judged[] = [];
+    while (strings.length < BATCH) {
+      const candidate = this.#next();
+      if (candidate === null) break;
+      const one = await this.#judge.first(candidate);
+      this.#tally.see(one.parse);
+      if (endsTransaction(one.parse)) this.#tally.skipped += 1;
+      else strings.push(one);
+    }
+    const first = this.#made;
+    this.#made += strings.length;
+    return { first, strings };
+  }
+}
+
+function isUnseen({ error, status, before, after }: Outcome): boolean {
   return before === null || (error === null && status === 'T' && after === null);
 }
 
 /** With every setting where the text looks as if it changed one. */
-function toRun({ candidate }: Judged) {
-  return { ...candidate, whole: /config|\bset\b/i.test(candidate.sql) };
+function toRun({ candidate }: Judged): Run {
+  const rest = candidate.sql.replace(/\bupdate\b[^;]*?\bset\b/gi, '');
+  return { ...candidate, whole: /config|\bset\b/i.test(rest) };
 }
 
-async function batch(
-  next: () => Candidate | null,
-  laboratory: Laboratory,
-  analyser: Analyser,
-  scope: NameScope,
-  tally: Tally,
-): Promise<Judged[]> {
-  const judged: Judged[] = [];
-  while (judged.length < BATCH) {
-    const candidate = next();
-    if (candidate === null) break;
-    const one = await judge(candidate, analyser, laboratory.catalog, scope);
-    tally.coverage.see(one.parse);
-    if (endsTransaction(one.parse)) tally.skipped += 1;
-    else judged.push(one);
-  }
-  return judged;
-}
-
-async function judge(
-  candidate: Candidate,
-  analyser: Analyser,
-  catalog: Catalog,
-  scope: NameScope,
-): Promise<Judged> {
-  const bytes = Buffer.from(candidate.sql);
-  const parse = analyser.needsWorker(bytes) ? await analyser.parseLater(bytes) : analyser.parse(bytes);
-  return { candidate, parse, analysis: analyse(parse, catalog, scope, LIMITS) };
-}
-
-/** Would a planted mistake be seen in this outcome? */
+/** Would a planted mistake be seen in this outcome, in one judgement or the other? */
 function finds(
   mistake: Planted,
-  { parse }: Judged,
+  { parse, candidate, clarified }: Judged,
   outcome: Outcome,
-  laboratory: Laboratory,
-  scope: NameScope,
+  { catalog: real, facts }: Laboratory,
 ): boolean {
-  const catalog = mistake.catalog?.(laboratory.catalog) ?? laboratory.catalog;
-  const analysis = analyse(parse, catalog, scope, LIMITS);
-  const mistaken = mistake.analysis?.(analysis) ?? analysis;
-  return violations(mistaken, outcome, changeOf(outcome), laboratory.facts, LIMITS).length > 0;
-}
-
-function count(
-  { candidate, analysis }: Judged,
-  outcome: Outcome,
-  laboratory: Laboratory,
-  searchPath: readonly string[],
-  tally: Tally,
-): void {
-  tally.statements += 1;
-  const source = tally.bySource.get(candidate.source) ?? { all: 0, ran: 0 };
-  tally.bySource.set(candidate.source, source);
-  source.all += 1;
-  const flowed = flows(analysis);
-  if (flowed) tally.flowed += 1;
-  if (outcome.error === null) {
-    tally.ran += 1;
-    source.ran += 1;
-    if (flowed) tally.flowedAndRan += 1;
-  } else {
-    const message = outcome.error.message.replace(/"[^"]*"/g, '"…"').slice(0, 60);
-    bump(tally.errors, `${outcome.error.code} ${message}`);
-  }
-  for (const tag of outcome.tags) bump(tally.tags, tag.replace(/( \d+)+$/, ''));
-  const change = changeOf(outcome);
-  if (isHarmless(outcome, change, LIMITS)) {
-    tally.harmless += 1;
-    if (!flowed) {
-      tally.harmlessHeld += 1;
-      bump(tally.heldReasons, `${analysis.class}: ${(analysis.reasons[0] ?? '').slice(0, 70)}`);
-    }
-  }
-  for (const violation of violations(analysis, outcome, change, laboratory.facts, LIMITS))
-    tally.found.push({ ...violation, sql: candidate.sql, searchPath });
-}
-
-function bump(counts: Map<string, number>, key: string): void {
-  counts.set(key, (counts.get(key) ?? 0) + 1);
+  const catalog = mistake.catalog?.(real) ?? real;
+  const shows = (answers: Parameters<typeof judged>[3]): boolean => {
+    const analysis = judged(parse, catalog, candidate, answers);
+    const mistaken = mistake.analysis?.(analysis) ?? analysis;
+    return violations(mistaken, outcome, changeOf(outcome), facts, LIMITS).length > 0;
+  };
+  return shows([]) || (clarified !== null && shows(clarified.answers));
 }
 
 /**

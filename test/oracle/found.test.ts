@@ -79,6 +79,8 @@ describe.skipIf(inject('postgres').major < 18)('found by the oracle', () => {
       10,
     ],
     ['counted', 'SELECT count(*) FROM (SELECT unnest(marks) FROM lab.arrays) s', 1],
+    ["an aggregate of a user's, of no rows", 'SELECT lab.ok_prod(1) FROM lab.excluded', 1],
+    ['the same where nothing can be true', 'SELECT lab.ok_prod(id) FROM lab.small WHERE false', 1],
   ])('rows are bounded by nothing but a limit: %s', (_, sql, bound) => {
     expect(judged(sql)).toMatchObject({ class: 'read', statements: [{ rowBound: bound }] });
   });

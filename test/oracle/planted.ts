@@ -62,6 +62,17 @@ export const PLANTED: readonly Planted[] = [
     name: 'the checks of domains are not seen',
     catalog: withTypes,
   },
+  {
+    name: 'what the server says is called is not looked at',
+    catalog: withoutMeaning,
+  },
+  {
+    name: 'what flows by an estimate is not measured',
+    analysis: (analysis) => ({
+      ...analysis,
+      statements: analysis.statements.map((s) => ({ ...s, measured: false })),
+    }),
+  },
 ];
 
 /** `class_` and reasons of the statements that are meant, and of the whole. */
@@ -149,6 +160,11 @@ function withTypes(catalog: Catalog): Catalog {
 
 function withoutOperators(catalog: Catalog): Catalog {
   return extended(catalog, { operatorSchemas: () => [] }, withoutOperators);
+}
+
+function withoutMeaning(catalog: Catalog): Catalog {
+  const meant = () => ({ effects: [], builtins: [], json: false, calls: [] });
+  return extended(catalog, { meant }, withoutMeaning);
 }
 
 /** Without the getter, which cannot be copied over. */

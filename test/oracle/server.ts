@@ -47,14 +47,28 @@ function newOutcome(): Outcome {
   };
 }
 
+/** A string to be run. */
+export type Run = {
+  readonly sql: string;
+  /** A line that a COPY FROM STDIN in the string is given. */
+  readonly data?: string;
+  readonly searchPath: readonly string[];
+  /** Look at every setting, not only at those that say who acts and how text is read. */
+  readonly whole: boolean;
+};
+
 /** Runs strings one after the other, each in a transaction that is rolled back, with a look before and after. */
 export class Server {
   readonly #open: () => Promise<Wire>;
   #wire: Wire | null = null;
+  /** Every setting, as it is when nothing has run. */
+  #settings = '';
+  /** Ends when all that was asked for has run. */
+  #turn: Promise<unknown> = Promise.resolve();
   #take: (type: number, frame: Buffer) => void = () => {};
   #ended: () => void = () => {};
   /** What every new connection runs first. */
-  #setup: string;
+  readonly #setup: string;
 
   private constructor(open: () => Promise<Wire>, setup: string) {
     this.#open = open;
@@ -77,22 +91,26 @@ export class Server {
     }, setup);
   }
 
-  async setUp(sql: string): Promise<void> {
-    this.#setup = sql;
-    await this.close();
+  /** One call after the other; between two calls no transaction is open. */
+  run(strings: readonly Run[]): Promise<Outcome[]> {
+    return this.alone(() => this.#run(strings));
   }
 
-  /** `data`: a line that a COPY FROM STDIN in the string is given. */
-  async run(
-    strings: readonly { readonly sql: string; readonly data?: string; readonly whole: boolean }[],
-  ): Promise<Outcome[]> {
+  /** Work that needs the database for itself. */
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
+
+  async #run(strings: readonly Run[]): Promise<Outcome[]> {
     const outcomes: Outcome[] = [];
     while (outcomes.length < strings.length) {
       const wire = this.#wire ?? (await this.#connect());
       const rest = strings.slice(outcomes.length);
       const done = await this.#pipeline(wire, rest);
       outcomes.push(...done);
-      if (done.length < rest.length) {
+      if (done.length < rest.length || done.at(-1)?.lost === true) {
         wire.destroy();
         this.#wire = null;
       }
@@ -122,19 +140,17 @@ export class Server {
       this.#ended = () => failed(new Error('the connection ended at its start'));
       this.#take = (type, frame) => {
         if (type === 0x45) failed(new Error(decodeErrorFields(frame)['M']));
+        if (type === 0x44) this.#settings = frame.toString('utf8', 11);
         if (type === 0x5a) done();
       };
     });
-    wire.write(query(this.#setup));
+    wire.write(query(`${this.#setup}; SELECT watch.settings()`));
     await ready;
     return wire;
   }
 
   /** Outcomes of the strings in order; fewer where the connection ended: the last one is then what it ended with. */
-  #pipeline(
-    wire: Wire,
-    strings: readonly { readonly sql: string; readonly data?: string; readonly whole: boolean }[],
-  ): Promise<Outcome[]> {
+  #pipeline(wire: Wire, strings: readonly Run[]): Promise<Outcome[]> {
     const outcomes: Outcome[] = [newOutcome()];
     return new Promise((done) => {
       let phase = 0;
@@ -149,36 +165,43 @@ export class Server {
       this.#take = (type, frame) => {
         const outcome = outcomes.at(-1);
         if (outcome === undefined) return;
-        if (phase === 1) take(outcome, type, frame);
+        if (phase === 2) take(outcome, type, frame);
         else if (type === 0x44) {
           const text = frame.toString('utf8', 11);
-          if (phase === 0) outcome.before = text;
+          const whole = strings[outcomes.length - 1]?.whole === true;
+          if (phase === 1) outcome.before = whole ? `${text}\n${this.#settings}` : text;
           else outcome.after = text;
         }
         if (type !== 0x5a) return;
         phase += 1;
-        if (phase < 3) return;
-        phase = 0;
-        if (outcomes.length === strings.length) done(outcomes);
-        else outcomes.push(newOutcome());
+        if (phase < PHASES) return;
+        if (outcomes.length < strings.length) {
+          phase = 0;
+          outcomes.push(newOutcome());
+        } else if (phase > PHASES) done(outcomes);
       };
-      wire.write(Buffer.concat(strings.flatMap(framesOf)));
+      wire.write(Buffer.concat([...strings.flatMap(framesOf), query(CLEAN_UP)]));
     });
   }
 }
 
-function framesOf(one: { readonly sql: string; readonly data?: string; readonly whole: boolean }): Buffer[] {
-  const look = `SELECT watch.look(${one.whole})`;
-  const data = one.data === undefined ? [] : [encodeFrame(0x64, Buffer.from(`${one.data}\n`))];
+/** ReadyForQuery for each string: after what cleans up, the look before, the string itself, and the look after. */
+const PHASES = 4;
+const CLEAN_UP = 'ROLLBACK; DEALLOCATE ALL';
+
+function framesOf({ sql, data, searchPath, whole }: Run): Buffer[] {
+  const line = data === undefined ? [] : [encodeFrame(0x64, Buffer.from(`${data}\n`))];
   return [
-    query(`ROLLBACK; DEALLOCATE ALL; BEGIN; ${look}`),
-    query(one.sql),
+    // Between two transactions the server hands over what it counted.
+    query(`${CLEAN_UP}; SET search_path = ${searchPath.join(', ')}`),
+    query('BEGIN; SELECT watch.before()'),
+    query(sql),
     // Where nothing is being copied the server drops these.
-    ...data,
+    ...line,
     COPY_DONE,
     COPY_DONE,
     COPY_DONE,
-    query(look),
+    query(`SELECT watch.look(${whole})`),
   ];
 }
 

@@ -271,6 +271,23 @@ describe('unknown code may do anything to the session', () => {
     expect(analysed(sql).statements[0]?.makesTemp).toBe(expected);
   });
 
+  const SETS = "SELECT set_config('search_path', 'shadow', false)";
+  it.each([
+    [`EXPLAIN ANALYZE ${SETS}`, [true]],
+    [`EXPLAIN ${SETS}`, [false]],
+    [`PREPARE p AS ${SETS}; EXECUTE p`, [false, true]],
+    [`PREPARE p AS ${SETS}; EXPLAIN ANALYZE EXECUTE p`, [false, true]],
+    [`DECLARE c CURSOR FOR ${SETS}; FETCH c`, [false, true]],
+    [`DECLARE c CURSOR FOR ${SETS}; MOVE c`, [false, true]],
+  ])('%s: what runs within another statement changes the search_path', (sql, expected) => {
+    expect(analysed(sql).statements.map((statement) => statement.changesSearchPath)).toEqual(expected);
+  });
+
+  it('what runs within another statement makes temporary objects', () => {
+    const [first] = analysed('EXPLAIN ANALYZE CREATE TEMP TABLE t AS SELECT 1').statements;
+    expect(first).toMatchObject({ makesTemp: true, changesCatalog: true });
+  });
+
   it('ambient effects are part of everything that is more than a session command', () => {
     const catalog = catalogOf({ tables: { t: {} }, ambient: ['a cast between built-in types calls x.f'] });
     expect(classOf('SELECT 1', catalog)).toBe('opaque');

@@ -23,10 +23,10 @@ export type TestDatabase = {
   readonly drop: () => Promise<void>;
 };
 
-/** A new, empty database with a name that no other test has; `prefix` in lower case. */
-export async function createDatabase(prefix: string): Promise<TestDatabase> {
+/** A new database with a name that no other test has; `prefix` in lower case. Empty, or a copy of `template`. */
+export async function createDatabase(prefix: string, template = 'template1'): Promise<TestDatabase> {
   const name = `${prefix}_${randomBytes(5).toString('hex')}`;
-  await withClient(superuser(), (client) => client.query(`CREATE DATABASE ${name}`));
+  await withClient(superuser(), (client) => client.query(`CREATE DATABASE ${name} TEMPLATE ${template}`));
   return {
     name,
     url: superuserUrl(name),
