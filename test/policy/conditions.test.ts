@@ -125,6 +125,19 @@ describe('functions', () => {
     [{ function: ['billing.*'] }, 'SELECT app.score(1)', false, false],
   ]);
 
+  it('what the server took a name or an operator for counts, too', () => {
+    const [statement] = analysed('SELECT name FROM customers', SHOP).statements;
+    if (statement === undefined) throw new Error('no statement');
+    const meant = (decision: 'deny' | 'allow', call: string) =>
+      matches(rule(decision, { function: ['billing.vat'] }), { ...statement, calls: [call] }, CONTEXT);
+    expect(meant('deny', 'billing.vat(n integer) OID 20001 abc')).toBe(true);
+    expect(meant('deny', '"billing".vat(n integer) OID 20001 abc')).toBe(true);
+    expect(meant('deny', 'billing.other(n integer) OID 20001 abc')).toBe(false);
+    expect(meant('deny', 'OID 20001')).toBe(true);
+    expect(meant('allow', 'billing.vat(n integer) OID 20001 abc')).toBe(true);
+    expect(meant('allow', 'OID 20001')).toBe(false);
+  });
+
   it('a list of functions that is full may have lost one', () => {
     const [statement] = analysed('SELECT lower(name) FROM customers', SHOP).statements;
     const [lower] = statement?.functions ?? [];
