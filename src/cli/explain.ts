@@ -208,6 +208,7 @@ async function setupFrom(options: Options, connect: ConnectCatalog): Promise<Exp
       : await connect(options.upstream, {
           ...(options.role === undefined ? {} : { role: options.role }),
           searchPath,
+          ...(config === null ? {} : { tags: config.tags }),
           ...(config === null || config.functions.length === 0 ? {} : { functions: config.functions }),
         });
   return {

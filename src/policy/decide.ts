@@ -3,7 +3,7 @@ import type { ApprovalDemand, Decision, DecisionContext, DecisionLimits, Observe
 import { durationMs } from './duration.ts';
 import { matches } from './match.ts';
 import type { Policy, PolicyRule, RuleLimits } from './rule.ts';
-import { boundByEstimate } from './size-conditions.ts';
+import { boundByEstimate, withoutEstimate } from './size-conditions.ts';
 
 /** What happens to a class that no rule speaks of (DESIGN.md, section 7). */
 export const DEFAULT_TABLE: Readonly<Record<StatementClass, 'allow' | 'hold'>> = {
@@ -64,11 +64,26 @@ const PINNED: Ruling = {
   approval: null,
 };
 
-function decideOne(statement: StatementAnalysis, context: DecisionContext, policy: Policy): Ruling {
-  const rule = policy.rules.find(
-    (candidate) => candidate.mode !== 'observe' && matches(candidate, statement, context),
-  );
-  return rule === undefined ? byDefault(statement.class, statement.reasons) : byRule(rule, statement);
+function decideOne(statement: StatementAnalysis, context: DecisionContext, { rules }: Policy): Ruling {
+  const unestimated = withoutEstimate(statement);
+  let most: number | undefined;
+  for (const rule of rules) {
+    if (rule.mode === 'observe') continue;
+    if (matches(rule, statement, context)) return notAbove(most, byRule(rule, statement));
+    // It got past this rule by the planner's word, and is held to it.
+    const above = rule.match.rows?.above;
+    if (above !== undefined && unestimated !== null && matches(rule, unestimated, context))
+      most = least(most, above);
+  }
+  return notAbove(most, byDefault(statement.class, statement.reasons));
+}
+
+function notAbove(rows: number | undefined, ruling: Ruling): Ruling {
+  if (rows === undefined) return ruling;
+  return {
+    ...ruling,
+    limits: { rows: least(rows, ruling.limits?.rows) ?? null, bytes: ruling.limits?.bytes ?? null },
+  };
 }
 
 /** What the first rule that matches would decide, if that is one in mode observe. */
@@ -104,7 +119,7 @@ function byRule(rule: PolicyRule, statement: StatementAnalysis): Ruling {
 /** What matched by an estimate of its rows may not come to more than the rule was told. */
 function allowedSize({ match, limits }: PolicyRule, statement: StatementAnalysis): RuleLimits | undefined {
   const atMost = match.rows?.atMost;
-  if (atMost === undefined || !boundByEstimate(statement)) return limits;
+  if (atMost === undefined || !boundByEstimate(statement, atMost)) return limits;
   return { ...limits, rows: Math.min(atMost, limits?.rows ?? atMost) };
 }
 

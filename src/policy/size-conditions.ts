@@ -28,9 +28,14 @@ export function bytesMatch(
 }
 
 /** The number of rows that makes an `atMost` true is only the planner's word. */
-export function boundByEstimate(statement: StatementAnalysis): boolean {
+export function boundByEstimate({ sizes }: StatementAnalysis, atMost: number): boolean {
+  return sizes !== undefined && (sizes.carried ?? Number.POSITIVE_INFINITY) > atMost;
+}
+
+/** The statement as it is without the planner's word; null: it has none. */
+export function withoutEstimate(statement: StatementAnalysis): StatementAnalysis | null {
   const { sizes } = statement;
-  return sizes !== undefined && sizes.carried === null && sizes.expected !== null;
+  return sizes?.expected == null ? null : { ...statement, sizes: { ...sizes, expected: null } };
 }
 
 /** Null: above anything. */
@@ -51,8 +56,10 @@ function rowsOf(statement: StatementAnalysis): number | null {
   if (!SIZED.has(statement.class)) return null;
   const { sizes } = statement;
   if (sizes === undefined) return returnsNothing(statement) && !writes(statement) ? 0 : null;
-  const carried = sizes.carried ?? sizes.expected;
-  return carried === null || sizes.written === null ? null : Math.max(carried, sizes.written);
+  const { carried, expected, written } = sizes;
+  const returned =
+    carried === null || expected === null ? (carried ?? expected) : Math.min(carried, expected);
+  return returned === null || written === null ? null : Math.max(returned, written);
 }
 
 function writes({ class: rank, relations }: StatementAnalysis): boolean {

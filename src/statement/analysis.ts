@@ -78,7 +78,7 @@ export type TransactionOp =
 export type StatementSizes = {
   /** Of tables, at most, that its result can carry: each row for itself, or folded into few values. */
   readonly carried: number | null;
-  /** The same as the planner expects it; null: it was not asked. */
+  /** The same as the planner expects it; null: it was not asked, or many rows are folded. */
   readonly expected: number | null;
   /** That it may store, change or delete at most, foreign keys' cascades included. */
   readonly written: number | null;

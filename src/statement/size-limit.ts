@@ -17,8 +17,8 @@ export function raiseBySize(context: Context, type: string): void {
   const { facts, answer, limits } = context;
   if (facts.large === null) return;
   const estimate = mayBeAsked(context, type) ? (answer?.estimate ?? null) : null;
-  if (estimate !== null)
-    facts.expectedRows = Math.max(estimate.rows, facts.foldsMany ? estimate.foldedRows : 0);
+  // Of what is folded no row can be counted as it comes back, so its estimate could not be held against the truth.
+  if (estimate !== null && !facts.foldsMany) facts.expectedRows = estimate.rows;
   if (estimate !== null && isSmall(estimate, facts, limits.exportRows * ESTIMATE_FACTOR)) {
     facts.measured = true;
     return facts.raise('read', `reads ${expected(estimate, facts)} by the planner's estimate`);

@@ -64,8 +64,11 @@ const entries: fc.Arbitrary<Entry[]> = fc.array(
         relations: fc.array(text),
         requestId: fc.option(text),
         parameters: fc.option(fc.array(fc.option(text))),
+        observed: fc.option(fc.record({ rule: text, decision: fc.constantFrom('allow', 'hold', 'deny') }), {
+          nil: undefined,
+        }),
       })
-      .map((change) => intent(7, change)),
+      .map(({ observed, ...change }) => intent(7, observed === undefined ? change : { ...change, observed })),
     fc
       .record({
         session,

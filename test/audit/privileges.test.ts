@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { appendCall } from '../../src/audit/batch.ts';
@@ -13,6 +14,8 @@ import {
   outcome,
   testRoles,
 } from './support.ts';
+
+const MIGRATIONS = readdirSync(new URL('../../src/audit/schema/', import.meta.url)).length;
 
 let database: AuditDatabase;
 const clients: Record<string, pg.Client> = {};
@@ -173,7 +176,7 @@ describe('migrations', () => {
     const roles: AuditRoles = testRoles();
     const migrate = () => migrateAudit({ admin: fresh.url, schema: 'evidence', roles });
     const results = await Promise.all([migrate(), migrate(), migrate()]);
-    expect(results.map(({ applied }) => applied.length).sort()).toEqual([0, 0, 6]);
+    expect(results.map(({ applied }) => applied.length).sort()).toEqual([0, 0, MIGRATIONS]);
     expect((await migrate()).applied).toEqual([]);
     expect((await fresh.query('SELECT count(*)::int AS n FROM evidence.integrity')).rows).toEqual([{ n: 0 }]);
     await fresh.drop();
@@ -203,7 +206,7 @@ describe('migrations', () => {
     url.username = admin;
     url.password = 'admin-secret';
     const { applied } = await migrateAudit({ admin: url.toString(), schema: 'audit', roles });
-    expect(applied.length).toBe(6);
+    expect(applied.length).toBe(MIGRATIONS);
     await fresh.drop();
     await dropRoles(roles);
     await database.query(`DROP ROLE ${admin}`);

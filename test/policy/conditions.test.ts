@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { matches } from '../../src/policy/match.ts';
 import type { RuleMatch, TimeWindow } from '../../src/policy/rule.ts';
 import { isWithin } from '../../src/policy/time-window.ts';
-import { decided, matchesTo, rule } from './support.ts';
+import { MOST_DETAILS } from '../../src/statement/details.ts';
+import { analysed } from '../statement/support.ts';
+import { CONTEXT, decided, matchesTo, rule, SHOP } from './support.ts';
 
 /** Match, statement, whether it is enough to deny, whether it is certain enough to allow. */
 type Case = readonly [match: RuleMatch, sql: string, denied: boolean, allowed: boolean];
@@ -122,10 +125,30 @@ describe('functions', () => {
     [{ function: ['billing.*'] }, 'SELECT app.score(1)', false, false],
   ]);
 
+  it('what the server took a name or an operator for counts, too', () => {
+    const [statement] = analysed('SELECT name FROM customers', SHOP).statements;
+    if (statement === undefined) throw new Error('no statement');
+    const meant = (decision: 'deny' | 'allow', call: string) =>
+      matches(rule(decision, { function: ['billing.vat'] }), { ...statement, calls: [call] }, CONTEXT);
+    expect(meant('deny', 'billing.vat(n integer) OID 20001 abc')).toBe(true);
+    expect(meant('deny', '"billing".vat(n integer) OID 20001 abc')).toBe(true);
+    expect(meant('deny', 'billing.other(n integer) OID 20001 abc')).toBe(false);
+    expect(meant('deny', 'OID 20001')).toBe(true);
+    expect(meant('allow', 'billing.vat(n integer) OID 20001 abc')).toBe(true);
+    expect(meant('allow', 'OID 20001')).toBe(false);
+  });
+
   it('a list of functions that is full may have lost one', () => {
-    const calls = Array.from({ length: 1_000 }, (_, i) => `f${i}()`).join();
-    expect(matchesTo('deny', { function: ['billing.vat'] }, `SELECT ${calls},billing.vat(1)`)).toBe(true);
-    expect(matchesTo('deny', { function: ['billing.vat'] }, 'SELECT f1(), f2()')).toBe(false);
+    const [statement] = analysed('SELECT lower(name) FROM customers', SHOP).statements;
+    const [lower] = statement?.functions ?? [];
+    if (statement === undefined || lower === undefined) throw new Error('no function was seen');
+    const full = Array.from({ length: MOST_DETAILS }, (_, i) => ({ ...lower, name: `f${i}` }));
+    const meant = (decision: 'deny' | 'allow', functions: typeof full, glob: string) =>
+      matches(rule(decision, { function: [glob] }), { ...statement, functions }, CONTEXT);
+    expect(meant('deny', full, 'billing.vat')).toBe(true);
+    expect(meant('deny', full.slice(1), 'billing.vat')).toBe(false);
+    expect(meant('allow', full, 'pg_catalog.*')).toBe(false);
+    expect(meant('allow', full.slice(1), 'pg_catalog.*')).toBe(true);
   });
 });
 
