@@ -2,15 +2,17 @@
  * Budgets: what a session's statements take of what their agent may read within a window. A statement that finds its
  * budget used up is an export, and a person is asked; one that runs into the wall in the middle ends there.
  */
+import type { Ended } from '../approval/port.ts';
 import type { Spent } from '../budget/account.ts';
 import type { Opening } from '../budget/agent-budgets.ts';
 import type { Meter } from '../budget/meter.ts';
 import type { Decision } from '../policy/decision.ts';
+import type { ErrorFields } from '../protocol/backend.ts';
 import { type Analysis, higherClass } from '../statement/analysis.ts';
 import type { OverBudget } from './budget-port.ts';
 import type { Run } from './run.ts';
 import type { Current, SessionState } from './state.ts';
-import { amountsOf, opensAgain } from './wording.ts';
+import { amountsOf, budgetUsedUp, deniedByPeople, deniers, opensAgain } from './wording.ts';
 
 export const NO_METERS: readonly (Meter | null)[] = [];
 
@@ -61,11 +63,31 @@ export function overBudget(state: SessionState, analysis: Analysis, spent: Spent
       decision: held ? 'hold' : 'deny',
       rule: `budget:${budget.name}`,
       class: rank,
-      reasons: [`the budget ${budget.name} is used up: ${amountsOf(spent)}; ${opensAgain(spent)}`],
+      reasons: [`the budget ${budget.name} is used up: ${amountsOf(spent)}; it ${opensAgain(spent)}`],
       approval: held ? (asExport.approval ?? { approvers: [], quorum: 1, assurance: 1 }) : null,
       raised: true,
     },
   };
+}
+
+/** Who waits in vain for a person can wait for the budget's next window. */
+export function sayingWhen({ overBudget }: Current, fields: ErrorFields): ErrorFields {
+  if (overBudget === null) return fields;
+  return {
+    ...fields,
+    H: `${fields['H'] ?? ''} The budget ${overBudget.spent.budget.name} ${opensAgain(overBudget.spent)}.`,
+  };
+}
+
+/** A person said no. */
+export function deniedFields(
+  { overBudget }: Current,
+  rule: string,
+  id: string,
+  ended: Ended | null,
+): ErrorFields {
+  if (overBudget === null) return deniedByPeople(rule, id, ended);
+  return budgetUsedUp(rule, id, deniers(ended), overBudget.spent);
 }
 
 /** Notices and errors pass, and count. */

@@ -5,6 +5,7 @@
 import type { Ended, OpenedRequest, Release, RequestState } from '../approval/port.ts';
 import { type ErrorFields, encodeNotice } from '../protocol/backend.ts';
 import type { Analysis } from '../statement/analysis.ts';
+import { deniedFields, sayingWhen } from './budget.ts';
 import type { HoldEnd } from './effect.ts';
 import { endUnused } from './give-up.ts';
 
@@ -14,12 +15,9 @@ import { isMistake } from './mistakes.ts';
 import { recordIntents } from './record.ts';
 import type { Current, Phase, SessionState } from './state.ts';
 import {
-  budgetUsedUp,
   CANCELLED,
   cancelled,
   cannotAsk,
-  deniedByPeople,
-  deniers,
   draining,
   expired,
   heldNotice,
@@ -279,16 +277,11 @@ function settleAnswer(
     answer === 'denied'
       ? ({ fields: deniedFields(current, rule, id, ended), outcome: 'denied' } as const)
       : answer === 'expired'
-        ? ({ fields: expired(rule, id), outcome: 'expired' } as const)
+        ? ({ fields: sayingWhen(current, expired(rule, id)), outcome: 'expired' } as const)
         : answer === 'withdrawn'
           ? ({ fields: withdrawn(rule, id), outcome: 'withdrawn' } as const)
           : ({ fields: releaseRefused(rule, id, `the request is ${answer}`), outcome: 'denied' } as const);
   refuseHold(state, current, refusal, refusal.outcome);
-}
-
-function deniedFields({ overBudget }: Current, rule: string, id: string, ended: Ended | null): ErrorFields {
-  if (overBudget === null) return deniedByPeople(rule, id, ended);
-  return budgetUsedUp(rule, id, deniers(ended), overBudget.spent);
 }
 
 /** What was approved calls users' functions that the server found for its names. */
@@ -344,7 +337,7 @@ function leaveOpen(state: SessionState, wording: (rule: string, requestId: strin
   const current = waiting(state);
   const id = current.request?.id ?? '';
   state.effects.push({ kind: 'detach', requestId: id });
-  const fields = wording(current.decision?.rule ?? '', id);
+  const fields = sayingWhen(current, wording(current.decision?.rule ?? '', id));
   refuseHold(state, current, { fields, outcome: 'expired' }, 'detached');
 }
 

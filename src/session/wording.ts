@@ -170,7 +170,7 @@ function span(ms: number): string {
 }
 
 export function opensAgain({ endsAt }: Spent): string {
-  return `it opens again at ${new Date(endsAt).toISOString()}`;
+  return `opens again at ${new Date(endsAt).toISOString()}`;
 }
 
 /** `requestId` null: nobody was asked. `by`: who denied it. */
@@ -198,7 +198,7 @@ export function budgetWall(
 }
 
 function waitFor(spent: Spent): string {
-  return `The budget ${opensAgain(spent).replace(/^it /, '')}: wait until then before you read more. Until then every read waits for a person; smaller pages or more connections do not help. Aggregate in SQL instead of reading rows.`;
+  return `The budget ${spent.budget.name} ${opensAgain(spent)}: wait until then before you read more. Until then every read waits for a person; smaller pages or more connections do not help. Aggregate in SQL instead of reading rows.`;
 }
 
 export function budgetUnknown(why: string): ErrorFields {

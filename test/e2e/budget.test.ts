@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { BudgetRule, Config } from '../../src/config/config.ts';
+import { type Served, serveBeside } from '../support/served.ts';
 import { type Stack, startStack } from '../support/stack.ts';
 
 /** So long that all of a test belongs into one window. */
@@ -18,7 +19,6 @@ const AGENTS = {
   bytes: { bytes: 20_000 },
   errors: { bytes: 3_000 },
   two: { rows: 1_000 },
-  killed: { rows: 1_000 },
   rolling: { rows: 50, windowMs: SHORT_MS },
   approved: { rows: 100 },
   denied: { rows: 100 },
@@ -39,6 +39,7 @@ function withAgents(config: Config): Config {
     tags: [{ relation: 'public.payments', tags: ['money'] }],
     budgets: [
       ...names.map((name): BudgetRule => ({ ...none, name: `of-${name}`, agents: [name], ...AGENTS[name] })),
+      { ...none, name: 'shared', agents: ['agent'], rows: 1_000 },
       { ...none, name: 'money', agents: ['agent'], tag: 'money', rows: 30 },
     ],
   };
@@ -94,7 +95,11 @@ async function readAs(url: string, sql: (at: number) => Sql, rounds: number): Pr
 }
 
 /** Held, and nobody answered in time. */
-const HELD = { code: '57014', message: expect.stringContaining('the request is still open') };
+const HELD = {
+  code: '57014',
+  message: expect.stringContaining('the request is still open'),
+  hint: expect.stringMatching(/ The budget [\w-]+ opens again at 20\d\d-\d\d-[0-9T:.-]+Z\.$/),
+};
 const page = (size: number) => (at: number) =>
   `SELECT * FROM customers ORDER BY id LIMIT ${size} OFFSET ${at * size}`;
 
@@ -197,4 +202,161 @@ describe('a budget over processes', () => {
     expect(rows).toBeGreaterThan(800);
     for (const { error } of results) expect(error).not.toBeNull();
   });
+
+  it('keeps what a process that died had leased, until the window ends', async () => {
+    const served = await serve({ budgets: [{ name: 'shared', rows: 1_000, per: '366d' }] });
+    const first = await readAs(served.agentUrl, page(20), 1);
+    expect(first.rows).toBe(20);
+    process.kill(served.pid, 'SIGKILL');
+    await served.close();
+    const { leased } = await windowOf('shared');
+    expect(leased).toBeGreaterThan(20);
+    const { rows, error } = await readAs(urlOf('agent'), page(20), 60);
+    expect(error).not.toBeNull();
+    expect(rows).toBeGreaterThan(100);
+    expect(rows + leased).toBeLessThanOrEqual(1_000);
+    expect(rows + leased).toBeGreaterThan(1_000 - 20);
+    expect((await windowOf('shared')).leased).toBe(1_000);
+  });
+
+  it('has again what a process that ends had left', async () => {
+    const served = await serve({ budgets: [{ name: 'returned', rows: 1_000, per: '366d' }] });
+    await readAs(served.agentUrl, page(20), 1);
+    await served.close();
+    expect(await windowOf('returned')).toEqual({ leased: 20, taken: 20 });
+  });
 });
+
+describe('at the wall', () => {
+  it('a person can let a statement pass: it counts, and opens nothing', async () => {
+    const client = await connect(urlOf('approved'));
+    expect(await read(client, page(50), 2)).toEqual({ rows: 100, error: null });
+    const sql = 'SELECT * FROM customers ORDER BY id LIMIT 70 /* approved */';
+    const running = client.query(sql);
+    const { id } = await stack.api.waitFor('/* approved */');
+    await stack.api.verdict(id, 'approve');
+    expect((await running).rows).toHaveLength(70);
+    expect((await read(client, page(50), 1)).error).toMatchObject(HELD);
+    expect((await windowOf('of-approved')).taken).toBe(170);
+    await client.end();
+  });
+
+  it('a denial says when the window opens again', async () => {
+    const client = await connect(urlOf('denied'));
+    await read(client, page(50), 2);
+    const running = client
+      .query('SELECT * FROM customers LIMIT 5 /* denied */')
+      .catch((error: Failure) => error);
+    const { id } = await stack.api.waitFor('/* denied */');
+    await stack.api.verdict(id, 'deny', 'enough');
+    expect(await running).toMatchObject({
+      code: '54000',
+      message: 'countersign: the budget of-denied is used up, and more was denied by approver: enough',
+      detail: expect.stringMatching(/^Rule budget:of-denied, request req_\w+: 100 of 100 rows and /),
+      hint: expect.stringMatching(/^The budget of-denied opens again at 20\d\d-[0-9T:.-]+Z: wait until then/),
+    });
+    // Nothing but reading is stopped.
+    await client.query("UPDATE customers SET name = 'x' WHERE id = 1");
+    expect((await client.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
+    await client.end();
+  });
+
+  it('a result does not run past it', async () => {
+    const client = await connect(urlOf('middle'));
+    const { rows, error } = await read(client, page(100), 5);
+    expect(rows).toBe(100);
+    expect(error).toMatchObject({ code: '54000', hint: expect.stringContaining('opens again at 20') });
+    await client.end();
+    expect((await windowOf('of-middle')).taken).toBe(150);
+  });
+
+  it('what is no data passes', async () => {
+    const client = await connect(urlOf('free'));
+    expect((await client.query('SELECT g FROM generate_series(1, 500) g')).rows).toHaveLength(500);
+    expect((await client.query('SELECT relname FROM pg_class LIMIT 100')).rows).toHaveLength(100);
+    expect((await client.query('SELECT * FROM customers LIMIT 10')).rows).toHaveLength(10);
+    expect((await read(client, page(1), 1)).error).toMatchObject(HELD);
+    expect((await client.query('SELECT relname FROM pg_class LIMIT 100')).rows).toHaveLength(100);
+    await client.end();
+  });
+
+  it('a tag has its own', async () => {
+    const served = await serve({ budgets: [{ name: 'tagged', tag: 'money', rows: 30, per: '366d' }] });
+    const client = await connect(served.agentUrl);
+    expect((await client.query('SELECT * FROM orders LIMIT 100')).rows).toHaveLength(100);
+    const sql = (at: number) =>
+      `SELECT o.id FROM orders o JOIN payments p ON p.order_id = o.id WHERE o.id = ${at + 1}`;
+    const { rows, error } = await read(client, sql, 60);
+    expect(rows).toBe(30);
+    expect(error).toMatchObject(HELD);
+    expect((await client.query('SELECT * FROM orders LIMIT 100')).rows).toHaveLength(100);
+    await client.end();
+    await served.close();
+  });
+
+  it('a new window opens', async () => {
+    const client = await connect(urlOf('rolling'));
+    const first = await read(client, page(10), 500);
+    expect(first.rows).toBeGreaterThanOrEqual(50);
+    expect(first.error).toMatchObject(HELD);
+    await new Promise((done) => setTimeout(done, SHORT_MS));
+    expect(await read(client, page(10), 1)).toEqual({ rows: 10, error: null });
+    await client.end();
+    await new Promise((done) => setTimeout(done, 2_000));
+    const { rows } = await stack.audit.query(
+      "SELECT max(rows_taken)::int AS most, count(*)::int AS windows FROM countersign.budget_window WHERE budget = 'of-rolling'",
+    );
+    expect(rows[0].most).toBe(50);
+    expect(rows[0].windows).toBeGreaterThan(1);
+  });
+});
+
+describe('without an answer', () => {
+  it('nothing is read, and what reads nothing goes on', async () => {
+    const client = await connect(urlOf('away'));
+    await stack.audit.query('ALTER FUNCTION countersign.budget_grant RENAME TO gone');
+    try {
+      const { error } = await read(client, page(10), 1);
+      expect(error).toMatchObject({
+        code: '57P03',
+        message: expect.stringContaining('what you may still read cannot be looked up'),
+      });
+      expect((await client.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
+    } finally {
+      await stack.audit.query('ALTER FUNCTION countersign.gone RENAME TO budget_grant');
+    }
+    expect(await read(client, page(10), 1)).toEqual({ rows: 10, error: null });
+    await client.end();
+  });
+});
+
+describe('mode observe', () => {
+  it('counts and records, and stops nothing', async () => {
+    const served = await serve({ mode: 'observe', budgets: [{ name: 'watched', rows: 15, per: '366d' }] });
+    const client = await connect(served.agentUrl);
+    expect(await read(client, page(10), 2)).toEqual({ rows: 20, error: null });
+    for (let i = 0; i < 100 && (await windowOf('watched')).taken < 20; i++)
+      await new Promise((done) => setTimeout(done, 100));
+    expect(await read(client, page(10), 1)).toEqual({ rows: 10, error: null });
+    await client.end();
+    await served.close();
+    expect(await windowOf('watched')).toMatchObject({ taken: 30 });
+    const seen = await stack.audited(
+      "SELECT class, decision, outcome FROM audit.statements WHERE rule = 'budget:watched'",
+    );
+    expect(seen).toEqual([{ class: 'export', decision: 'hold', outcome: 'executed' }]);
+  });
+});
+
+async function windowOf(budget: string): Promise<{ readonly leased: number; readonly taken: number }> {
+  const { rows } = await stack.audit.query(
+    'SELECT sum(rows_leased)::int AS leased, sum(rows_taken)::int AS taken FROM countersign.budget_window WHERE budget = $1',
+    [budget],
+  );
+  return { leased: rows[0].leased ?? 0, taken: rows[0].taken ?? 0 };
+}
+
+function serve(options: Parameters<typeof serveBeside>[1]): Promise<Served> {
+  const limits = { holdTimeoutMs: 1_500, noticeIntervalMs: 60_000 };
+  return serveBeside(stack, { limits, ...options });
+}
