@@ -38,7 +38,7 @@ export type Readiness = 'open' | 'ask' | 'spent';
 const NOTHING: Need = { rows: 0, bytes: 0 };
 /** Clocks of two machines run apart by far less. */
 const DRIFT = 0.001;
-/** Slices asked for ahead are at most this part of the budget, so that other processes find something too. */
+/** What is leased ahead for statements that run is at most this part of the budget: other processes need some too. */
 const AHEAD = 1 / 4;
 /** When this part of a slice is used up the next one is asked for. */
 const LOW = 1 / 2;
@@ -47,6 +47,7 @@ export class Account {
   readonly budget: Budget;
   /** Told, once for each slice, that it will soon be used up. */
   onLow: () => void = () => {};
+  readonly ahead: Need;
   readonly #limitsRows: boolean;
   readonly #limitsBytes: boolean;
   #window: string | null = null;
@@ -60,15 +61,23 @@ export class Account {
   #reported: Need = NOTHING;
   /** Taken in this window by everybody, when the database was last asked. */
   #taken: Need = NOTHING;
+  /** The last time the database gave less than was asked for. */
+  #scarce = false;
   /** What statements that run are expected to take. */
   #pledgedRows = 0;
   #pledgedBytes = 0;
   #running = 0;
-  #lowRows = Number.POSITIVE_INFINITY;
-  #lowBytes = Number.POSITIVE_INFINITY;
+  /** Where the next slice is asked for. */
+  #rowsLowAt = Number.POSITIVE_INFINITY;
+  #bytesLowAt = Number.POSITIVE_INFINITY;
+  #lowTold = false;
 
   constructor(budget: Budget) {
     this.budget = budget;
+    this.ahead = {
+      rows: Math.ceil((budget.rows ?? 0) * AHEAD),
+      bytes: Math.ceil((budget.bytes ?? 0) * AHEAD),
+    };
     this.#limitsRows = budget.rows !== null;
     this.#limitsBytes = budget.bytes !== null;
   }
@@ -78,7 +87,14 @@ export class Account {
     if (now >= this.#deadline) return 'ask';
     const rows = this.#limitsRows ? this.#grantedRows - this.#usedRows : Number.POSITIVE_INFINITY;
     const bytes = this.#limitsBytes ? this.#grantedBytes - this.#usedBytes : Number.POSITIVE_INFINITY;
-    if (rows - this.#pledgedRows >= need.rows && bytes - this.#pledgedBytes >= need.bytes) return 'open';
+    const { ahead } = this;
+    if (
+      rows >= need.rows + Math.min(this.#pledgedRows, ahead.rows) &&
+      bytes >= need.bytes + Math.min(this.#pledgedBytes, ahead.bytes)
+    )
+      return 'open';
+    // It had not all that was asked for: it is asked again only where what is here is not enough.
+    if (this.#scarce && rows >= need.rows && bytes >= need.bytes) return 'open';
     if (!asked) return 'ask';
     const some = rows >= Math.min(1, need.rows) && bytes >= Math.min(1, need.bytes);
     return some ? 'open' : 'spent';
@@ -106,11 +122,9 @@ export class Account {
   take(rows: number, bytes: number): void {
     this.#usedRows += rows;
     this.#usedBytes += bytes;
-    if (this.#usedRows > this.#lowRows || this.#usedBytes > this.#lowBytes) {
-      this.#lowRows = Number.POSITIVE_INFINITY;
-      this.#lowBytes = Number.POSITIVE_INFINITY;
-      this.onLow();
-    }
+    if (this.#lowTold || (this.#usedRows <= this.#rowsLowAt && this.#usedBytes <= this.#bytesLowAt)) return;
+    this.#lowTold = true;
+    this.onLow();
   }
 
   /** What is left of the slice; null: not limited. */
@@ -157,9 +171,14 @@ export class Account {
   ask(need: Need): SliceRequest {
     const { rows, bytes } = this.budget;
     const unused = this.#unused();
+    const wanted = (needed: number, pledged: number, most: number, there: number, low: boolean) =>
+      Math.max(low ? 1 : 0, needed + Math.min(pledged, most) - there);
+    const { ahead } = this;
+    const rowsLow = this.#usedRows > this.#rowsLowAt;
+    const bytesLow = this.#usedBytes > this.#bytesLowAt;
     const want = {
-      rows: wanted(need.rows, this.#pledgedRows, unused.rows, rows),
-      bytes: wanted(need.bytes, this.#pledgedBytes, unused.bytes, bytes),
+      rows: rows === null ? 0 : wanted(need.rows, this.#pledgedRows, ahead.rows, unused.rows, rowsLow),
+      bytes: bytes === null ? 0 : wanted(need.bytes, this.#pledgedBytes, ahead.bytes, unused.bytes, bytesLow),
     };
     return { ...this.#report(), want, back: NOTHING };
   }
@@ -177,7 +196,8 @@ export class Account {
     const back = this.#unused();
     this.#grantedRows -= back.rows;
     this.#grantedBytes -= back.bytes;
-    this.#setLow();
+    this.#rowsLowAt = Number.POSITIVE_INFINITY;
+    this.#bytesLowAt = Number.POSITIVE_INFINITY;
     return { ...this.#report(), want: NOTHING, back };
   }
 
@@ -193,6 +213,8 @@ export class Account {
       this.#usedRows = rest.rows;
       this.#usedBytes = rest.bytes;
       this.#reported = NOTHING;
+      this.#rowsLowAt = Number.POSITIVE_INFINITY;
+      this.#bytesLowAt = Number.POSITIVE_INFINITY;
     } else {
       this.#reported = plus(this.#reported, request.counted);
       this.#grantedRows += request.over.rows;
@@ -200,11 +222,14 @@ export class Account {
     }
     this.#grantedRows += slice.granted.rows;
     this.#grantedBytes += slice.granted.bytes;
+    const { want } = request;
+    if (want.rows > 0 || want.bytes > 0)
+      this.#scarce = slice.granted.rows < want.rows || slice.granted.bytes < want.bytes;
     this.#taken = slice.taken;
     this.#endsAt = slice.endsAt;
     // Its end is not nearer than that: the database counted from a later moment.
     this.#deadline = sentAt + slice.endsInMs * (1 - DRIFT);
-    this.#setLow(slice.granted);
+    this.#setLow(want, slice.granted);
   }
 
   #report(): Pick<SliceRequest, 'budget' | 'window' | 'counted' | 'over'> {
@@ -233,22 +258,15 @@ export class Account {
     };
   }
 
-  /** Where the last slice was empty nothing is asked for ahead: the next statement does. */
-  #setLow(last: Need = NOTHING): void {
-    const low = (granted: number, used: number) => granted - (granted - used) * LOW;
-    this.#lowRows =
-      this.#limitsRows && last.rows > 0 ? low(this.#grantedRows, this.#usedRows) : Number.POSITIVE_INFINITY;
-    this.#lowBytes =
-      this.#limitsBytes && last.bytes > 0
-        ? low(this.#grantedBytes, this.#usedBytes)
-        : Number.POSITIVE_INFINITY;
+  /** Where there was nothing any more nothing is asked for ahead: the next statement does. */
+  #setLow(want: Need, granted: Need): void {
+    const { rows, bytes } = this.#unused();
+    if (granted.rows > 0) this.#rowsLowAt = this.#usedRows + rows * LOW;
+    else if (want.rows > 0) this.#rowsLowAt = Number.POSITIVE_INFINITY;
+    if (granted.bytes > 0) this.#bytesLowAt = this.#usedBytes + bytes * LOW;
+    else if (want.bytes > 0) this.#bytesLowAt = Number.POSITIVE_INFINITY;
+    this.#lowTold = false;
   }
-}
-
-/** What is short, but not more than a part of the budget, unless one statement alone needs it. */
-function wanted(need: number, pledged: number, unused: number, limit: number | null): number {
-  if (limit === null) return 0;
-  return Math.max(0, need - unused, Math.min(need + pledged - unused, Math.ceil(limit * AHEAD)));
 }
 
 function plus(a: Need, b: Need): Need {

@@ -11,7 +11,7 @@ export type Opening =
   | { readonly kind: 'ask' }
   | { readonly kind: 'spent'; readonly spent: Spent };
 
-export type Demand = { readonly account: Account; readonly need: Need };
+export type Demand = Charge;
 
 /** Rows and bytes that no statement exceeds without a person. */
 export type Most = { readonly rows: number; readonly bytes: number };
@@ -31,18 +31,19 @@ export class AgentBudgets {
 
   /** `now`: milliseconds of the steady clock. `asked`: the database was asked for the sake of this string. */
   open(statements: readonly StatementAnalysis[], now: number, asked: boolean): Opening {
+    const charges = statements.map((statement) => this.#charges(statement));
     let ask = false;
-    for (const { account, need } of this.demands(statements)) {
+    for (const { account, need } of summed(charges)) {
       const readiness = account.readiness(now, need, asked);
       if (readiness === 'spent') return { kind: 'spent', spent: account.spent() };
       if (readiness === 'ask') ask = true;
     }
-    return ask ? { kind: 'ask' } : { kind: 'open', meters: this.#meters(statements, false) };
+    return ask ? { kind: 'ask' } : { kind: 'open', meters: charges.map((one) => meterOf(one, false)) };
   }
 
   /** Counted, and not stopped. */
   uncapped(statements: readonly StatementAnalysis[]): readonly (Meter | null)[] {
-    return this.#meters(statements, true);
+    return statements.map((statement) => meterOf(this.#charges(statement), true));
   }
 
   /** A budget of which everybody together took all, as far as is known: for mode observe, where nobody is asked. */
@@ -53,27 +54,12 @@ export class AgentBudgets {
 
   /** What a string needs of each account, taken together. */
   demands(statements: readonly StatementAnalysis[]): readonly Demand[] {
-    const [first, ...others] = statements.map((statement) => this.#charges(statement));
-    if (first === undefined) return NONE;
-    if (others.length === 0) return first;
-    const sums = new Map<Account, Need>();
-    for (const { account, need } of [first, ...others].flat()) {
-      const sum = sums.get(account) ?? { rows: 0, bytes: 0 };
-      sums.set(account, { rows: sum.rows + need.rows, bytes: sum.bytes + need.bytes });
-    }
-    return [...sums].map(([account, need]) => ({ account, need }));
+    return summed(statements.map((statement) => this.#charges(statement)));
   }
 
   /** What belongs to no statement: a notification's payload. */
   loose(bytes: number): void {
     for (const account of this.#untagged) account.take(0, bytes);
-  }
-
-  #meters(statements: readonly StatementAnalysis[], unbounded: boolean): readonly (Meter | null)[] {
-    return statements.map((statement) => {
-      const charges = this.#charges(statement);
-      return charges.length === 0 ? null : new Meter(charges, unbounded);
-    });
   }
 
   #charges(statement: StatementAnalysis): readonly Charge[] {
@@ -86,6 +72,22 @@ export class AgentBudgets {
       .filter(({ budget: { tag } }) => tag === null || unknown || statement.tags.includes(tag))
       .map(of);
   }
+}
+
+function meterOf(charges: readonly Charge[], unbounded: boolean): Meter | null {
+  return charges.length === 0 ? null : new Meter(charges, unbounded);
+}
+
+/** What the statements of a string need together, by account. */
+function summed(charges: readonly (readonly Charge[])[]): readonly Demand[] {
+  const [first = NONE] = charges;
+  if (charges.length <= 1) return first;
+  const sums = new Map<Account, Need>();
+  for (const { account, need } of charges.flat()) {
+    const sum = sums.get(account) ?? { rows: 0, bytes: 0 };
+    sums.set(account, { rows: sum.rows + need.rows, bytes: sum.bytes + need.bytes });
+  }
+  return [...sums].map(([account, need]) => ({ account, need }));
 }
 
 const NONE: readonly never[] = [];

@@ -68,7 +68,7 @@ export function createBudgetKeeper(setup: KeeperSetup): BudgetKeeper {
     const one: Kept = { agent, account, turn: Promise.resolve(), next: null, seen: NOTHING, idleTicks: 0 };
     kept.set(account, one);
     account.onLow = () => {
-      if (!closed) moreOf(one, { rows: 1, bytes: 1 }).catch(() => {});
+      if (!closed) moreOf(one, NOTHING).catch(() => {});
     };
   };
   /** In its turn, the request being built only then: it says what was taken up to that moment. */
