@@ -1,8 +1,10 @@
 /** The composition root: every part is made and wired here, and nowhere else. */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
 import pg from 'pg';
 import { loadAnalyser } from '../analyser/analyser.ts';
+import { budgetStore } from '../approval/budgets.ts';
 import { migrateApprovals } from '../approval/migrate.ts';
 import { type ApprovalHandle, openApprovals } from '../approval/store.ts';
 import type { Entry } from '../audit/entry.ts';
@@ -21,6 +23,7 @@ import type { Config } from '../config/config.ts';
 import { rulesText } from '../config/policy.ts';
 import { keepPolicy, type PolicyKeeper, problemsOf } from '../config/policy-keeper.ts';
 import type { Policy } from '../policy/rule.ts';
+import { type BudgetKeeper, createBudgetKeeper } from '../proxy/budget-keeper.ts';
 import { type CancelRouting, startCancelRouting } from '../proxy/cancel-routing.ts';
 import { nowMicros } from '../proxy/clock.ts';
 import { createKnowledgeBase, type KnowledgeBase } from '../proxy/knowledge.ts';
@@ -79,7 +82,15 @@ export async function startCountersign(
     const { url } = config.audit;
     const cancels = await startCancelRouting({ url, sealing: newSealing(keys), limits: config.limits, log });
     opened.push(() => cancels.close());
-    const listener = await listen(config, audit, approvals, cancels, knowledge, metrics, log);
+    const budgets = createBudgetKeeper({
+      config,
+      store: budgetStore(approvals.pool),
+      log,
+      observe: { taken: metrics.budgetTaken, leased: metrics.budgetLeased },
+      now: () => performance.now(),
+    });
+    opened.push(() => budgets.close());
+    const listener = await listen(config, audit, approvals, cancels, budgets, knowledge, metrics, log);
     opened.push(() => listener.close());
     const slack =
       config.slack === null ? null : await startSlackChannel(config, config.slack, approvals, log, opened);
@@ -214,6 +225,7 @@ function listen(
   audit: OpenAuditLog,
   approvals: ApprovalHandle,
   cancels: CancelRouting,
+  budgets: BudgetKeeper,
   knowledge: KnowledgeBase,
   metrics: Metrics,
   log: Logger,
@@ -223,6 +235,7 @@ function listen(
     audit,
     approvals,
     cancels,
+    budgets,
     log,
     knowledge: (agent, database) => knowledge.of(agent, database),
     observe: {

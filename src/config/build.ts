@@ -79,6 +79,14 @@ export async function buildConfig(
       ...(column === undefined ? {} : { column }),
       tags,
     })),
+    budgets: shape.budgets.map(({ name, agent, tag, rows, bytes, per }) => ({
+      name,
+      agents: agent ?? null,
+      tag: tag ?? null,
+      rows: rows ?? null,
+      bytes: bytes ?? null,
+      windowMs: per,
+    })),
     slack: await slack(reader, shape.slack),
     keys: {
       directory:

@@ -40,9 +40,27 @@ export type Config = {
   readonly limits: Limits;
   /** Tags of relations and columns; those in the database's comments come on top. */
   readonly tags: readonly TagRule[];
+  /** What agents may read within a window of time, beside the default of `limits`. */
+  readonly budgets: readonly BudgetRule[];
   readonly slack: SlackConfig | null;
   readonly keys: { readonly directory: string };
   readonly dataDirectory: string;
+};
+
+/**
+ * Windows follow one another by the audit database's clock. Every budget that matches an agent holds; one without a tag
+ * takes the place of the default.
+ */
+export type BudgetRule = {
+  readonly name: string;
+  /** Globs over agents' names; null: every agent. */
+  readonly agents: readonly string[] | null;
+  /** Only what reads relations or columns with this tag counts; null: everything does. */
+  readonly tag: string | null;
+  /** Null: not limited; at least one of the two is. */
+  readonly rows: number | null;
+  readonly bytes: number | null;
+  readonly windowMs: number;
 };
 
 /** `relation` is a glob over schema.name, `column` one over its columns; without it the relation itself is tagged. */

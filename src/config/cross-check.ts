@@ -1,4 +1,5 @@
 import { findAmbiguousIds, forbiddenPeople, refusalOf } from '../approval/eligibility.ts';
+import { DEFAULT_BUDGET } from '../budget/budget.ts';
 import { FLOOR_HOLD } from '../policy/decide.ts';
 import type { ApprovalDemand } from '../policy/decision.ts';
 import { globMatches } from '../statement/glob.ts';
@@ -26,6 +27,7 @@ export function crossCheck(parsed: Parsed<ConfigShape>, rules: ParsedRules): rea
   unique(config.people, 'id', ['people'], add);
   unique(config.groups, 'name', ['groups'], add);
   unique(config.http.apiKeys, 'name', ['http', 'apiKeys'], add);
+  checkBudgets(config, add);
   checkPeople(config, add);
   checkAgents(config, add);
   config.http.apiKeys.forEach(({ person }, index) => {
@@ -39,6 +41,22 @@ export function crossCheck(parsed: Parsed<ConfigShape>, rules: ParsedRules): rea
     checkRule(config, rule, [index], addToRules);
   });
   return problems;
+}
+
+function checkBudgets(config: ConfigShape, add: Add): void {
+  unique(config.budgets, 'name', ['budgets'], add);
+  const agents = config.agents.map(({ name }) => name);
+  config.budgets.forEach(({ name, agent }, index) => {
+    if (name === DEFAULT_BUDGET)
+      add(
+        ['budgets', index, 'name'],
+        'this is the name of the budget that limits give',
+        'config_invalid_value',
+      );
+    agent?.forEach((glob, at) => {
+      if (!/[*?]/.test(glob)) known(glob, agents, 'an agent', ['budgets', index, 'agent', at], add);
+    });
+  });
 }
 
 function checkPeople(config: ConfigShape, add: Add): void {

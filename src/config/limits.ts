@@ -64,6 +64,15 @@ export const DEFAULT_LIMITS = {
   /** Rows and bytes a statement may return before it is an export. */
   exportRows: 1_000,
   exportBytes: 1024 * 1024,
+  /**
+   * Rows and bytes that an agent may read within a window before a person is asked, over all of its sessions, unless
+   * `budgets:` gives it another budget: ten statements of the largest size.
+   */
+  budgetRows: 10_000,
+  budgetBytes: 10 * 1024 * 1024,
+  budgetWindowMs: 60 * 60_000,
+  /** How long a statement waits for a slice of a budget; then it does not run. */
+  budgetWaitMs: 5_000,
   /** Rows a write may touch before it is bulk. */
   bulkWriteRows: 1_000,
   /** Rows a read of system catalogs alone may return. */

@@ -189,6 +189,34 @@ const tagRule = z.strictObject({
     .min(1),
 });
 
+const WINDOW_UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+const budget = z
+  .strictObject({
+    name: z
+      .string()
+      .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/, 'expected 1 to 63 of A-Z a-z 0-9 _ . -')
+      .describe('What cards, errors and audit rows call the budget.'),
+    agent: z
+      .array(name)
+      .min(1)
+      .optional()
+      .describe('Globs over agents; none: each agent has this budget for itself.'),
+    tag: name.optional().describe('Only what reads data with this tag counts.'),
+    rows: positive.optional(),
+    bytes: positive.optional(),
+    per: z
+      .string()
+      .regex(/^[1-9][0-9]{0,5}[smhd]$/, 'expected a number and s, m, h or d, for example 1h')
+      .default('1h')
+      .describe('Length of a window, at most 366d; windows are counted from 1970 UTC.')
+      .transform((text) => Number(text.slice(0, -1)) * (WINDOW_UNITS[text.slice(-1)] ?? 0))
+      .refine((ms) => ms <= 366 * 86_400_000, 'expected at most 366d'),
+  })
+  .refine(({ rows, bytes }) => rows !== undefined || bytes !== undefined, {
+    error: 'expected rows, bytes or both',
+  });
+
 const slack = z
   .strictObject({
     mode: z.enum(['socket', 'http']).default('socket'),
@@ -259,6 +287,12 @@ export const configSchema = z.strictObject({
     .array(tagRule)
     .default([])
     .describe("What data is: adds to the words countersign:TAG in the database's comments."),
+  budgets: z
+    .array(budget)
+    .default([])
+    .describe(
+      'What agents may read in a window; one without a tag takes the place of limits.budgetRows and budgetBytes.',
+    ),
   slack: slack.optional(),
   keys: z.strictObject({ directory: name.optional() }).default({}),
   dataDirectory: name

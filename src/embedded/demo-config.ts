@@ -65,6 +65,7 @@ export function demoConfig(server: EmbeddedPostgres, secrets: DemoSecrets, place
     policy: makePolicy([]),
     analysis: { secondOpinion: 'off' },
     tags: [],
+    budgets: [],
     functions: [],
     limits: DEFAULT_LIMITS,
     slack: null,

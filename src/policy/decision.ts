@@ -8,6 +8,8 @@ export type Decision = {
   readonly policy: string;
   readonly class: StatementClass;
   readonly reasons: readonly string[];
+  /** `class` is not that of the statements themselves: something beside them made it higher. */
+  readonly raised?: true;
   /** For `hold`: what the rule asks of approvers; absent values take the configuration's defaults. */
   readonly approval: ApprovalDemand | null;
   /** Most that the result of each of its statements may be; absent: the rule sets no limit. */

@@ -5,6 +5,7 @@ import type { Decision } from '../policy/decision.ts';
 import type { ErrorFields } from '../protocol/backend.ts';
 import type { SessionSetup } from '../session/state.ts';
 import type { Analysis, NameScope } from '../statement/analysis.ts';
+import type { BudgetKeeper } from './budget-keeper.ts';
 import type { CancelRoutes } from './cancels.ts';
 import type { RelayLog, RelayPorts } from './questions.ts';
 import type { RelayObserver } from './relay-observer.ts';
@@ -21,6 +22,7 @@ export type Knowledge = {
 };
 
 export type ListenerPorts = {
+  readonly budgets: Pick<BudgetKeeper, 'of' | 'more'>;
   readonly config: Config;
   readonly audit: AuditLog;
   readonly approvals: Approvals;

@@ -1,11 +1,14 @@
 /** From a client that proved who it is to a session that is relayed. */
 import { randomBytes } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
 import type { AuditLog, SessionFacts } from '../audit/entry.ts';
+import type { AgentBudgets } from '../budget/agent-budgets.ts';
 import type { Config } from '../config/config.ts';
 import { encodeFrame } from '../protocol/backend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
+import type { SessionBudget } from '../session/budget-port.ts';
 import { PINNED, unpinnedOf } from '../session/pinned.ts';
-import { parseSearchPath } from '../session/replies.ts';
+import { parseSearchPath } from '../session/search-path.ts';
 import type { SessionSetup } from '../session/state.ts';
 import { AUTHENTICATION_OK } from './authentication.ts';
 import type { Cancels } from './cancels.ts';
@@ -46,7 +49,10 @@ export async function openSession(
   try {
     const facts = sessionFacts(client, database, address);
     const knowledge = await ports.knowledge(agent, database);
-    const setup = await sessionSetup(facts, upstream, knowledge, config);
+    const setup = {
+      ...(await sessionSetup(facts, upstream, knowledge, config)),
+      budget: sessionBudget(ports.budgets.of(agent.name)),
+    };
     begin(client, upstream, setup, knowledge, ports, cancels, watch);
   } catch (error) {
     upstream.wire.destroy();
@@ -101,6 +107,15 @@ async function sessionSetup(
   };
 }
 
+function sessionBudget(budgets: AgentBudgets): SessionBudget {
+  return {
+    open: (statements, asked) => budgets.open(statements, performance.now(), asked),
+    uncapped: (statements) => budgets.uncapped(statements),
+    exhausted: (statements) => budgets.exhausted(statements, performance.now()),
+    loose: (bytes) => budgets.loose(bytes),
+  };
+}
+
 function begin(
   client: LoggedIn,
   upstream: Upstream,
@@ -129,6 +144,7 @@ function begin(
       clarify: knowledge.clarify,
       probe: knowledge.probe,
       refreshCatalog: knowledge.refreshCatalog,
+      budget: (statements) => ports.budgets.more(facts.agent, statements),
       cancelUpstream: () => cancelUpstream(config.upstream, upstream, config.limits.cancelMs),
       observe,
     },

@@ -33,6 +33,8 @@ export type RelayPorts = {
   /** Null: the server accepts the text, or could not be asked. */
   readonly probe: (sql: Buffer, scope: NameScope) => Promise<ErrorFields | null>;
   readonly refreshCatalog: () => Promise<void>;
+  /** Slices of the agent's budgets for these statements; rejects where they cannot be had. */
+  readonly budget: (statements: Analysis['statements']) => Promise<void>;
   /** Resolves at the EOF of the cancel's own connection. */
   readonly cancelUpstream: () => Promise<void>;
   readonly observe: RelayObserver;
@@ -45,6 +47,7 @@ export type LaterEffect = Extract<
     kind:
       | 'analyse'
       | 'clarify'
+      | 'budget'
       | 'probe'
       | 'refreshCatalog'
       | 'open'
@@ -76,6 +79,11 @@ export async function ask(
     }
     case 'probe':
       return { kind: 'probed', rejection: await ports.probe(effect.sql, effect.scope) };
+    case 'budget':
+      return ports.budget(effect.analysis.statements).then(
+        () => ({ kind: 'sliced', failed: null }),
+        (error: Error) => ({ kind: 'sliced', failed: error.message }),
+      );
     case 'refreshCatalog':
       await ports.refreshCatalog();
       return { kind: 'refreshed' };

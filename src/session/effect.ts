@@ -27,6 +27,8 @@ export type Effect =
       readonly analysis: Analysis;
       readonly parameters: readonly BoundParameter[] | null;
     }
+  /** Ask for slices of the budgets that these count for; answered by `sliced`. */
+  | { readonly kind: 'budget'; readonly analysis: Analysis }
   /** Ask the server, on a side connection, whether it would reject this text; answered by `probed`. */
   | { readonly kind: 'probe'; readonly sql: Buffer; readonly scope: NameScope }
   /** Answered by `opened` or `openFailed`. */

@@ -7,25 +7,20 @@ import { SQLSTATE } from '../protocol/sqlstate.ts';
 import type { Analysis, StatementAnalysis } from '../statement/analysis.ts';
 import { parameterValues } from '../statement/context.ts';
 import { resolveNames } from '../statement/resolve-names.ts';
+import { decisionOf, observed, openBudget, overBudget, uncapped } from './budget.ts';
 import { askable, wantsAnswers, withAnswers } from './clarify.ts';
 import { analysisOf } from './forward.ts';
 import { endUnused } from './give-up.ts';
+import { mayBeMistake } from './mistakes.ts';
 import type { Lookup } from './names.ts';
 import { readOtherwise } from './observe.ts';
-import { questionOf } from './question.ts';
 import { recordIntents, recordOutcome, releasedRuns } from './record.ts';
 import type { Run } from './run.ts';
-import {
-  type Current,
-  newCurrent,
-  type Phase,
-  type Prepared,
-  type SessionState,
-  scopeKey,
-  scopeOf,
-} from './state.ts';
+import { type Current, type Phase, type Prepared, type SessionState, scopeKey, scopeOf } from './state.ts';
 import type { NamedText, Subject } from './subject.ts';
 import {
+  budgetUnknown,
+  budgetUsedUp,
   CANCELLED,
   cancelled,
   cancelledAtRelease,
@@ -249,14 +244,52 @@ function usesNames(analysis: Analysis): boolean {
 export function rule(state: SessionState, subject: Subject, current: Current | null): Ruling {
   if (current?.refusal) return { kind: 'refuseHeld' };
   if (current?.cancelled) return ruleCancelled(state, subject, current);
-  if (current?.release) return { kind: 'forward', runs: releasedRuns(state, current.runs, current.release) };
-  const decision = state.setup.decide(subject.analysis, state.now);
+  if (current?.release)
+    return { kind: 'forward', runs: releasedRuns(state, subject, current.runs, current.release) };
+  const decision = decisionOf(state, subject.analysis, current, state.now);
   if (wantsAnswers(state, decision, subject.analysis, current)) return { kind: 'wait', phase: 'clarifying' };
   if (current?.approved) return releaseIfSame(state, subject, decision, current);
-  if (state.setup.mode === 'observe' || decision.decision === 'allow')
-    return { kind: 'forward', runs: recordIntents(state, subject, decision, null) };
+  if (state.setup.mode === 'observe') {
+    const { analysis } = subject;
+    const runs = recordIntents(
+      state,
+      subject,
+      observed(state, analysis, decision),
+      null,
+      uncapped(state, analysis),
+    );
+    return { kind: 'forward', runs };
+  }
+  if (decision.decision === 'allow') return ruleAllowed(state, subject, decision, current);
   if (decision.decision === 'deny') return refusedAtOnce(state, subject, decision, deniedByPolicy(decision));
   return hold(state, subject, decision, current);
+}
+
+/** Policy allows it; whether the agent's budgets do is known here, or the database is asked. */
+function ruleAllowed(
+  state: SessionState,
+  subject: Subject,
+  decision: Decision,
+  current: Current | null,
+): Ruling {
+  const opening = openBudget(state, subject.analysis, current);
+  if (opening.kind === 'open')
+    return { kind: 'forward', runs: recordIntents(state, subject, decision, null, opening.meters) };
+  if (current?.budgetFailed != null) {
+    const why = current.budgetFailed;
+    const unknown: Decision = {
+      ...decision,
+      decision: 'deny',
+      rule: 'floor:budget',
+      reasons: [`its budget could not be asked: ${why}`],
+    };
+    return refusedAtOnce(state, subject, unknown, budgetUnknown(why));
+  }
+  if (opening.kind === 'ask' || current === null) return { kind: 'wait', phase: 'budgeting' };
+  current.overBudget = overBudget(state, subject.analysis, opening.spent);
+  const over = current.overBudget.decision;
+  if (over.decision === 'hold') return hold(state, subject, over, current);
+  return refusedAtOnce(state, subject, over, budgetUsedUp(over.rule, null, 'policy', opening.spent));
 }
 
 /** Cancelled before it was sent, so nobody is asked about it; an approval is taken back, or used up for nothing. */
@@ -324,75 +357,3 @@ function refusedAtOnce(
   }
   return { kind: 'refuse', fields, runs };
 }
-
-/** Puts the message aside until an event lets judging start over; says what the shell must do for that event. */
-export function wait(
-  state: SessionState,
-  phase: Phase,
-  type: number,
-  frame: Buffer,
-  subject: { readonly sql: Buffer; readonly judged: Subject | null },
-): void {
-  const current = state.current ?? newCurrent(type, frame);
-  state.current = current;
-  state.phase = phase;
-  if (state.leaving && (phase === 'opening' || phase === 'releasing')) current.leave = 'gone';
-  if (phase === 'analysing') {
-    current.analysisKey = scopeKey(state);
-    const certain = !state.catalogUncertain;
-    state.effects.push({
-      kind: 'analyse',
-      sql: Buffer.from(subject.sql),
-      scope: scopeOf(state),
-      catalogCertain: certain,
-    });
-  }
-  if (phase === 'clarifying') {
-    if (subject.judged === null) throw new Error('the server is to be asked about what was not judged');
-    const { analysis, parameters } = subject.judged;
-    current.clarified = { scopeKey: scopeKey(state), analysis: null };
-    state.effects.push({
-      kind: 'clarify',
-      sql: Buffer.from(subject.sql),
-      scope: scopeOf(state),
-      analysis,
-      parameters,
-    });
-  }
-  if (phase === 'probing')
-    state.effects.push({ kind: 'probe', sql: Buffer.from(subject.sql), scope: scopeOf(state) });
-  if (phase === 'opening' && subject.judged !== null) {
-    const decision = state.setup.decide(subject.judged.analysis, state.now);
-    current.decision = decision;
-    current.decidedAt = state.now;
-    current.subject = subject.judged;
-    current.question = questionOf(state, subject.judged, decision);
-    state.effects.push({ kind: 'open', question: current.question });
-  }
-  if (phase === 'releasing' && subject.judged !== null && current.request !== null) {
-    // Built anew, but of the time when people were asked: the store verifies the receipt against what would run now.
-    const decision = state.setup.decide(subject.judged.analysis, current.decidedAt);
-    const question = questionOf(state, subject.judged, decision);
-    state.effects.push({ kind: 'release', requestId: current.request.id, question });
-  }
-}
-
-/** Which of the server's objections on a side connection are the agent's mistake, whatever the session's state. */
-export function isMistake(state: SessionState, rejection: ErrorFields): boolean {
-  const code = rejection['C'] ?? '';
-  // "cannot insert multiple commands": the text was read, and it is not the one statement that we saw.
-  if (rejection['R'] === 'exec_parse_message') return false;
-  if (code === '42601' || code === SQLSTATE.characterNotInRepertoire) return true;
-  // A temporary object, or one that this transaction made, could be meant: the side connection would not see it.
-  if (state.tempPossible || state.catalogUncertain || state.searchPathUncertain) return false;
-  return MISTAKES.has(code);
-}
-
-/** Whether the server is worth asking: not about what nobody could read within the limits. */
-export function mayBeMistake({ statements, syntaxError }: Analysis): boolean {
-  const cause = syntaxError?.cause ?? 'syntax';
-  return statements.length <= 1 && (cause === 'syntax' || cause === 'encoding');
-}
-
-/** undefined table, column, function, object, schema, parameter; ambiguous column; grouping; datatype mismatch. */
-const MISTAKES = new Set(['42P01', '42703', '42883', '42704', '3F000', '42702', '42803', '42804']);

@@ -36,10 +36,10 @@ import {
   type Judged,
   judgedSubject,
   judgePrepared,
-  mayBeMistake,
   rule,
   statementNamed,
 } from './judge.ts';
+import { mayBeMistake } from './mistakes.ts';
 import { close, finish, NOWHERE, obey, SETTLE_FIRST } from './obey.ts';
 import { functionCallSubject, unseenPrepared } from './observe.ts';
 import { recordIntents, recordViolation } from './record.ts';

@@ -2,7 +2,8 @@
 import { fatalError } from '../protocol/backend.ts';
 import { forwardWithheld, injectFlush, positionOf, refuse, refuseCurrent } from './forward.ts';
 import { endHold, giveUp } from './give-up.ts';
-import { type Hindrance, wait } from './judge.ts';
+import type { Hindrance } from './judge.ts';
+import { wait } from './put-aside.ts';
 import type { Current, SessionState } from './state.ts';
 import type { Subject } from './subject.ts';
 

@@ -2,21 +2,24 @@
 import { createHash } from 'node:crypto';
 import type { Release } from '../approval/port.ts';
 import type { IntentEntry, Outcome } from '../audit/entry.ts';
+import type { Meter } from '../budget/meter.ts';
 import type { Decision } from '../policy/decision.ts';
 import type { RelationUse, StatementAnalysis } from '../statement/analysis.ts';
 import { redactSql } from '../statement/visible.ts';
+import { NO_METERS, uncapped } from './budget.ts';
 import { isCopyFrom } from './copy.ts';
 import { guardOf } from './row-guard.ts';
 import type { RowGuard, Run } from './run.ts';
 import type { SessionState } from './state.ts';
 import type { Subject } from './subject.ts';
 
-/** Records the intent of each statement of the string; an empty string has none. */
+/** Records the intent of each statement of the string; an empty string has none. `meters`: of what is to run now. */
 export function recordIntents(
   state: SessionState,
   subject: Subject,
   decision: Decision,
   requestId: string | null,
+  meters: readonly (Meter | null)[] = NO_METERS,
 ): readonly Run[] {
   const { analysis, sql } = subject;
   const sqlSha256 = createHash('sha256').update(sql).digest();
@@ -39,10 +42,10 @@ export function recordIntents(
           : redactSql(sql, statement.start, statement.end, statement.secrets),
         sqlSha256,
         parameters: statement.secrets.length > 0 ? null : parameters,
-        class: statement.class,
+        class: decision.raised ? decision.class : statement.class,
         decision: decision.decision,
         rule: decision.rule,
-        reasons: alone ? decision.reasons : statement.reasons,
+        reasons: alone || decision.raised ? decision.reasons : statement.reasons,
         relations: relationNames(statement.relations),
         requestId,
         policyDigest: decision.policy,
@@ -57,6 +60,7 @@ export function recordIntents(
       requestId,
       !controlsTransaction,
       guardOf(state, statement, decision),
+      meters[place] ?? null,
     );
   });
 }
@@ -75,6 +79,7 @@ function newRun(
   requestId: string | null,
   implicit: boolean,
   guard: RowGuard | null,
+  meter: Meter | null,
 ): Run {
   return {
     no,
@@ -95,6 +100,7 @@ function newRun(
     rows: 0,
     bytes: 0,
     guard,
+    meter,
     tag: null,
     state: 'sent',
     sqlstate: null,
@@ -122,15 +128,27 @@ export function recordViolation(state: SessionState, what: string): void {
   });
 }
 
-/** The same runs, started now, by the people of the release. */
-export function releasedRuns(state: SessionState, runs: readonly Run[], release: Release): readonly Run[] {
-  return runs.map((run) => ({ ...run, startedAt: state.now, approvers: release.approvers }));
+/** The same runs, started now, by the people of the release: what they take is counted, and not stopped. */
+export function releasedRuns(
+  state: SessionState,
+  subject: Subject,
+  runs: readonly Run[],
+  release: Release,
+): readonly Run[] {
+  const meters = uncapped(state, subject.analysis);
+  return runs.map((run, at) => ({
+    ...run,
+    startedAt: state.now,
+    approvers: release.approvers,
+    meter: meters[at] ?? null,
+  }));
 }
 
 /** Records one outcome, once. */
 export function recordOutcome(state: SessionState, run: Run, outcome: Outcome): void {
   if (run.state === 'recorded') return;
   state.openRuns.recorded(run);
+  run.meter?.end();
   state.effects.push({
     kind: 'record',
     entry: {

@@ -12,6 +12,8 @@ import {
 } from '../protocol/backend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
 import type { TransactionOp } from '../statement/analysis.ts';
+import { countText } from './budget.ts';
+import { wall } from './budget-wall.ts';
 import { copyCompleted, copyFailed, copyOpened } from './copy.ts';
 import { copyFailedOpen, probeAnswered, probeEnded } from './copy-probe.ts';
 import { RESERVED } from './forward.ts';
@@ -23,6 +25,7 @@ import { endRequests, recordOutcome } from './record.ts';
 import { rewriteError } from './refusal.ts';
 import { exceeds } from './row-guard.ts';
 import type { Run } from './run.ts';
+import { parseSearchPath } from './search-path.ts';
 import type { SessionState } from './state.ts';
 
 /** What becomes of a frame: it goes on, or another takes its place, or the session is over. */
@@ -32,7 +35,10 @@ export type Relay = 'pass' | 'end' | { readonly replace: Buffer };
 export function reply(state: SessionState, type: number, frame: Buffer): Relay {
   switch (type) {
     case BACKEND.notice:
+      countText(answering(state), frame);
+      return 'pass';
     case BACKEND.notification:
+      state.setup.budget?.loose(frame.length);
       return 'pass';
     case BACKEND.parameterStatus:
       return parameterStatus(state, frame);
@@ -43,6 +49,11 @@ export function reply(state: SessionState, type: number, frame: Buffer): Relay {
     default:
       return answer(state, type, frame);
   }
+}
+
+/** The statement that the server is at. */
+function answering({ ledger: { head } }: SessionState): Run | undefined {
+  return head?.runs[head.completed];
 }
 
 /** DataRow or CopyData of `bytes` body bytes: counted; where its statement is measured, too much ends the session. */
@@ -56,6 +67,7 @@ export function data(state: SessionState, bytes: number): Relay {
   if (run !== undefined) {
     const { guard } = run;
     if (guard !== null && exceeds(guard, run, bytes)) return overflow(state, run, guard, bytes);
+    if (run.meter !== null && !run.meter.row(bytes)) return wall(state, run, bytes);
     run.begun = true;
     run.rows += 1;
     run.bytes += bytes;
@@ -206,6 +218,7 @@ function error(state: SessionState, frame: Buffer): Relay {
     // It may have struck before the Query arrived, which is then skipped, or during it.
     return lost(state, 'a timeout in the middle of a group');
   const relay = head.refusal === null ? null : rewriteError(frame, head.refusal);
+  if (relay === null) countText(answering(state), frame);
   const sqlstate = relay === null ? (fields['C'] ?? null) : (head.refusal?.fields['C'] ?? null);
   if (state.copy?.entry === head) {
     if (state.copy.open) copyFailedOpen(state, head.kind === 'execute');
@@ -352,24 +365,6 @@ function parameterStatus(state: SessionState, frame: Buffer): Relay {
   else state.unpinned.add(name);
   state.unpinnedOnce ||= state.unpinned.size > 0;
   return 'pass';
-}
-
-/** A search_path as SHOW prints it, `"$user"` resolved; null where it is not a plain list. */
-export function parseSearchPath(text: string, role: string): readonly string[] | null {
-  const names: string[] = [];
-  const item = /\s*(?:"((?:[^"]|"")*)"|([^\s",]+))\s*(,|$)/gy;
-  let at = 0;
-  if (text.trim() === '' || text.trim() === '""') return [];
-  while (at < text.length) {
-    item.lastIndex = at;
-    const match = item.exec(text);
-    if (match === null) return null;
-    const name = match[1]?.replaceAll('""', '"') ?? match[2]?.toLowerCase() ?? '';
-    if (name === '$user') names.push(role);
-    else if (name !== '') names.push(name);
-    at = item.lastIndex;
-  }
-  return names;
 }
 
 /** The session is out of step or unsafe: nothing else is true any more but to end it. */

@@ -1,4 +1,5 @@
 /** One statement under way: its intent is recorded, its outcome is due. */
+import type { Meter } from '../budget/meter.ts';
 import type { StatementClass, SymbolUse } from '../statement/analysis.ts';
 
 export type Run = {
@@ -26,6 +27,8 @@ export type Run = {
   bytes: number;
   /** What may pass of its result; null: all of it. */
   readonly guard: RowGuard | null;
+  /** Counts its result against the agent's budgets; null: it has nothing that counts, or is not released yet. */
+  readonly meter: Meter | null;
   tag: string | null;
   /**
    * `sent` until the server answers; `bound` after BindComplete; `complete` after CommandComplete, until

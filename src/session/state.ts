@@ -5,6 +5,7 @@ import type { Decision } from '../policy/decision.ts';
 import type { ErrorFields, TransactionStatus } from '../protocol/backend.ts';
 import type { Analysis, NameScope, StatementAnalysis } from '../statement/analysis.ts';
 import type { ParameterValues } from '../statement/context.ts';
+import type { OverBudget, SessionBudget } from './budget-port.ts';
 import type { Effect } from './effect.ts';
 import { Inbox } from './inbox.ts';
 import type { InputEnd } from './input-end.ts';
@@ -21,6 +22,8 @@ export const PHASES = [
   'analysing',
   /** The server is asked what names mean and how large a result is. */
   'clarifying',
+  /** A slice of the agent's budget is asked for. */
+  'budgeting',
   /** Everything sent before must be answered first. */
   'settling',
   /** The catalog is read again after DDL. */
@@ -89,6 +92,12 @@ export type Current = {
   clarified: { readonly scopeKey: string; readonly analysis: Analysis | null } | null;
   /** Undefined: not asked yet; null: the server accepts it. */
   rejection: ErrorFields | null | undefined;
+  /** The agent's budgets were asked for more on its behalf. */
+  budgetAsked: boolean;
+  /** Why they could not be. */
+  budgetFailed: string | null;
+  /** One of them is used up. */
+  overBudget: OverBudget | null;
   decision: Decision | null;
   /** When that was decided, microseconds since 1970 UTC: what people are asked is what a release is compared with. */
   decidedAt: number;
@@ -152,6 +161,8 @@ export type SessionSetup = {
   ) => Analysis | null;
   /** `at`: microseconds since 1970 UTC, for rules with times. */
   readonly decide: (analysis: Analysis, at: number) => Decision;
+  /** Left out: nothing is counted. */
+  readonly budget?: SessionBudget;
   /** Changes when the catalog or the policy does. */
   readonly knowledge: () => string;
 };
@@ -304,6 +315,9 @@ export function newCurrent(type: number, frame: Buffer): Current {
     analysisKey: null,
     clarified: null,
     rejection: undefined,
+    budgetAsked: false,
+    budgetFailed: null,
+    overBudget: null,
     decision: null,
     decidedAt: 0,
     subject: null,

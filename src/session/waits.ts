@@ -5,18 +5,19 @@
 import type { Ended, OpenedRequest, Release, RequestState } from '../approval/port.ts';
 import { type ErrorFields, encodeNotice } from '../protocol/backend.ts';
 import type { Analysis } from '../statement/analysis.ts';
+import { deniedFields, sayingWhen } from './budget.ts';
 import type { HoldEnd } from './effect.ts';
 import { endUnused } from './give-up.ts';
-import { isMistake } from './judge.ts';
+
 import { cancelRunning, leave } from './leaving.ts';
 import { process } from './messages.ts';
+import { isMistake } from './mistakes.ts';
 import { recordIntents } from './record.ts';
 import type { Current, Phase, SessionState } from './state.ts';
 import {
   CANCELLED,
   cancelled,
   cannotAsk,
-  deniedByPeople,
   draining,
   expired,
   heldNotice,
@@ -29,6 +30,8 @@ export type WaitEvent =
   | { readonly kind: 'analysed'; readonly analysis: Analysis }
   /** Null: the server could not say more. */
   | { readonly kind: 'clarified'; readonly analysis: Analysis | null }
+  /** `failed`: why the budgets could not be asked; null: they were. */
+  | { readonly kind: 'sliced'; readonly failed: string | null }
   /** Everything that was sent has been answered. */
   | { readonly kind: 'settled' }
   | { readonly kind: 'refreshed' }
@@ -57,6 +60,7 @@ export const TABLE: Table = {
   ready: row({
     analysed: 'ignore',
     clarified: 'ignore',
+    sliced: 'ignore',
     probed: 'ignore',
     settled: 'ignore',
     refreshed: catalogRead,
@@ -66,6 +70,7 @@ export const TABLE: Table = {
   }),
   analysing: row({ analysed, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
   clarifying: row({ clarified, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
+  budgeting: row({ sliced, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
   settling: row({ settled: resume, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
   refreshing: row({ refreshed: catalogReadResume, cancel: cancelRunning, clientGone: leave }),
   probing: row({ probed, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
@@ -96,6 +101,7 @@ export const TABLE: Table = {
   ended: row({
     analysed: 'ignore',
     clarified: 'ignore',
+    sliced: 'ignore',
     probed: 'ignore',
     opened: openedTooLate,
     openFailed: 'ignore',
@@ -112,6 +118,7 @@ function row(cells: Partial<Table[Phase]>): Table[Phase] {
   return {
     analysed: 'impossible',
     clarified: 'impossible',
+    sliced: 'impossible',
     settled: 'ignore',
     refreshed: 'impossible',
     probed: 'impossible',
@@ -161,6 +168,11 @@ function analysed(state: SessionState, event: { readonly analysis: Analysis }): 
 function clarified(state: SessionState, { analysis }: { readonly analysis: Analysis | null }): void {
   const { current } = state;
   if (current?.clarified != null) current.clarified = { ...current.clarified, analysis };
+  resume(state);
+}
+
+function sliced(state: SessionState, { failed }: { readonly failed: string | null }): void {
+  if (state.current !== null) state.current.budgetFailed = failed;
   resume(state);
 }
 
@@ -263,9 +275,9 @@ function settleAnswer(
   }
   const refusal =
     answer === 'denied'
-      ? ({ fields: deniedByPeople(rule, id, ended), outcome: 'denied' } as const)
+      ? ({ fields: deniedFields(current, rule, id, ended), outcome: 'denied' } as const)
       : answer === 'expired'
-        ? ({ fields: expired(rule, id), outcome: 'expired' } as const)
+        ? ({ fields: sayingWhen(current, expired(rule, id)), outcome: 'expired' } as const)
         : answer === 'withdrawn'
           ? ({ fields: withdrawn(rule, id), outcome: 'withdrawn' } as const)
           : ({ fields: releaseRefused(rule, id, `the request is ${answer}`), outcome: 'denied' } as const);
@@ -325,7 +337,7 @@ function leaveOpen(state: SessionState, wording: (rule: string, requestId: strin
   const current = waiting(state);
   const id = current.request?.id ?? '';
   state.effects.push({ kind: 'detach', requestId: id });
-  const fields = wording(current.decision?.rule ?? '', id);
+  const fields = sayingWhen(current, wording(current.decision?.rule ?? '', id));
   refuseHold(state, current, { fields, outcome: 'expired' }, 'detached');
 }
 

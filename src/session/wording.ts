@@ -1,5 +1,6 @@
 /** What clients are told. HINTs are written for a language model: what to do next, what not to do. */
 import type { Ended, OpenedRequest } from '../approval/port.ts';
+import type { Spent } from '../budget/account.ts';
 import type { Decision } from '../policy/decision.ts';
 import type { ErrorFields } from '../protocol/backend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
@@ -20,14 +21,18 @@ export function deniedByPolicy(decision: Decision): ErrorFields {
 }
 
 export function deniedByPeople(rule: string, requestId: string, ended: Ended | null): ErrorFields {
-  const who = ended === null || ended.people.length === 0 ? 'an approver' : ended.people.join(', ');
-  const why = ended?.reason ? `: ${ended.reason}` : '';
   return {
     C: SQLSTATE.insufficientPrivilege,
-    M: `countersign: denied by ${who}${why}`,
+    M: `countersign: denied by ${deniers(ended)}`,
     D: `Rule ${rule}, request ${requestId}.`,
     H: 'A person decided against this statement. Do not send it again and do not try to reach the same effect in another way; report the reason to the user.',
   };
+}
+
+/** Who denied it, and why. */
+export function deniers(ended: Ended | null): string {
+  const who = ended === null || ended.people.length === 0 ? 'an approver' : ended.people.join(', ');
+  return ended?.reason ? `${who}: ${ended.reason}` : who;
 }
 
 export function expired(rule: string, requestId: string): ErrorFields {
@@ -137,6 +142,71 @@ export function overflown(
     M: `countersign: the result is larger than ${limit}, so it was stopped and the session ended`,
     D: `Rule ${limits.rule} let the statement pass: ${limits.expected}. ${passed.rows} rows of ${passed.bytes} bytes came and were delivered; the next one, of ${more} bytes, was not. Limit ${byRows ? 'exportRows' : 'exportBytes'}.`,
     H: 'Connect again, and ask for less: add a LIMIT, a narrower WHERE, or name fewer columns. What the session had not committed is rolled back; what you sent after this statement may or may not have run. If all of it is needed, send it as COPY (…) TO STDOUT: then a person is asked for approval.',
+  };
+}
+
+/** `9,800 of 10,000 rows and 1,234 of 10,485,760 bytes were taken`. */
+export function amountsOf({ budget, taken }: Spent): string {
+  const rows = amount(taken.rows, budget.rows, 'rows');
+  return `${rows} and ${amount(taken.bytes, budget.bytes, 'bytes')} were taken in ${span(budget.windowMs)}`;
+}
+
+function amount(taken: number, limit: number | null, unit: string): string {
+  const whole = (value: number) => value.toLocaleString('en-US');
+  return limit === null ? `${whole(taken)} ${unit}` : `${whole(taken)} of ${whole(limit)} ${unit}`;
+}
+
+const SPANS = [
+  [86_400_000, 'days'],
+  [3_600_000, 'hours'],
+  [60_000, 'minutes'],
+  [1_000, 'seconds'],
+] as const;
+
+function span(ms: number): string {
+  for (const [unit, word] of SPANS)
+    if (ms % unit === 0) return ms === unit ? `this ${word.slice(0, -1)}` : `these ${ms / unit} ${word}`;
+  return `these ${ms} milliseconds`;
+}
+
+export function opensAgain({ endsAt }: Spent): string {
+  return `opens again at ${new Date(endsAt).toISOString()}`;
+}
+
+/** `requestId` null: nobody was asked. `by`: who denied it. */
+export function budgetUsedUp(rule: string, requestId: string | null, by: string, spent: Spent): ErrorFields {
+  const request = requestId === null ? '' : `, request ${requestId}`;
+  return {
+    C: SQLSTATE.programLimitExceeded,
+    M: `countersign: the budget ${spent.budget.name} is used up, and more was denied by ${by}`,
+    D: `Rule ${rule}${request}: ${amountsOf(spent)}.`,
+    H: waitFor(spent),
+  };
+}
+
+/** In the middle of a result. */
+export function budgetWall(
+  spent: Spent,
+  passed: { readonly rows: number; readonly bytes: number },
+): ErrorFields {
+  return {
+    C: SQLSTATE.programLimitExceeded,
+    M: `countersign: the budget ${spent.budget.name} was used up in the middle of the result, so it was stopped and the session ended`,
+    D: `Rule budget:${spent.budget.name}: ${amountsOf(spent)}. Of this result ${passed.rows} rows of ${passed.bytes} bytes were delivered.`,
+    H: waitFor(spent),
+  };
+}
+
+function waitFor(spent: Spent): string {
+  return `The budget ${spent.budget.name} ${opensAgain(spent)}: wait until then before you read more. Until then every read waits for a person; smaller pages or more connections do not help. Aggregate in SQL instead of reading rows.`;
+}
+
+export function budgetUnknown(why: string): ErrorFields {
+  return {
+    C: SQLSTATE.cannotConnectNow,
+    M: 'countersign: what you may still read cannot be looked up at the moment, so the statement was not run',
+    D: `Rule floor:budget: ${why}.`,
+    H: 'Nothing was executed. Send the statement again in a minute.',
   };
 }
 

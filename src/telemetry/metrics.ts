@@ -27,6 +27,9 @@ export type Metrics = {
   readonly policyReload: (result: 'changed' | 'failed') => void;
   readonly holdOpened: () => void;
   readonly holdEnded: (end: HoldEnd, seconds: number) => void;
+  /** Rows and bytes counted against a budget. */
+  readonly budgetTaken: (budget: string, rows: number, bytes: number) => void;
+  readonly budgetLeased: (result: 'granted' | 'empty' | 'failed') => void;
   /** Says where the lag is read from; the last caller wins. */
   readonly readLagFrom: (read: () => Lag) => void;
   readonly contentType: string;
@@ -93,6 +96,7 @@ export function createMetrics(): Metrics {
       holds.dec();
       holdSeconds.observe({ end }, seconds);
     },
+    ...budgetCounters(registers),
     readLagFrom: lag.readFrom,
     contentType: registry.contentType,
     render: async () => {
@@ -132,6 +136,26 @@ function statementCounter(registers: Registry[]) {
       });
       pending.fill(0);
     },
+  };
+}
+
+function budgetCounters(registers: Registry[]): Pick<Metrics, 'budgetTaken' | 'budgetLeased'> {
+  const counter = <L extends string>(name: string, help: string, label: L) =>
+    new Counter({ name, help, labelNames: [label], registers });
+  const rows = counter('countersign_budget_rows_total', 'Rows counted against budgets.', 'budget');
+  const bytes = counter('countersign_budget_bytes_total', 'Bytes counted against budgets.', 'budget');
+  const leases = counter(
+    'countersign_budget_slices_total',
+    'Slices of budgets that were asked for: granted, empty (the budget is used up), or failed.',
+    'result',
+  );
+  for (const result of ['granted', 'empty', 'failed']) leases.inc({ result }, 0);
+  return {
+    budgetTaken: (budget, moreRows, moreBytes) => {
+      rows.inc({ budget }, moreRows);
+      bytes.inc({ budget }, moreBytes);
+    },
+    budgetLeased: (result) => leases.inc({ result }),
   };
 }
 

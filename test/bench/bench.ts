@@ -171,6 +171,8 @@ async function startProxy(
       { id: 'owner', email: 'owner@example.com' },
       { id: 'approver', email: 'approver@example.com' },
     ],
+    // Everything is counted, nothing is stopped.
+    limits: { budgetRows: 1e12, budgetBytes: 1e15 },
     keys: { directory: join(directory, 'keys') },
     dataDirectory: join(directory, 'data'),
   };

@@ -19,6 +19,7 @@ function watchedRun(no: number, looks: { count: number }, changesCatalog = false
     changesCatalog,
     copyIn: false,
     guard: null,
+    meter: null,
     maySelfCommit: false,
     implicitTransaction: true,
     begun: false,

@@ -3,11 +3,30 @@ import { PHASES } from '../../src/session/state.ts';
 import { TABLE } from '../../src/session/waits.ts';
 import { F, OPEN, RELEASE, TestSession } from './harness.ts';
 
+/** The budget is used up, once the database was asked. */
+const SPENT = {
+  open: (_: unknown, asked: boolean) =>
+    asked
+      ? ({
+          kind: 'spent',
+          spent: {
+            budget: { name: 'b', tag: null, rows: 1, bytes: null, windowMs: 1000 },
+            taken: { rows: 1, bytes: 2 },
+            endsAt: 0,
+          },
+        } as const)
+      : ({ kind: 'ask' } as const),
+  uncapped: () => [],
+  exhausted: () => null,
+  loose: () => {},
+};
+
 /** Brings a session into each phase with a statement that is to be held. */
 const INTO: Record<(typeof PHASES)[number], () => TestSession> = {
   ready: () => new TestSession(),
   analysing: () => new TestSession().f(F.query('late')),
   clarifying: () => new TestSession().f(F.query('vague ddl t')),
+  budgeting: () => new TestSession({ budget: SPENT }).f(F.query('read 1')),
   settling: () => new TestSession().f(F.query('read 1'), F.query('ddl t')),
   refreshing: () => {
     const s = new TestSession().f(F.query('ddl t')).opened().approve();
@@ -28,6 +47,7 @@ const ready = B.ready();
 
 const EVENTS = {
   analysed: { kind: 'analysed', analysis: fakeAnalysis('read 1') },
+  sliced: { kind: 'sliced', failed: null },
   clarified: { kind: 'clarified', analysis: null },
   settled: { kind: 'settled' },
   refreshed: { kind: 'refreshed' },

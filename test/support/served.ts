@@ -21,6 +21,8 @@ export type ServedOptions = {
   readonly mode?: 'enforce' | 'observe';
   readonly limits?: Partial<Limits>;
   readonly rules?: readonly object[];
+  /** As the configuration file has them. */
+  readonly budgets?: readonly object[];
 };
 
 /** `countersign serve` as a process of its own, in front of a stack's databases. */
@@ -46,7 +48,10 @@ export async function serveBeside(stack: Stack, options: ServedOptions = {}): Pr
     ],
     people: stack.config.people.map(({ id, email }) => ({ id, email })),
     policy: { rules: options.rules ?? [] },
-    limits: options.limits ?? {},
+    // What tests read together is no export, unless they say so.
+    limits: { budgetRows: 1e12, budgetBytes: 1e15, ...options.limits },
+    budgets: options.budgets ?? [],
+    tags: stack.config.tags,
     dataDirectory: 'data',
   };
   const file = join(directory, 'countersign.yaml');

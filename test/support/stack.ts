@@ -127,7 +127,16 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     functions: [],
     // All clients of a test have one address: their refused log-ins get a row each.
     tags: [],
-    limits: { ...DEFAULT_LIMITS, pollMs: 500, refusedLoginRows: 10_000, ...options.limits },
+    budgets: [],
+    // What tests read together is no export.
+    limits: {
+      ...DEFAULT_LIMITS,
+      budgetRows: 1e12,
+      budgetBytes: 1e15,
+      pollMs: 500,
+      refusedLoginRows: 10_000,
+      ...options.limits,
+    },
     slack: null,
     keys: { directory: join(directory, 'keys') },
     dataDirectory: directory,

@@ -1,0 +1,90 @@
+/** Export budgets: what an agent may read within a window of time, and which statements count against which. */
+import type { BudgetRule } from '../config/config.ts';
+import type { Limits } from '../config/limits.ts';
+import type { StatementAnalysis } from '../statement/analysis.ts';
+import { globMatches } from '../statement/glob.ts';
+import { isSystemSchema } from '../statement/system-relations.ts';
+
+/** One budget of one agent. Windows follow one another without a gap, by the database's clock, from 1970 on. */
+export type Budget = {
+  readonly name: string;
+  /** Only what reads data with this tag counts; null: everything does. */
+  readonly tag: string | null;
+  /** Null: not limited. */
+  readonly rows: number | null;
+  readonly bytes: number | null;
+  readonly windowMs: number;
+};
+
+/** The budget that limits give to every agent for which no other untagged one is configured. */
+export const DEFAULT_BUDGET = 'default';
+
+/** All that apply to an agent. One without a tag takes the default's place; several apply side by side. */
+export function budgetsOf(
+  agent: string,
+  rules: readonly BudgetRule[],
+  limits: Pick<Limits, 'budgetRows' | 'budgetBytes' | 'budgetWindowMs'>,
+): readonly Budget[] {
+  const own = rules
+    .filter(({ agents }) => agents === null || agents.some((glob) => globMatches(glob, agent)))
+    .map(({ name, tag, rows, bytes, windowMs }) => ({ name, tag, rows, bytes, windowMs }));
+  if (own.some(({ tag }) => tag === null)) return own;
+  const { budgetRows: rows, budgetBytes: bytes, budgetWindowMs: windowMs } = limits;
+  return [{ name: DEFAULT_BUDGET, tag: null, rows, bytes, windowMs }, ...own];
+}
+
+/** What a statement is expected to take, so that a slice is there before it begins. */
+export type Need = { readonly rows: number; readonly bytes: number };
+
+/** A row of a common table; more is taken as it comes. */
+const ROW_BYTES = 256;
+/** Nothing comes back but, perhaps, the text of an error. */
+const ERROR_BYTES = 256;
+
+/**
+ * Null: nothing of the users' data can come back. `most`: rows that no statement exceeds without a person.
+ */
+export function needOf(
+  statement: StatementAnalysis,
+  most: { readonly rows: number; readonly bytes: number },
+): Need | null {
+  if (!readsData(statement)) return null;
+  if (!rowsComeBack(statement)) return { rows: 0, bytes: Math.min(ERROR_BYTES, most.bytes) };
+  const rows = Math.max(1, Math.min(statement.rowBound ?? most.rows, most.rows));
+  return { rows, bytes: Math.min(rows * ROW_BYTES, most.bytes) };
+}
+
+/** Nobody can tell which data it reads, so it counts against every budget. */
+export function readsAnything({ class: rank }: StatementAnalysis): boolean {
+  return UNKNOWN.has(rank);
+}
+
+const UNKNOWN: ReadonlySet<string> = new Set(['opaque', 'admin', 'unparsed']);
+const HARMLESS: ReadonlySet<string> = new Set(['session', 'read']);
+
+/** Whether what comes back can hold users' data: all but constants and what describes the database. */
+function readsData(statement: StatementAnalysis): boolean {
+  if (!HARMLESS.has(statement.class) || statement.runsUserCode === true || statement.calls.length > 0)
+    return true;
+  if (statement.unresolved !== null || statement.casts.length > 0 || statement.operators.length > 0)
+    return true;
+  for (const { builtin } of statement.functions) if (!builtin) return true;
+  for (const { schema, name } of statement.relations)
+    if (schema === null || !isSystemSchema(schema) || SAMPLED.has(name)) return true;
+  return false;
+}
+
+/** System relations that hold values out of users' tables. */
+const SAMPLED: ReadonlySet<string> = new Set([
+  'pg_statistic',
+  'pg_statistic_ext_data',
+  'pg_stats',
+  'pg_stats_ext',
+  'pg_stats_ext_exprs',
+  'pg_largeobject',
+]);
+
+function rowsComeBack({ rowBound, rowBoundBy, command, class: rank }: StatementAnalysis): boolean {
+  if (rowBoundBy !== null) return rowBound !== 0;
+  return rank === 'export' || UNKNOWN.has(rank) || command === 'COPY TO';
+}
