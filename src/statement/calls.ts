@@ -139,18 +139,37 @@ function judgeBuiltin(
   if (level === null) return;
   if (builtin.aggregate) {
     const folds = builtin.folds || (builtin.name.startsWith('percentile_') && carriesMany(context, args));
-    if (child(node, 'over') === null) level.aggregates = true;
-    if (folds) noteFold(level, node);
+    noteAggregate(level, node, folds, child(node, 'over') !== null);
   } else if (builtin.returnsSet) {
     level.multiplied *= rowsOfFunction(context, builtin.name, args) ?? Number.POSITIVE_INFINITY;
     if (args.some((arg) => contains(arg, ROW_SOURCES))) level.unfoldsValues = true;
   }
 }
 
-/** An aggregate whose arguments belong to an outer query is computed there. */
-export function noteFold(level: NonNullable<Context['level']>, node: Tree): void {
-  level.folds = true;
-  if (level.parent === null) return;
+/**
+ * An aggregate whose arguments belong to an outer query is computed there: this query is then none of one row, and that
+ * one is. Where the names leave that open, both are taken for what gives more. `over`: it is a window function.
+ */
+export function noteAggregate(
+  level: NonNullable<Context['level']>,
+  node: Tree,
+  folds: boolean,
+  over: boolean,
+): void {
+  if (folds) level.folds = true;
+  if (over) return;
+  if (isOwn(level, node)) {
+    level.aggregates = true;
+    return;
+  }
+  for (let at: typeof level | null = level; at !== null; at = at.parent) {
+    at.mayAggregate = true;
+    if (folds) at.folds = true;
+  }
+}
+
+function isOwn(level: NonNullable<Context['level']>, node: Tree): boolean {
+  if (level.parent === null) return true;
   const own = (parts: readonly string[]): boolean => {
     const column = parts.at(-1) ?? '';
     if (parts.length > 1) return level.sources.some(({ alias }) => alias === parts.at(-2));
@@ -159,23 +178,21 @@ export function noteFold(level: NonNullable<Context['level']>, node: Tree): void
         alias === column || columns?.has(column) || (columns === null && tables),
     );
   };
-  if (!columnsIn(node).every(own) || level.sources.length === 0) {
-    level.parent.folds = true;
-    level.parent.aggregates = true;
-  }
+  const columns = columnsIn(node);
+  // Null: a query stands in it, whose columns may be anybody's.
+  return columns?.every(own) === true;
 }
 
-function columnsIn(node: unknown, found: string[][] = []): string[][] {
+function columnsIn(node: unknown, found: string[][] = []): string[][] | null {
   if (typeof node !== 'object' || node === null) return found;
-  if (Array.isArray(node)) for (const item of node) columnsIn(item, found);
-  else
-    for (const key in node) {
-      const value = (node as Tree)[key];
-      if (key === 'ColumnRef') {
-        const parts = nameParts(list(value, 'fields'));
-        if (parts.at(-1) !== '*' || parts.length > 1) found.push(parts);
-      } else if (key !== 'SubLink') columnsIn(value, found);
-    }
+  if (Array.isArray(node)) return node.every((item) => columnsIn(item, found) !== null) ? found : null;
+  for (const key in node) {
+    const value = (node as Tree)[key];
+    if (key === 'ColumnRef') {
+      const parts = nameParts(list(value, 'fields'));
+      if (parts.at(-1) !== '*' || parts.length > 1) found.push(parts);
+    } else if (key === 'SubLink' || columnsIn(value, found) === null) return null;
+  }
   return found;
 }
 

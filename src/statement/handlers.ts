@@ -1,4 +1,4 @@
-import { noteFold, visitCall } from './calls.ts';
+import { noteAggregate, visitCall } from './calls.ts';
 import { noteColumns } from './column-uses.ts';
 import { type Context, unparsed } from './context.ts';
 import { checkField, checkOperator, checkType } from './names.ts';
@@ -147,8 +147,7 @@ function jsonAggregate(context: Context, node: Tree, type: string): void {
   visitChildren(context, type, node);
   const { level } = context;
   if (level === null) return;
-  if (child(child(node, 'constructor'), 'over') === null) level.aggregates = true;
-  noteFold(level, node);
+  noteAggregate(level, node, true, child(child(node, 'constructor'), 'over') !== null);
 }
 
 /** JSON_ARRAY(SELECT …) */

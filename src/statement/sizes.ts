@@ -20,8 +20,17 @@ export function rowsOf(context: Context, level: Level): number {
   return Math.min(direct, productOf(level, flat.sources, flat.equalities));
 }
 
+/** Beyond these no order of the sources is looked for: each is taken by itself, which is never less. */
+const MOST_SOURCES = 40;
+const MOST_COMPARED = 30_000;
+
 function productOf(level: Level, sources: readonly Source[], equalities: readonly Equality[]): number {
   if (sources.length === 1) return factor(level, sources[0] as Source, equalities, NOTHING_PLACED);
+  if (sources.length ** 2 * equalities.length > MOST_COMPARED || sources.length > MOST_SOURCES)
+    return sources.reduce(
+      (total, source) => total * Math.max(1, factor(level, source, equalities, NOTHING_PLACED)),
+      1,
+    );
   let best = Number.POSITIVE_INFINITY;
   for (const first of sources.slice(0, MOST_SOURCES_TRIED)) {
     best = Math.min(best, productFrom(level, first, sources, equalities));

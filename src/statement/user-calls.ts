@@ -13,7 +13,8 @@ export function noteSizes(context: Context, candidates: readonly CatalogFunction
   if (level === null || candidates.length === 0) return;
   if (candidates.some((candidate) => candidate.effects.length === 0 && candidate.aggregate !== false)) {
     level.folds = true;
-    level.mayAggregate = true;
+    // Also where its arguments belong to a query around this one.
+    for (let at: typeof level | null = level; at !== null; at = at.parent) at.mayAggregate = true;
   }
   const size = largestSize(candidates);
   if (size === null) return unknownSize(context, candidates);

@@ -49,6 +49,24 @@ describe.skipIf(inject('postgres').major < 18)('found by the oracle', () => {
     ['the same in a sub-query', 'SELECT * FROM (SELECT DISTINCT ON (t) mark t FROM lab.large) s'],
     ['a literal beside an array of a domain', "SELECT arr || 'x' FROM lab.domrow"],
     ['a literal compared with one', "SELECT 1 FROM lab.domrow WHERE arr = '{x}'"],
+    [
+      'a value is cast by what is stored in WITH',
+      'WITH x AS (INSERT INTO lab.small (id, qty) SELECT id + 500, b FROM lab.badged) SELECT 1',
+    ],
+    ['a value under another name', 'SELECT z + 1 FROM (SELECT b AS z FROM lab.badged) s'],
+    ['the same twice', 'SELECT y + 1 FROM (SELECT z AS y FROM (SELECT b AS z FROM lab.badged) s) t'],
+    ['the same by a list of names', 'WITH c (i, z) AS (SELECT * FROM lab.badged) SELECT z + 1 FROM c'],
+    ['a value as a subscript', 'SELECT (ARRAY[1, 2])[b] FROM lab.badged'],
+    ['a value as a limit', 'SELECT 1 FROM lab.badged x, LATERAL (SELECT 1 LIMIT x.b) y'],
+    ['a value in a row of VALUES', 'SELECT 1 FROM lab.badged x, LATERAL (VALUES (x.b), (1)) y'],
+    [
+      'an aggregate of the query around, beside rows of a large table',
+      'SELECT ARRAY(SELECT max(o.id)::text || l.mark FROM lab.large l) FROM lab.owner_of o',
+    ],
+    [
+      'the same behind a query',
+      'SELECT ARRAY(SELECT max((SELECT o.id))::text || l.mark FROM lab.large l) FROM lab.owner_of o',
+    ],
   ])('held: %s', (_, sql) => {
     expect(flows(judged(sql))).toBe(false);
   });
@@ -58,6 +76,7 @@ describe.skipIf(inject('postgres').major < 18)('found by the oracle', () => {
     ['one call of a proved function', 'SELECT * FROM lab.ok_rows(3)'],
     ['a domain whose check is built in', 'SELECT o + 1 FROM lab.ordered WHERE o = 3'],
     ['a limited read of such a body', 'SELECT mark FROM lab.ok_all() LIMIT 5'],
+    ['a value that stays as it is', 'SELECT b AS z FROM lab.badged WHERE b IS NOT NULL ORDER BY b'],
     ['a declared type without a check', 'PREPARE s (lab.mood) AS SELECT $1; EXECUTE s (NULL)'],
   ])('not held: %s', (_, sql) => {
     expect(flows(judged(sql))).toBe(true);
@@ -81,6 +100,11 @@ describe.skipIf(inject('postgres').major < 18)('found by the oracle', () => {
     ['counted', 'SELECT count(*) FROM (SELECT unnest(marks) FROM lab.arrays) s', 1],
     ["an aggregate of a user's, of no rows", 'SELECT lab.ok_prod(1) FROM lab.excluded', 1],
     ['the same where nothing can be true', 'SELECT lab.ok_prod(id) FROM lab.small WHERE false', 1],
+    [
+      'an aggregate of the query around, of no rows',
+      'SELECT (SELECT max(a.s) FROM lab.owner_of o LIMIT 1) FROM lab.excluded a',
+      1,
+    ],
   ])('rows are bounded by nothing but a limit: %s', (_, sql, bound) => {
     expect(judged(sql)).toMatchObject({ class: 'read', statements: [{ rowBound: bound }] });
   });
