@@ -1,5 +1,6 @@
 import { createInterface } from 'node:readline';
 import { type Command, Option } from 'commander';
+import type { ClientConfig } from 'pg';
 import { type Analyser, loadAnalyser } from '../analyser/analyser.ts';
 import { createSecondParser, type SecondParser } from '../analyser/second-parser.ts';
 import { clarify } from '../catalog/clarify.ts';
@@ -19,7 +20,10 @@ import { CliError } from './exit.ts';
 import { factRows } from './explain-text.ts';
 
 /** How a database is looked at; `connectCatalog` of src/catalog, loaded only where there is one. */
-export type ConnectCatalog = (url: string, options: ConnectOptions) => Promise<ConnectedCatalog>;
+export type ConnectCatalog = (
+  server: string | ClientConfig,
+  options: ConnectOptions,
+) => Promise<ConnectedCatalog>;
 
 export type Explanation = {
   readonly class: string;
@@ -35,7 +39,8 @@ export type Explanation = {
 };
 
 export type Explainer = {
-  readonly explain: (sql: string) => Promise<Explanation>;
+  /** `context`: who asks, where it is another than the setup's. */
+  readonly explain: (sql: string, context?: DecisionContext) => Promise<Explanation>;
   readonly close: () => Promise<void>;
 };
 
@@ -91,7 +96,8 @@ export async function openExplainer(setup: ExplainerSetup): Promise<Explainer> {
   const analyser = await loadAnalyser(setup.limits);
   const second = setup.secondOpinion === 'hold' ? createSecondParser(setup.limits) : null;
   return {
-    explain: (sql) => explainOne(setup, analyser, second, Buffer.from(sql, 'utf8')),
+    explain: (sql, context = setup.context) =>
+      explainOne({ ...setup, context }, analyser, second, Buffer.from(sql, 'utf8')),
     close: async () => {
       await second?.close();
       await analyser.close();
@@ -243,7 +249,8 @@ function databaseOf(url: string): string {
   }
 }
 
-const connectLazily: ConnectCatalog = async (url, options) => {
+/** Connects where it is first needed, so that nobody else loads the driver. */
+export const connectLazily: ConnectCatalog = async (server, options) => {
   const [{ connectCatalog }, { readingJudgement }] = await Promise.all([
     import('../catalog/connect.ts'),
     import('../catalog/reading.ts'),
@@ -252,7 +259,7 @@ const connectLazily: ConnectCatalog = async (url, options) => {
   const analyser = await loadAnalyser(DEFAULT_LIMITS);
   const judgement = readingJudgement(analyser, DEFAULT_LIMITS, options.functions);
   try {
-    const connected = await connectCatalog(url, { ...options, judgement });
+    const connected = await connectCatalog(server, { ...options, judgement });
     return {
       ...connected,
       close: async () => {

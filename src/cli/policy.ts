@@ -1,10 +1,12 @@
 import type { Command } from 'commander';
 import { loadConfig } from '../config/load.ts';
 import { configOption } from './options.ts';
+import { policyTestCommand } from './policy-test.ts';
 
-/** `countersign policy check`: whether the configuration and its rules load, and under which digest. */
+/** `countersign policy …`: the tools for whoever writes the rules. */
 export function policyCommand(program: Command): void {
   const policy = program.command('policy').description('the rules that decide what waits for a person');
+  policyTestCommand(policy);
   policy
     .command('check')
     .description('load the configuration and its rules; prints their digest')
