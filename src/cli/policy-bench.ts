@@ -11,7 +11,7 @@ import {
   openExplainer,
   schemasOf,
 } from './explain.ts';
-import { configuredUpstream, type UpstreamOption } from './policy-options.ts';
+import { configuredUpstream, tagRulesOf, type UpstreamOption } from './policy-options.ts';
 
 /** Where cases are tried: one explainer for each role and search_path that they name. */
 export type Bench = {
@@ -76,7 +76,7 @@ async function connected(
   const options = {
     searchPath,
     ...(functions.length === 0 ? {} : { functions }),
-    ...(config === null ? {} : { tags: tagsOf(config) }),
+    ...(config === null ? {} : { tags: tagRulesOf(config) }),
   };
   if (config === null || upstream !== undefined)
     return connect(upstream ?? '', { ...options, ...(one.role === null ? {} : { role: one.role }) });
@@ -126,12 +126,4 @@ function databaseOf(url: string): string {
 
 function searchPathOf({ searchPath }: PolicyCase): readonly string[] | null {
   return typeof searchPath === 'string' ? schemasOf(searchPath) : searchPath;
-}
-
-function tagsOf(config: InspectedConfig) {
-  return config.parsed.value.tags.map(({ relation, column, tags }) => ({
-    relation,
-    ...(column === undefined ? {} : { column }),
-    tags,
-  }));
 }

@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import type { ClientConfig } from 'pg';
+import type { TagRule } from '../config/config.ts';
 import type { InspectedConfig } from '../config/load.ts';
 import { upstreamLogin } from '../config/upstream-login.ts';
 import { sslOptions } from '../proxy/side-tls.ts';
@@ -37,3 +38,12 @@ export async function configuredUpstream(
 }
 
 const CONNECT_MS = 10_000;
+
+/** Tags that the configuration gives. */
+export function tagRulesOf(config: InspectedConfig): readonly TagRule[] {
+  return config.parsed.value.tags.map(({ relation, column, tags }) => ({
+    relation,
+    ...(column === undefined ? {} : { column }),
+    tags,
+  }));
+}

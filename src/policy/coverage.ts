@@ -41,7 +41,11 @@ export function coverageOf(rules: readonly PolicyRule[], agents: readonly KnownA
       return;
     }
     const earlier = rules.slice(0, at);
-    const coverers = own.map((cell) => earlier.findIndex((other) => coversIn(other, rule, cell)));
+    // A trial (mode observe) leaves the decision to later rules, but not another trial.
+    const counts = (other: PolicyRule) => rule.mode === 'observe' || other.mode !== 'observe';
+    const coverers = own.map((cell) =>
+      earlier.findIndex((other) => counts(other) && coversIn(other, rule, cell)),
+    );
     if (!coverers.includes(-1)) {
       const by = [...new Set(coverers)].sort((a, b) => a - b);
       const same = by.every((other) => effectOf(rules[other]) === effectOf(rule));
@@ -57,26 +61,27 @@ export function coverageOf(rules: readonly PolicyRule[], agents: readonly KnownA
 }
 
 /** False: no statement of that agent and class can match the rule. */
-export function mayMatchIn({ match }: PolicyRule, cell: Cell): boolean {
-  return conditionsOf(match).every((key) => inCell(key, match, cell) !== false);
+export function mayMatchIn(rule: PolicyRule, cell: Cell): boolean {
+  return conditionsOf(rule.match).every((key) => inCell(key, rule, cell) !== false);
 }
 
 /** Certain that `earlier` matches every statement of that agent and class that `later` matches. */
 function coversIn(earlier: PolicyRule, later: PolicyRule, cell: Cell): boolean {
   return conditionsOf(earlier.match).every(
-    (key) => inCell(key, earlier.match, cell) ?? covers(key, earlier, later),
+    (key) => inCell(key, earlier, cell) ?? covers(key, earlier, later),
   );
 }
 
-function inCell<K extends ConditionKey>(key: K, match: PolicyRule['match'], cell: Cell): boolean | null {
+function inCell<K extends ConditionKey>(key: K, { match, decision }: PolicyRule, cell: Cell): boolean | null {
   const wanted = match[key];
   const condition: Condition<K> = CONDITIONS[key];
-  return wanted === undefined ? true : condition.inCell(wanted, cell);
+  return wanted === undefined ? true : condition.inCell({ wanted, decision }, cell);
 }
 
 function covers<K extends ConditionKey>(key: K, earlier: PolicyRule, later: PolicyRule): boolean {
   const condition: Condition<K> = CONDITIONS[key];
-  const [before, after] = [earlier.match[key], later.match[key]];
+  const before = earlier.match[key];
+  const after = later.match[key];
   if (before === undefined) return true;
   return condition.covers(
     { wanted: before, decision: earlier.decision },
@@ -85,9 +90,7 @@ function covers<K extends ConditionKey>(key: K, earlier: PolicyRule, later: Poli
 }
 
 function unsatisfied(rule: PolicyRule, cells: readonly Cell[]): readonly ConditionKey[] {
-  return conditionsOf(rule.match).filter((key) =>
-    cells.every((cell) => inCell(key, rule.match, cell) === false),
-  );
+  return conditionsOf(rule.match).filter((key) => cells.every((cell) => inCell(key, rule, cell) === false));
 }
 
 /** All that a rule does beside matching. */
