@@ -3,6 +3,7 @@ import { functionsOf, type InspectedConfig } from '../config/load.ts';
 import { nearest } from '../config/nearest.ts';
 import type { PolicyCase, PolicyCases } from '../config/policy-cases.ts';
 import type { DecisionContext } from '../policy/decision.ts';
+import { nowMicros } from '../proxy/clock.ts';
 import { CliError } from './exit.ts';
 import {
   type ConnectCatalog,
@@ -107,6 +108,7 @@ function contextOf({ config, cases, upstream }: BenchSetup, one: PolicyCase): De
     owner: agent?.owner ?? null,
     database: one.database ?? databaseOf(typeof upstream === 'string' ? upstream : configuredUrl(config)),
     role: one.role ?? agent?.upstream.user ?? '',
+    at: one.time === null ? nowMicros() : one.time.getTime() * 1000,
   };
 }
 

@@ -38,7 +38,11 @@ export function toldRelations(one: Side<readonly string[]>, told: Told): boolean
 export function toldColumns(one: Side<readonly string[]>, told: Told): boolean | null {
   const fits = ({ schema, name }: RelationUse) =>
     one.wanted.some((glob) => partsMatch(glob, [schema, name, null], 'enough'));
-  if (one.decision === 'allow') return told.relations.length > 0 && told.relations.every(fits) ? null : false;
+  if (one.decision === 'allow') {
+    // What a definition makes is not asked for.
+    const certain = NAMING.has(told.class) ? told.relations.every(fits) : true;
+    return told.relations.length > 0 && certain ? null : false;
+  }
   return told.relationsWhole && !told.relations.some(fits) ? false : null;
 }
 
