@@ -41,6 +41,8 @@ export type Explanation = {
 export type Explainer = {
   /** `context`: who asks, where it is another than the setup's. */
   readonly explain: (sql: string, context?: DecisionContext) => Promise<Explanation>;
+  /** The facts alone. The server is asked where the setup's policy would not let it run. */
+  readonly analyse: (sql: string) => Promise<Analysis>;
   readonly close: () => Promise<void>;
 };
 
@@ -98,6 +100,7 @@ export async function openExplainer(setup: ExplainerSetup): Promise<Explainer> {
   return {
     explain: (sql, context = setup.context) =>
       explainOne({ ...setup, context }, analyser, second, Buffer.from(sql, 'utf8')),
+    analyse: (sql) => analyseOne(setup, analyser, second, Buffer.from(sql, 'utf8')),
     close: async () => {
       await second?.close();
       await analyser.close();
@@ -106,19 +109,28 @@ export async function openExplainer(setup: ExplainerSetup): Promise<Explainer> {
   };
 }
 
-async function explainOne(
+async function analyseOne(
   setup: ExplainerSetup,
   analyser: Analyser,
   second: SecondParser | null,
   sql: Buffer,
-): Promise<Explanation> {
+): Promise<Analysis> {
   const parse = analyser.needsWorker(sql) ? await analyser.parseLater(sql) : analyser.parse(sql);
   const { connected, searchPath, limits } = setup;
   const scope = connected?.scope ?? { searchPath, tempPossible: false };
   const analyseWith = (answers: Answers) =>
     analyse(parse, connected?.catalog ?? null, scope, limits, null, answers);
   const known = await withServerAnswers(setup, sql, analyseWith);
-  const analysis = second === null ? known : withSecondOpinion(known, await second.read(sql), sql);
+  return second === null ? known : withSecondOpinion(known, await second.read(sql), sql);
+}
+
+async function explainOne(
+  setup: ExplainerSetup,
+  analyser: Analyser,
+  second: SecondParser | null,
+  sql: Buffer,
+): Promise<Explanation> {
+  const analysis = await analyseOne(setup, analyser, second, sql);
   const decision = decide(analysis, setup.context, setup.policy, setup.mode);
   const shown = {
     class: decision.class,

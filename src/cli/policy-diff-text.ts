@@ -1,7 +1,18 @@
 import { visible } from '../channels/visible.ts';
-import type { ChangedGroup, UntoldGroup } from '../policy/diff.ts';
+import type { ChangedGroup, PolicyDiff, UntoldGroup } from '../policy/diff.ts';
 import type { Ruling } from '../policy/replay.ts';
-import type { DiffRun } from './policy-diff.ts';
+import type { Policy } from '../policy/rule.ts';
+
+/** What was compared, and over which time. */
+export type DiffRun = {
+  readonly diff: PolicyDiff;
+  readonly old: Policy;
+  readonly new: Policy;
+  readonly since: Date;
+  readonly until: Date;
+  /** Statements that the server rejects anyhow; no policy decides them. */
+  readonly mistakes: number;
+};
 
 /** Characters of a statement's text that are shown. */
 const EXAMPLE = 120;
@@ -18,6 +29,7 @@ export function diffText(run: DiffRun): string {
       diff.byAnotherRule === 0 ? '' : ` (${diff.byAnotherRule} by another rule)`
     }, ${diff.untold} cannot be said`,
   ];
+  if (diff.byText > 0) lines.push(`${diff.byText} of them by their text, as the database understands it now`);
   if (diff.unlisted > 0) lines.push(`${diff.unlisted} of them in groups beyond those listed`);
   if (mistakes > 0)
     lines.push(

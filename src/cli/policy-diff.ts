@@ -1,11 +1,13 @@
 import { type Command, Option } from 'commander';
 import { loadEitherPolicy } from '../config/load.ts';
-import { DiffTally, type PolicyDiff } from '../policy/diff.ts';
-import { compare } from '../policy/replay.ts';
+import { DiffTally } from '../policy/diff.ts';
+import { compare, compareAgain } from '../policy/replay.ts';
 import type { Policy } from '../policy/rule.ts';
 import { CliError } from './exit.ts';
-import { diffJson, diffText } from './policy-diff-text.ts';
+import { type ConnectCatalog, connectLazily } from './explain.ts';
+import { type DiffRun, diffJson, diffText } from './policy-diff-text.ts';
 import { type RecordedRow, readRecorded, recordedPolicy } from './recorded-rows.ts';
+import { openTexts, type Texts } from './recorded-texts.ts';
 import { sinceOf } from './report.ts';
 import { auditAddress } from './verify.ts';
 
@@ -15,22 +17,12 @@ type Options = {
   readonly schema?: string;
   readonly since: string;
   readonly until?: string;
+  readonly upstream?: string;
   readonly json?: true;
 };
 
-/** What was compared, and over which time. */
-export type DiffRun = {
-  readonly diff: PolicyDiff;
-  readonly old: Policy;
-  readonly new: Policy;
-  readonly since: Date;
-  readonly until: Date;
-  /** Statements that the server rejects anyhow; no policy decides them. */
-  readonly mistakes: number;
-};
-
 /** `countersign policy diff`: what another policy would have decided of what agents really asked. */
-export function policyDiffCommand(policy: Command): void {
+export function policyDiffCommand(policy: Command, connect: ConnectCatalog = connectLazily): void {
   policy
     .command('diff')
     .description('replay the audit log: what would be decided otherwise under another policy')
@@ -41,6 +33,12 @@ export function policyDiffCommand(policy: Command): void {
     .option('--schema <name>', 'its schema (default: audit, or what the configuration says)')
     .option('--since <time>', 'how far back: a number and m, h, d or w, or a date', '7d')
     .option('--until <time>', 'up to when (default: now)')
+    .addOption(
+      new Option(
+        '--upstream <url>',
+        'where the log does not tell enough, look at the text again with this database, as it is now',
+      ),
+    )
     .addOption(new Option('--json', 'the result as one JSON object'))
     .action(async (before: string, after: string, options: Options) => {
       const now = Date.now();
@@ -49,7 +47,9 @@ export function policyDiffCommand(policy: Command): void {
       const { url, schema } = await auditAddress(options);
       const load = (named: string) => policyNamed(named, url, schema);
       const [old, fresh] = [await load(before), await load(after)];
-      const run = await replay(old, fresh, readRecorded(url, schema, since, until), { since, until });
+      const rows = readRecorded(url, schema, since, until);
+      const texts = options.upstream === undefined ? null : await openTexts(options.upstream, connect);
+      const run = await replay(old, fresh, rows, { since, until }, texts).finally(() => texts?.close());
       process.stdout.write(options.json === true ? diffJson(run) : diffText(run));
     });
 }
@@ -60,12 +60,20 @@ export async function replay(
   fresh: Policy,
   rows: AsyncIterable<RecordedRow>,
   time: Pick<DiffRun, 'since' | 'until'>,
+  texts: Texts | null = null,
 ): Promise<DiffRun> {
   const tally = new DiffTally();
   let mistakes = 0;
   for await (const { recorded, mistake, relations, sql } of rows) {
-    if (mistake) mistakes++;
-    else tally.add(compare(recorded, old, fresh), recorded, relations, sql);
+    if (mistake) {
+      mistakes++;
+      continue;
+    }
+    const told = compare(recorded, old, fresh);
+    const statement =
+      told.kind === 'untold' && texts !== null && sql !== null ? await texts.statement(sql) : null;
+    const again = statement === null ? null : compareAgain(statement, recorded, relations, old, fresh);
+    tally.add(again ?? told, recorded, relations, sql, again !== null);
   }
   return { diff: tally.result(), old, new: fresh, ...time, mistakes };
 }

@@ -36,7 +36,7 @@ const SYNTAX_ERROR = '42601';
 
 const AT_ONCE = 2_000;
 /** Characters of a text that are looked at. */
-const TEXT = 2_000;
+export const TEXT = 10_000;
 
 /** Statements of that time, oldest first, a few thousand in memory at once. Throws what `pg` throws. */
 export async function* readRecorded(

@@ -32,6 +32,8 @@ export type PolicyDiff = {
   readonly byAnotherRule: number;
   readonly changed: number;
   readonly untold: number;
+  /** Of all: those of which the log does not tell enough, and that were decided by another look at their text. */
+  readonly byText: number;
   /** Most frequent first. */
   readonly changes: readonly ChangedGroup[];
   readonly unknowns: readonly UntoldGroup[];
@@ -52,14 +54,18 @@ export class DiffTally {
   #changed = 0;
   #untold = 0;
   #unlisted = 0;
+  #byText = 0;
 
+  /** `byText`: the comparison is by the text of the statement, looked at again. */
   add(
     comparison: Comparison,
     recorded: Recorded,
     relations: readonly string[],
     example: string | null,
+    byText = false,
   ): void {
     this.#statements++;
+    if (byText) this.#byText++;
     const { agent } = recorded.context;
     const about = { agent, class: recorded.class, relations, statements: 0, example };
     if (comparison.kind === 'same') {
@@ -100,6 +106,7 @@ export class DiffTally {
       byAnotherRule: this.#byAnotherRule,
       changed: this.#changed,
       untold: this.#untold,
+      byText: this.#byText,
       changes: [...this.#changes.values()].sort((a, b) => b.statements - a.statements),
       unknowns: [...this.#unknowns.values()].sort((a, b) => b.statements - a.statements),
       unlisted: this.#unlisted,

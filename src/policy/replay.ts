@@ -1,3 +1,4 @@
+import type { Analysis, StatementAnalysis } from '../statement/analysis.ts';
 import { CONDITIONS, type Condition, type ConditionKey, conditionsOf } from './conditions.ts';
 import { decide } from './decide.ts';
 import type { Decision } from './decision.ts';
@@ -56,6 +57,33 @@ export function compare(recorded: Recorded, before: Policy, after: Policy): Comp
   return found ?? { kind: 'untold', because };
 }
 
+/**
+ * The same of a statement whose text was looked at again, with all its facts. Null: it is not the statement that was
+ * recorded any more, because names mean something else now, or its secrets are gone from the text.
+ */
+export function compareAgain(
+  statement: StatementAnalysis,
+  recorded: Recorded,
+  relations: readonly string[],
+  before: Policy,
+  after: Policy,
+): Comparison | null {
+  const names = statement.relations.map(({ schema, name }) => (schema === null ? name : `${schema}.${name}`));
+  const same = statement.class === recorded.class && sorted(names) === sorted(relations);
+  if (!same || statement.changesPinned !== recorded.pinned) return null;
+  const [from, to] = [before, after].map((policy) => decide(alone(statement), recorded.context, policy));
+  return from === undefined || to === undefined ? null : difference(recorded, from, to);
+}
+
+function sorted(names: readonly string[]): string {
+  return JSON.stringify([...new Set(names)].sort());
+}
+
+function alone(statement: StatementAnalysis): Analysis {
+  const { class: rank, reasons, changesPinned } = statement;
+  return { statements: [statement], class: rank, reasons, changesPinned, syntaxError: null };
+}
+
 /** The rules that may have matched, up to the first that must have. */
 function candidates(
   recorded: Recorded,
@@ -96,14 +124,7 @@ function rulingOf(recorded: Recorded, among: readonly Candidate[], holds: (name:
   // It matches, so what is left of it is what it does.
   const rules = matched === undefined ? [] : [{ ...matched.rule, match: {} }];
   const statement = { ...NOTHING, class: recorded.class, changesPinned: recorded.pinned };
-  const analysis = {
-    statements: [statement],
-    class: recorded.class,
-    reasons: statement.reasons,
-    changesPinned: recorded.pinned,
-    syntaxError: null,
-  };
-  return decide(analysis, recorded.context, { digest: '', rules });
+  return decide(alone(statement), recorded.context, { digest: '', rules });
 }
 
 function difference(recorded: Recorded, from: Ruling, to: Ruling): Comparison {

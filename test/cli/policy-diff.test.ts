@@ -151,6 +151,26 @@ describe('countersign policy diff', () => {
     ]);
   });
 
+  it('looks at the texts again with a database that knows', async () => {
+    const rules = [{ name: 'pii', match: { column: ['public.customers.email'] }, decision: 'hold' }];
+    const found = await diffed(rules, '--upstream', stack.shop.url);
+    expect(found).toMatchObject({ changed: 2, untold: 0, byText: 4 });
+    expect(found.changes).toMatchObject([
+      { to: { rule: 'pii' }, relations: ['public.customers'], statements: 2 },
+    ]);
+    // What means something else now is still not known.
+    await stack.shop.query('ALTER TABLE customers RENAME TO clients');
+    try {
+      expect(await diffed(rules, '--upstream', stack.shop.url)).toMatchObject({
+        changed: 0,
+        untold: 4,
+        byText: 0,
+      });
+    } finally {
+      await stack.shop.query('ALTER TABLE clients RENAME TO customers');
+    }
+  });
+
   it('is of the time that was asked about', async () => {
     const rules = [{ name: 'all', match: {}, decision: 'deny' }];
     expect((await diffed(rules, '--since', '1h')).changed).toBeGreaterThan(10);
