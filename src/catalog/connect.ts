@@ -32,9 +32,13 @@ export type ConnectOptions = {
 };
 
 /** One look at a database, for `countersign explain --upstream`. Throws what `pg` throws when it cannot connect. */
-export async function connectCatalog(url: string, options: ConnectOptions = {}): Promise<ConnectedCatalog> {
+export async function connectCatalog(
+  server: string | pg.ClientConfig,
+  options: ConnectOptions = {},
+): Promise<ConnectedCatalog> {
   const connect = async () => {
-    const client = new pg.Client({ connectionString: url, application_name: 'countersign explain' });
+    const config = typeof server === 'string' ? { connectionString: server } : server;
+    const client = new pg.Client({ ...config, application_name: 'countersign explain' });
     await client.connect();
     if (options.role !== undefined) await client.query(`SET ROLE ${client.escapeIdentifier(options.role)}`);
     return client;

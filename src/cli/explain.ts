@@ -1,5 +1,6 @@
 import { createInterface } from 'node:readline';
 import { type Command, Option } from 'commander';
+import type { ClientConfig } from 'pg';
 import { type Analyser, loadAnalyser } from '../analyser/analyser.ts';
 import { createSecondParser, type SecondParser } from '../analyser/second-parser.ts';
 import { clarify } from '../catalog/clarify.ts';
@@ -19,7 +20,10 @@ import { CliError } from './exit.ts';
 import { factRows } from './explain-text.ts';
 
 /** How a database is looked at; `connectCatalog` of src/catalog, loaded only where there is one. */
-export type ConnectCatalog = (url: string, options: ConnectOptions) => Promise<ConnectedCatalog>;
+export type ConnectCatalog = (
+  server: string | ClientConfig,
+  options: ConnectOptions,
+) => Promise<ConnectedCatalog>;
 
 export type Explanation = {
   readonly class: string;
@@ -35,7 +39,10 @@ export type Explanation = {
 };
 
 export type Explainer = {
-  readonly explain: (sql: string) => Promise<Explanation>;
+  /** `context`: who asks, where it is another than the setup's. */
+  readonly explain: (sql: string, context?: DecisionContext) => Promise<Explanation>;
+  /** The facts alone. The server is asked where the setup's policy would not let it run. */
+  readonly analyse: (sql: string) => Promise<Analysis>;
   readonly close: () => Promise<void>;
 };
 
@@ -91,7 +98,9 @@ export async function openExplainer(setup: ExplainerSetup): Promise<Explainer> {
   const analyser = await loadAnalyser(setup.limits);
   const second = setup.secondOpinion === 'hold' ? createSecondParser(setup.limits) : null;
   return {
-    explain: (sql) => explainOne(setup, analyser, second, Buffer.from(sql, 'utf8')),
+    explain: (sql, context = setup.context) =>
+      explainOne({ ...setup, context }, analyser, second, Buffer.from(sql, 'utf8')),
+    analyse: (sql) => analyseOne(setup, analyser, second, Buffer.from(sql, 'utf8')),
     close: async () => {
       await second?.close();
       await analyser.close();
@@ -100,19 +109,28 @@ export async function openExplainer(setup: ExplainerSetup): Promise<Explainer> {
   };
 }
 
-async function explainOne(
+async function analyseOne(
   setup: ExplainerSetup,
   analyser: Analyser,
   second: SecondParser | null,
   sql: Buffer,
-): Promise<Explanation> {
+): Promise<Analysis> {
   const parse = analyser.needsWorker(sql) ? await analyser.parseLater(sql) : analyser.parse(sql);
   const { connected, searchPath, limits } = setup;
   const scope = connected?.scope ?? { searchPath, tempPossible: false };
   const analyseWith = (answers: Answers) =>
     analyse(parse, connected?.catalog ?? null, scope, limits, null, answers);
   const known = await withServerAnswers(setup, sql, analyseWith);
-  const analysis = second === null ? known : withSecondOpinion(known, await second.read(sql), sql);
+  return second === null ? known : withSecondOpinion(known, await second.read(sql), sql);
+}
+
+async function explainOne(
+  setup: ExplainerSetup,
+  analyser: Analyser,
+  second: SecondParser | null,
+  sql: Buffer,
+): Promise<Explanation> {
+  const analysis = await analyseOne(setup, analyser, second, sql);
   const decision = decide(analysis, setup.context, setup.policy, setup.mode);
   const shown = {
     class: decision.class,
@@ -243,7 +261,8 @@ function databaseOf(url: string): string {
   }
 }
 
-const connectLazily: ConnectCatalog = async (url, options) => {
+/** Connects where it is first needed, so that nobody else loads the driver. */
+export const connectLazily: ConnectCatalog = async (server, options) => {
   const [{ connectCatalog }, { readingJudgement }] = await Promise.all([
     import('../catalog/connect.ts'),
     import('../catalog/reading.ts'),
@@ -252,7 +271,7 @@ const connectLazily: ConnectCatalog = async (url, options) => {
   const analyser = await loadAnalyser(DEFAULT_LIMITS);
   const judgement = readingJudgement(analyser, DEFAULT_LIMITS, options.functions);
   try {
-    const connected = await connectCatalog(url, { ...options, judgement });
+    const connected = await connectCatalog(server, { ...options, judgement });
     return {
       ...connected,
       close: async () => {

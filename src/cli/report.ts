@@ -48,12 +48,15 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   w: 604_800_000,
 };
 
-/** `7d`, `12h` or a date as `Date` reads it. Throws `CliError` for anything else. */
-export function sinceOf(text: string, now: number): Date {
+/** `7d`, `12h` or a date as `Date` reads it. Throws `CliError`, which names the option, for anything else. */
+export function sinceOf(text: string, now: number, option = '--since'): Date {
   const [, count = '', unit = ''] = /^(\d{1,6})([mhdw])$/.exec(text) ?? [];
   const ms = count === '' ? Date.parse(text) : now - Number(count) * (UNIT_MS[unit] ?? 0);
   if (Number.isNaN(ms))
-    throw new CliError('cli_usage', `--since: expected a number and m, h, d or w, or a date; found ${text}`);
+    throw new CliError(
+      'cli_usage',
+      `${option}: expected a number and m, h, d or w, or a date; found ${text}`,
+    );
   return new Date(ms);
 }
 

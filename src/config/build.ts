@@ -121,7 +121,8 @@ async function apiKeys(reader: Reader, keys: ConfigShape['http']['apiKeys']): Pr
   );
 }
 
-async function upstream(reader: Reader, shape: ConfigShape['upstream']): Promise<UpstreamAddress> {
+/** The database's address; problems are in the reader. */
+export async function upstream(reader: Reader, shape: ConfigShape['upstream']): Promise<UpstreamAddress> {
   const url = await reader.databaseUrl(
     ['upstream', 'url'],
     shape.url,

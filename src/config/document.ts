@@ -46,6 +46,12 @@ export function parseYaml<S extends z.ZodType>(file: string, text: string, schem
   throw new Error('zod reported a failure without an issue');
 }
 
+/** True where the text is YAML with `key` at the top. */
+export function hasTopKey(text: string, key: string): boolean {
+  const { contents } = parseDocument(text);
+  return isMap(contents) && contents.has(key);
+}
+
 type Finding = [code: ConfigErrorCode, path: Path, problem: string];
 
 function findings(issue: z.core.$ZodIssue, data: unknown, schema: z.ZodType): Finding[] {

@@ -4,8 +4,8 @@ import type { Policy } from '../policy/rule.ts';
 import { buildConfig } from './build.ts';
 import type { Config, ListedFunction } from './config.ts';
 import { crossCheck } from './cross-check.ts';
-import { type Parsed, type Path, parseYaml } from './document.ts';
-import { ConfigError, throwIfAny } from './errors.ts';
+import { hasTopKey, type Parsed, type Path, parseYaml } from './document.ts';
+import { ConfigError, type ConfigProblem, throwIfAny } from './errors.ts';
 import { deepFreeze } from './freeze.ts';
 import { makePolicy, type ParsedRules } from './policy.ts';
 import { type ConfigShape, configSchema, functionsFileSchema, policyFileSchema } from './schema.ts';
@@ -15,9 +15,9 @@ import { type ConfigShape, configSchema, functionsFileSchema, policyFileSchema }
  * to the file. Throws `ConfigError` with all problems that could be found together; none quotes a value.
  */
 export async function loadConfig(path: string, env: NodeJS.ProcessEnv): Promise<Config> {
-  const { parsed, rules } = await readChecked(path);
+  const { parsed, policy } = await readChecked(path);
   const functions = await readFunctions(path, parsed);
-  const config = await buildConfig(parsed, makePolicy(rules.value), functions, dirname(resolve(path)), env);
+  const config = await buildConfig(parsed, policy, functions, dirname(resolve(path)), env);
   return deepFreeze(config);
 }
 
@@ -27,13 +27,33 @@ export async function loadPolicy(path: string): Promise<Policy> {
   return deepFreeze(makePolicy(rules.value));
 }
 
-async function readChecked(
-  path: string,
-): Promise<{ readonly parsed: Parsed<ConfigShape>; readonly rules: ParsedRules }> {
+/** A file in the right form, with what does not fit together in it. Secrets were not looked at. */
+export type InspectedConfig = {
+  readonly path: string;
+  readonly parsed: Parsed<ConfigShape>;
+  readonly rules: ParsedRules;
+  readonly policy: Policy;
+  /** Names that nobody has, requests that nobody could approve, and the like; empty: it can be used. */
+  readonly problems: readonly ConfigProblem[];
+};
+
+/** Reads the file and its policy, and no secret. Throws `ConfigError` where the form is wrong. */
+export async function inspectConfig(path: string): Promise<InspectedConfig> {
   const parsed = parseYaml(path, await readConfigFile(path, ''), configSchema);
   const rules = await readRules(path, parsed);
-  throwIfAny(crossCheck(parsed, rules));
-  return { parsed, rules };
+  const policy = deepFreeze(makePolicy(rules.value));
+  return { path, parsed, rules, policy, problems: crossCheck(parsed, rules) };
+}
+
+async function readChecked(path: string): Promise<InspectedConfig> {
+  const inspected = await inspectConfig(path);
+  throwIfAny(inspected.problems);
+  return inspected;
+}
+
+/** The listed functions of a file that was inspected. Throws `ConfigError`. */
+export async function functionsOf({ path, parsed }: InspectedConfig): Promise<readonly ListedFunction[]> {
+  return readFunctions(path, parsed);
 }
 
 async function readRules(path: string, parsed: Parsed<ConfigShape>): Promise<ParsedRules> {
@@ -49,6 +69,13 @@ async function readFunctions(path: string, parsed: Parsed<ConfigShape>): Promise
   if (typeof functions !== 'string') return functions;
   const shown = resolve(dirname(resolve(path)), functions);
   return parseFunctions(shown, await readNamedFile(parsed, shown, ['functions']));
+}
+
+/** A policy file of its own, or the policy of a configuration. Throws `ConfigError`. */
+export async function loadEitherPolicy(path: string): Promise<Policy> {
+  const text = await readConfigFile(path, '');
+  if (!hasTopKey(text, 'rules')) return loadPolicy(path);
+  return deepFreeze(makePolicy(parseYaml(path, text, policyFileSchema).value.rules));
 }
 
 /** The content of a file of listed functions. Throws `ConfigError`. */
