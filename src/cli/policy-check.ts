@@ -45,11 +45,11 @@ export function policyCheckCommand(policy: Command): void {
       const config = await inspectConfig(options.config);
       const names = await namesFor(config, options.upstream);
       const findings = findingsOf(config, 'known' in names ? names.known : null);
+      const ok = !findings.some(({ severity }) => options.strict === true || severity === 'error');
       process.stdout.write(
-        options.json === true ? asJson(config, names, findings) : asText(config, names, findings),
+        options.json === true ? asJson(config, names, findings, ok) : asText(config, names, findings),
       );
-      const counts = findings.filter(({ severity }) => options.strict === true || severity === 'error');
-      process.exitCode = counts.length === 0 ? 0 : 1;
+      process.exitCode = ok ? 0 : 1;
     });
 }
 
@@ -126,10 +126,10 @@ function asText(config: InspectedConfig, names: Names, findings: readonly Findin
   return `${blocks.join('')}${skipped}${config.path}: ${sum} (${size})\npolicy digest ${config.policy.digest}\n`;
 }
 
-function asJson(config: InspectedConfig, names: Names, findings: readonly Finding[]): string {
+function asJson(config: InspectedConfig, names: Names, findings: readonly Finding[], ok: boolean): string {
   const errors = findings.filter(({ severity }) => severity === 'error').length;
   const result = {
-    ok: errors === 0,
+    ok,
     policy: config.policy.digest,
     errors,
     warnings: findings.length - errors,

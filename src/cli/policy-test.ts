@@ -12,7 +12,7 @@ type Options = UpstreamOption & { readonly config?: string; readonly json?: true
 /** A case, what was decided, and how that differs from what must be; no differences: it passed. */
 export type TriedCase = {
   readonly given: PolicyCase;
-  readonly got: Pick<Explanation, 'decision' | 'rule' | 'class' | 'reasons'>;
+  readonly got: Pick<Explanation, 'decision' | 'rule' | 'class' | 'reasons' | 'observed'>;
   readonly differences: readonly string[];
 };
 
@@ -62,6 +62,7 @@ function asText(file: string, tried: readonly TriedCase[], asked: boolean): stri
       ...(given.why === null ? [] : [['why', given.why]]),
       ['decided', `${got.decision} by ${got.rule}, class ${got.class}`],
       ...got.reasons.map((reason) => ['because', reason]),
+      ...(got.observed ?? []).map((trial) => ['observed', trial]),
     ];
     const place = given.line === null ? file : `${file}:${given.line}`;
     const body = rows.map(([name = '', text = '']) => `  ${name.padEnd(8)} ${oneLine(text)}\n`).join('');
@@ -88,6 +89,7 @@ function asJson(file: string, tried: readonly TriedCase[]): string {
       rule: got.rule,
       class: got.class,
       reasons: got.reasons,
+      observed: got.observed ?? [],
       differences,
     }));
   const passed = tried.length - failures.length;

@@ -33,6 +33,7 @@ export type Coverage = {
 export function coverageOf(rules: readonly PolicyRule[], agents: readonly KnownAgent[]): Coverage {
   const unreachable: Unreachable[] = [];
   const floorAllows: FloorAllow[] = [];
+  const covers = coverMemo();
   const cells = agents.flatMap((agent) => STATEMENT_CLASSES.map((name): Cell => ({ ...agent, class: name })));
   rules.forEach((rule, at) => {
     const own = cells.filter((cell) => mayMatchIn(rule, cell));
@@ -44,7 +45,7 @@ export function coverageOf(rules: readonly PolicyRule[], agents: readonly KnownA
     // A trial (mode observe) leaves the decision to later rules, but not another trial.
     const counts = (other: PolicyRule) => rule.mode === 'observe' || other.mode !== 'observe';
     const coverers = own.map((cell) =>
-      earlier.findIndex((other) => counts(other) && coversIn(other, rule, cell)),
+      earlier.findIndex((other) => counts(other) && coversIn(other, rule, cell, covers)),
     );
     if (!coverers.includes(-1)) {
       const by = [...new Set(coverers)].sort((a, b) => a - b);
@@ -66,10 +67,26 @@ export function mayMatchIn(rule: PolicyRule, cell: Cell): boolean {
 }
 
 /** Certain that `earlier` matches every statement of that agent and class that `later` matches. */
-function coversIn(earlier: PolicyRule, later: PolicyRule, cell: Cell): boolean {
-  return conditionsOf(earlier.match).every(
-    (key) => inCell(key, earlier, cell) ?? covers(key, earlier, later),
-  );
+function coversIn(earlier: PolicyRule, later: PolicyRule, cell: Cell, covers: Covers): boolean {
+  const known = conditionsOf(earlier.match).map((key) => [key, inCell(key, earlier, cell)] as const);
+  if (known.some(([, holds]) => holds === false)) return false;
+  return known.every(([key, holds]) => holds ?? covers(key, earlier, later));
+}
+
+type Covers = (key: ConditionKey, earlier: PolicyRule, later: PolicyRule) => boolean;
+
+/** Cells do not matter to it, and there may be thousands of them. */
+function coverMemo(): Covers {
+  const known = new Map<PolicyRule, Map<PolicyRule, Map<ConditionKey, boolean>>>();
+  return (key, earlier, later) => {
+    const ofEarlier = known.get(earlier) ?? new Map<PolicyRule, Map<ConditionKey, boolean>>();
+    known.set(earlier, ofEarlier);
+    const answers = ofEarlier.get(later) ?? new Map<ConditionKey, boolean>();
+    ofEarlier.set(later, answers);
+    const answer = answers.get(key) ?? coversWherever(key, earlier, later);
+    answers.set(key, answer);
+    return answer;
+  };
 }
 
 function inCell<K extends ConditionKey>(key: K, { match, decision }: PolicyRule, cell: Cell): boolean | null {
@@ -78,7 +95,7 @@ function inCell<K extends ConditionKey>(key: K, { match, decision }: PolicyRule,
   return wanted === undefined ? true : condition.inCell({ wanted, decision }, cell);
 }
 
-function covers<K extends ConditionKey>(key: K, earlier: PolicyRule, later: PolicyRule): boolean {
+function coversWherever<K extends ConditionKey>(key: K, earlier: PolicyRule, later: PolicyRule): boolean {
   const condition: Condition<K> = CONDITIONS[key];
   const before = earlier.match[key];
   const after = later.match[key];

@@ -193,6 +193,20 @@ describe('countersign policy check', () => {
     });
   });
 
+  it('finds an agent that may act for the only approver', async () => {
+    const jwt = `${MINIMAL}${KEYS}listen: { tls: { cert: a, key: { file: b } } }\n`.replace(
+      /auth: .*/,
+      'auth: { jwt: { issuer: i, audience: a, jwks: { url: https://login.example.com } } }',
+    );
+    expect(await first('', undefined, jwt)).toEqual({
+      code: 0,
+      finding: [
+        'c.yaml:9: warning: agents[0].owner: when agent bot acts for approver, too few may approve: nobody approves what is done for them',
+        '  Have one more person in people.',
+      ],
+    });
+  });
+
   it('gives the same as JSON', async () => {
     const { code, lines } = await check('- { name: free, match: { agent: [bot] }, decision: allow }', [
       '--no-upstream',

@@ -110,6 +110,7 @@ no database was asked: sizes of tables are not known, and a name without its sch
           rule: 'default:read',
           class: 'read',
           reasons: ['only reads'],
+          observed: [],
           differences: ['decision is allow, must be deny'],
         },
       ],
@@ -200,6 +201,31 @@ must_deny:
     expect(away.stderr).toMatch(/could not be asked .*--no-upstream judges by grammar alone/);
     // By grammar alone nobody knows how large it is.
     expect((await cli([...args, '--no-upstream'])).stdout).toContain('must_hold: decision is allow');
+  });
+
+  it('asks when a case says, and tells of rules that are tried out', async () => {
+    const rules = `policy:
+  rules:
+    - { name: night, match: { time: [{ hours: '22:00-06:00' }] }, decision: deny }
+    - { name: trial, mode: observe, match: { class: [read] }, decision: hold }
+`;
+    writeFileSync(join(directory, 'time.yaml'), `${MINIMAL}${rules}`);
+    const { code, stdout } = await test(
+      `time: 2026-03-28T23:00:00Z
+must_deny:
+  - SELECT 1
+  - { sql: SELECT 2, time: '2026-03-28T23:00:00+02:00' }
+`,
+      ...['--config', join(directory, 'time.yaml'), '--no-upstream'],
+    );
+    expect(code).toBe(1);
+    expect(stdout).toContain(`cases.yaml:4: must_deny: decision is allow, must be deny
+  sql      SELECT 2
+  decided  allow by default:read, class read
+  because  only reads
+  observed rule trial would hold
+2 cases: 1 passed, 1 failed
+`);
   });
 
   it('needs no secret without a database, and no configuration', async () => {

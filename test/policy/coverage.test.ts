@@ -174,6 +174,19 @@ describe('rules that can never match', () => {
     expect(unreachable(rule('deny', {}), trial)).toMatchObject([{ rule: 1, by: [0] }]);
   });
 
+  it('many rules and agents are no matter of minutes', () => {
+    const agents = Array.from({ length: 40 }, (_, i) => ({
+      agent: `a${i}`,
+      owner: 'o',
+      role: 'r',
+      database: 'd',
+    }));
+    const rules = Array.from({ length: 150 }, (_, i) =>
+      rule('hold', { agent: [`a${i % 40}`, '*9'], relation: [`s${i}.*`, `*.t${i}_*`, `x?y${i}.*`] }),
+    );
+    expect(coverageOf(rules, agents)).toEqual({ unreachable: [], floorAllows: [] });
+  });
+
   it('a rule for agents that nobody is', () => {
     expect(unreachable(rule('deny', { agent: ['x*'] }))).toEqual([
       { kind: 'nobody', rule: 0, conditions: ['agent'] },
