@@ -17,8 +17,10 @@ export type DiffRun = {
 /** Characters of a statement's text that are shown. */
 const EXAMPLE = 120;
 
-/** For people: what is decided otherwise, by what becomes of it, most frequent first. */
-export function diffText(run: DiffRun): string {
+/**
+ * For people: what is decided otherwise, by what becomes of it, most frequent first. `looked`: texts were looked at again.
+ */
+export function diffText(run: DiffRun, looked: boolean): string {
   const { diff, mistakes } = run;
   const lines = [
     `${run.old.digest.slice(0, 12)} -> ${run.new.digest.slice(0, 12)}, statements from ${run.since.toISOString()} to ${run.until.toISOString()}`,
@@ -30,6 +32,8 @@ export function diffText(run: DiffRun): string {
     }, ${diff.untold} cannot be said`,
   ];
   if (diff.byText > 0) lines.push(`${diff.byText} of them by their text, as the database understands it now`);
+  if (diff.untold > 0 && !looked)
+    lines.push('--upstream URL looks at their texts again, with the database as it is now');
   if (diff.unlisted > 0) lines.push(`${diff.unlisted} of them in groups beyond those listed`);
   if (mistakes > 0)
     lines.push(

@@ -50,7 +50,7 @@ export function policyDiffCommand(policy: Command, connect: ConnectCatalog = con
       const rows = readRecorded(url, schema, since, until);
       const texts = options.upstream === undefined ? null : await openTexts(options.upstream, connect);
       const run = await replay(old, fresh, rows, { since, until }, texts).finally(() => texts?.close());
-      process.stdout.write(options.json === true ? diffJson(run) : diffText(run));
+      process.stdout.write(options.json === true ? diffJson(run) : diffText(run, texts !== null));
     });
 }
 

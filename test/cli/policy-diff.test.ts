@@ -195,6 +195,18 @@ describe('countersign policy diff', () => {
     expect(stdout).toMatch(/\n1 more was a mistake that the server rejects under any policy\n$/);
   });
 
+  it('says how more can be said', async () => {
+    const column = [{ name: 'pii', match: { column: ['public.customers.email'] }, decision: 'hold' }];
+    const files = [file('old.yaml', []), file('new.yaml', column)] as const;
+    expect((await diff(...files)).stdout).toContain(
+      '4 cannot be said\n--upstream URL looks at their texts again',
+    );
+    const looked = (await diff(...files, '--upstream', stack.shop.url)).stdout;
+    expect(looked).toContain(
+      '0 cannot be said\n4 of them by their text, as the database understands it now\n',
+    );
+  });
+
   it('takes a configuration, or the digest of a policy that was in force', async () => {
     const config = join(directory, 'c.yaml');
     writeFileSync(config, `${MINIMAL}policy: { rules: [{ name: all, match: {}, decision: deny }] }\n`);
