@@ -16,8 +16,9 @@ import { isWithin } from './time-window.ts';
 export function matches(rule: PolicyRule, statement: StatementAnalysis, context: DecisionContext): boolean {
   const { match } = rule;
   const reading = rule.decision === 'allow' ? 'certain' : 'enough';
-  if (!isAsker(match, context) || !isNow(match, context, reading)) return false;
+  if (!isAsker(match, context)) return false;
   if (match.class !== undefined && !match.class.includes(statement.class)) return false;
+  if (!isNow(match, context, reading)) return false;
   return CONDITIONS.every((condition) => condition(match, statement, reading));
 }
 

@@ -31,6 +31,8 @@ export class SlackStandIn {
   readonly signingSecret: string;
   readonly teamId = 'T0TEST';
   readonly channel = 'C0APPROVALS';
+  /** Another one that the app is in. */
+  readonly otherChannel = 'C0OTHER';
   scopes = 'chat:write,users:read,usergroups:read,files:write';
   inChannel = true;
   readonly calls: Call[] = [];
@@ -279,21 +281,22 @@ export class SlackStandIn {
   }
 
   #message(method: string, args: Args): object {
-    if (args['channel'] !== this.channel) return fail('channel_not_found');
+    const channel = args['channel'] ?? '';
+    if (channel !== this.channel && channel !== this.otherChannel) return fail('channel_not_found');
     if (!this.inChannel) return fail('not_in_channel');
     const blocks = JSON.parse(args['blocks'] ?? '[]') as Block[];
     const wrong = refusalOfBlocks(blocks);
     if (wrong !== null) return fail(wrong);
     if (method === 'chat.update') {
-      const known = this.messages.find(({ ts }) => ts === args['ts']);
+      const known = this.messages.find((one) => one.ts === args['ts'] && one.channel === channel);
       if (known === undefined) return fail('message_not_found');
       Object.assign(known, { text: arg(args, 'text'), blocks });
-      return { ok: true, channel: this.channel, ts: known.ts };
+      return { ok: true, channel, ts: known.ts };
     }
     const ts = this.#ts();
     const threadTs = args['thread_ts'] ?? null;
-    this.messages.push({ channel: this.channel, ts, text: arg(args, 'text'), blocks, threadTs });
-    return { ok: true, channel: this.channel, ts };
+    this.messages.push({ channel, ts, text: arg(args, 'text'), blocks, threadTs });
+    return { ok: true, channel, ts };
   }
 
   #user(id: string): object {

@@ -83,6 +83,14 @@ describe('the card', () => {
     );
   });
 
+  it('says what an approval allows, where that is limited', () => {
+    expect(textOf(card({ limits: { rows: 1_000, bytes: null } }))).toContain(
+      'Result: at most 1,000 rows; then the result is stopped',
+    );
+    expect(textOf(card({ limits: { rows: 5, bytes: 20_000 } }))).toContain('at most 5 rows and 20,000 bytes');
+    expect(textOf(card({}))).not.toContain('Result:');
+  });
+
   it('has an approve button only where all of it is shown', () => {
     expect(actions({})).toEqual(['approve', 'deny', 'details']);
     const parameter = { typeOid: 25, format: 0 as const, shown: 'p'.repeat(5_000), length: 5_000 };

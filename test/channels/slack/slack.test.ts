@@ -36,6 +36,17 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
     expect(on.slack.callsOf('chat.postMessage').every(({ token }) => token === on.slack.botToken)).toBe(true);
   });
 
+  it('posts a card in the channel that the rule names, and updates it there', async () => {
+    const { otherChannel: channel } = on.slack;
+    const demand = { approvers: [], quorum: 1, assurance: 1, channel } as const;
+    const asked = on.desk.put(request({ demand }));
+    const card = await on.card(asked.id);
+    expect(card.channel).toBe(channel);
+    await on.slack.deliver(on.slack.clickPayload(card, APPROVE, 'U0REVIEWER'));
+    expect((await on.card(asked.id, 'Approved by ')).channel).toBe(channel);
+    expect(on.slack.messages).toHaveLength(1);
+  });
+
   it('hands an approval to the guard with the verified ids, and updates the card in place', async () => {
     const asked = on.desk.put(request());
     const card = await on.card(asked.id);
