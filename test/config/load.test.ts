@@ -80,6 +80,7 @@ describe('a configuration that is good', () => {
     expect(config.policy.rules.map(({ name }) => name)).toEqual([
       'no-changes-to-payments',
       'exports-to-dbas',
+      'personal-data-at-night',
     ]);
   });
 
