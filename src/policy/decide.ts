@@ -25,7 +25,6 @@ export const FLOOR_HOLD: ReadonlySet<StatementClass> = new Set(['unparsed', 'opa
 const PLAIN_DEMAND: ApprovalDemand = { approvers: [], quorum: 1, assurance: 1 };
 const SEVERITY = { allow: 0, hold: 1, deny: 2 } as const;
 
-type Observation = Omit<ObservedRule, 'statement'>;
 type Ruling = Omit<Decision, 'class' | 'policy' | 'observed'>;
 
 /**
@@ -46,12 +45,11 @@ export function decide(
   let worst: Ruling | null = null;
   let observed: ObservedRule[] | null = null;
   for (const [place, statement] of statements.entries()) {
-    const ruling = decideOne(statement, context, policy);
+    const { ruling, trial } = decideOne(statement, context, policy);
     worst = worst === null ? ruling : severer(worst, ruling);
-    const trial = observe(statement, context, policy);
     if (trial === null) continue;
     observed ??= [];
-    observed.push({ ...trial, statement: place });
+    observed.push({ statement: place, rule: trial.name, decision: byRule(trial, statement).decision });
   }
   worst ??= byDefault('session', analysis.reasons);
   return observed === null ? { ...worst, ...rest } : { ...worst, ...rest, observed };
@@ -64,18 +62,27 @@ const PINNED: Ruling = {
   approval: null,
 };
 
-function decideOne(statement: StatementAnalysis, context: DecisionContext, { rules }: Policy): Ruling {
+/** `trial`: the first rule that matches, where that is one in mode observe. */
+function decideOne(
+  statement: StatementAnalysis,
+  context: DecisionContext,
+  { rules }: Policy,
+): { readonly ruling: Ruling; readonly trial: PolicyRule | null } {
   const unestimated = withoutEstimate(statement);
+  let trial: PolicyRule | null = null;
   let most: number | undefined;
   for (const rule of rules) {
-    if (rule.mode === 'observe') continue;
-    if (matches(rule, statement, context)) return notAbove(most, byRule(rule, statement));
+    if (rule.mode === 'observe') {
+      if (trial === null && matches(rule, statement, context)) trial = rule;
+      continue;
+    }
+    if (matches(rule, statement, context)) return { ruling: notAbove(most, byRule(rule, statement)), trial };
     // It got past this rule by the planner's word, and is held to it.
     const above = rule.match.rows?.above;
     if (above !== undefined && unestimated !== null && matches(rule, unestimated, context))
       most = least(most, above);
   }
-  return notAbove(most, byDefault(statement.class, statement.reasons));
+  return { ruling: notAbove(most, byDefault(statement.class, statement.reasons)), trial };
 }
 
 function notAbove(rows: number | undefined, ruling: Ruling): Ruling {
@@ -84,18 +91,6 @@ function notAbove(rows: number | undefined, ruling: Ruling): Ruling {
     ...ruling,
     limits: { rows: least(rows, ruling.limits?.rows) ?? null, bytes: ruling.limits?.bytes ?? null },
   };
-}
-
-/** What the first rule that matches would decide, if that is one in mode observe. */
-function observe(
-  statement: StatementAnalysis,
-  context: DecisionContext,
-  { rules }: Policy,
-): Observation | null {
-  if (!rules.some(({ mode }) => mode === 'observe')) return null;
-  const first = rules.find((candidate) => matches(candidate, statement, context));
-  if (first?.mode !== 'observe') return null;
-  return { rule: first.name, decision: byRule(first, statement).decision };
 }
 
 function byRule(rule: PolicyRule, statement: StatementAnalysis): Ruling {

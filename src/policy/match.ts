@@ -42,14 +42,16 @@ const CONDITIONS: readonly Condition[] = [
   ({ command }, statement) =>
     command === undefined ||
     command.some((glob) => globMatches(glob.toUpperCase(), statement.command.toUpperCase())),
-  ({ relation }, ...rest) => relation === undefined || relationsMatch(relation, ...rest),
-  ({ column }, ...rest) => column === undefined || columnsMatch(column, ...rest),
-  (match, ...rest) => match.function === undefined || functionsMatch(match.function, ...rest),
-  ({ tag }, ...rest) => tag === undefined || tagsMatch(tag, ...rest),
+  ({ relation }, statement, reading) =>
+    relation === undefined || relationsMatch(relation, statement, reading),
+  ({ column }, statement, reading) => column === undefined || columnsMatch(column, statement, reading),
+  (match, statement, reading) =>
+    match.function === undefined || functionsMatch(match.function, statement, reading),
+  ({ tag }, statement, reading) => tag === undefined || tagsMatch(tag, statement, reading),
   ({ boundary }, statement, reading) =>
     boundary === undefined || isMeant(statement.boundary, reading, (crossed) => boundary.includes(crossed)),
-  ({ rows }, ...rest) => rows === undefined || rowsMatch(rows, ...rest),
-  ({ bytes }, ...rest) => bytes === undefined || bytesMatch(bytes, ...rest),
+  ({ rows }, statement, reading) => rows === undefined || rowsMatch(rows, statement, reading),
+  ({ bytes }, statement, reading) => bytes === undefined || bytesMatch(bytes, statement, reading),
 ];
 
 /** A list that is full may have lost the one that matters; operators and casts call functions without a name. */

@@ -2,6 +2,11 @@ import type { TimeWindow } from './rule.ts';
 
 const FORMATS = new Map<string, Intl.DateTimeFormat>();
 
+type Clock = { readonly day: string; readonly minute: number };
+/** The last minute that was asked about in each zone: a process asks about now. */
+const CLOCKS = new Map<string, { readonly minute: number; readonly clock: Clock }>();
+const MINUTE_US = 60_000_000;
+
 /** Whether a moment, microseconds since 1970 UTC, lies in a window. Daylight saving time is the zone's own. */
 export function isWithin({ days, hours, zone }: TimeWindow, at: number): boolean {
   const { day, minute } = clockIn(zone ?? 'UTC', at);
@@ -30,7 +35,16 @@ export function isZone(zone: string): boolean {
   }
 }
 
-function clockIn(zone: string, at: number): { readonly day: string; readonly minute: number } {
+function clockIn(zone: string, at: number): Clock {
+  const minute = Math.floor(at / MINUTE_US);
+  const last = CLOCKS.get(zone);
+  if (last?.minute === minute) return last.clock;
+  const clock = readClock(zone, at);
+  CLOCKS.set(zone, { minute, clock });
+  return clock;
+}
+
+function readClock(zone: string, at: number): Clock {
   const found = { day: '', minute: 0 };
   for (const { type, value } of formatIn(zone).formatToParts(at / 1000)) {
     if (type === 'weekday') found.day = value.toLowerCase();
