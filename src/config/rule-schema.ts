@@ -71,7 +71,7 @@ const match = z
     command: names
       .optional()
       .describe(
-        "Globs over the command tag, for example 'DROP *'. A rule that allows must name classes as well.",
+        "Globs over the command tag, for example 'DROP *', over what an ALTER TABLE does ('ALTER TABLE DROP COLUMN'), and over what is in a WITH or run by EXPLAIN ANALYZE. To hold or deny, one is enough; to allow, all must match, and classes must be named as well.",
       ),
     relation: z
       .array(relationGlob)

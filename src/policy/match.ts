@@ -39,9 +39,7 @@ function isNow({ time }: RuleMatch, { at }: DecisionContext, reading: Reading): 
 type Condition = (match: RuleMatch, statement: StatementAnalysis, reading: Reading) => boolean;
 
 const CONDITIONS: readonly Condition[] = [
-  ({ command }, statement) =>
-    command === undefined ||
-    command.some((glob) => globMatches(glob.toUpperCase(), statement.command.toUpperCase())),
+  ({ command }, statement, reading) => command === undefined || commandsMatch(command, statement, reading),
   ({ relation }, statement, reading) =>
     relation === undefined || relationsMatch(relation, statement, reading),
   ({ column }, statement, reading) => column === undefined || columnsMatch(column, statement, reading),
@@ -53,6 +51,18 @@ const CONDITIONS: readonly Condition[] = [
   ({ rows }, statement, reading) => rows === undefined || rowsMatch(rows, statement, reading),
   ({ bytes }, statement, reading) => bytes === undefined || bytesMatch(bytes, statement, reading),
 ];
+
+/** Enough: the tag, or anything that it does. Certain: all that it does. */
+function commandsMatch(
+  globs: readonly string[],
+  { command, commands }: StatementAnalysis,
+  reading: Reading,
+): boolean {
+  const all = commands ?? [command];
+  return isMeant(reading === 'enough' ? [command, ...all] : all, reading, (one) =>
+    globs.some((glob) => globMatches(glob.toUpperCase(), one.toUpperCase())),
+  );
+}
 
 /** A list that is full may have lost the one that matters; operators and casts call functions without a name. */
 function functionsMatch(globs: readonly string[], statement: StatementAnalysis, reading: Reading): boolean {

@@ -34,7 +34,7 @@ export type RuleMatch = {
   readonly database?: readonly string[];
   readonly role?: readonly string[];
   readonly class?: readonly string[];
-  /** The statement's command tag (`DROP TABLE`), in whatever case. */
+  /** The command tag (`DROP TABLE`), and what it does beside that (`ALTER TABLE DROP COLUMN`), in whatever case. */
   readonly command?: readonly string[];
   /** `schema.name`. */
   readonly relation?: readonly string[];

@@ -91,6 +91,11 @@ export type StatementAnalysis = StatementDetails & {
   readonly end: number;
   /** What is asked, as Postgres would tag it (`SELECT`, `DROP TABLE`, `COPY`); best effort, for people. */
   readonly command: string;
+  /**
+   * All that it does, where that is more than its tag says: what it explains by running it, prepares or has in a WITH
+   * (`SELECT`, `DELETE`), the parts of an ALTER TABLE (`ALTER TABLE DROP COLUMN`).
+   */
+  readonly commands?: readonly string[];
   readonly class: StatementClass;
   /** Non-empty; each names the part of the statement that caused the class, in plain words. */
   readonly reasons: readonly string[];

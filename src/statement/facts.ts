@@ -39,6 +39,8 @@ export class Facts {
   rowBoundBy: RowBoundBy | null = null;
   /** Schemas of which it touches relations that it does not name; null: any. */
   #reaches: (string | null)[] | null = null;
+  /** What it does beside its own command. */
+  #commands: string[] | null = null;
   /** Rows that its result can carry; null: it has none that was measured. `Infinity`: nothing bounds them. */
   carriedRows: number | null = null;
   /** The same by the planner's estimate. */
@@ -113,6 +115,7 @@ export class Facts {
     if (inner.measured) this.measured = true;
     if (inner.sizes !== undefined) this.#addSizes(inner.sizes);
     for (const schema of inner.reaches ?? NO_TAGS) this.reach(schema);
+    for (const command of inner.commands ?? [inner.command]) this.does(command);
     if (inner.calls.length > 0) this.calls = [...this.calls, ...inner.calls];
   }
 
@@ -143,6 +146,20 @@ export class Facts {
     return this.#details;
   }
 
+  does(command: string): void {
+    this.#commands ??= [];
+    if (!this.#commands.includes(command)) this.#commands.push(command);
+  }
+
+  /** The parts of an ALTER TABLE say what it does; all else is done beside the command itself. */
+  #all(): { readonly commands?: readonly string[] } {
+    const { command } = this;
+    const more = this.#commands;
+    if (more === null || more.every((one) => one === command)) return NOTHING_MORE;
+    const parts = more.every((one) => one.startsWith(`${command} `));
+    return { commands: parts || more.includes(command) ? more : [command, ...more] };
+  }
+
   /** All of a schema; null: of any. */
   reach(schema: string | null): void {
     this.#reaches ??= [];
@@ -159,6 +176,7 @@ export class Facts {
     for (const known of this.relations) {
       if (known.name !== use.name || known.schema !== use.schema || known.mode !== use.mode) continue;
       if (use.columns !== undefined) known.merge(use.columns);
+      if (use.tags !== undefined) known.tag(use.tags);
       return known;
     }
     const noted = new NotedUse(use, relation);
@@ -204,6 +222,7 @@ export class Facts {
       reasons: this.reasons,
       cause: sql === null ? null : this.#causeIn(sql, start, end),
       relations: this.relations,
+      ...this.#all(),
       ...(this.#reaches === null ? NO_REACH : { reaches: this.#reaches }),
       tags: this.relations.length === 0 ? NO_TAGS : this.#tags(),
       symbols: this.symbols,
@@ -236,6 +255,7 @@ export class Facts {
 const NO_CALLS: readonly string[] = [];
 const NO_SIZES = {};
 const NO_REACH = {};
+const NOTHING_MORE = {};
 const NO_PARAMETERS: readonly number[] = [];
 const NO_TAGS: readonly string[] = [];
 

@@ -45,6 +45,11 @@ export class NotedUse implements RelationUse {
     else this.#written = null;
   }
 
+  /** Tags that another use of the same relation was found to have. */
+  tag(tags: readonly string[]): void {
+    if (tags.length > 0) this.tags = [...new Set([...this.tags, ...tags])].sort();
+  }
+
   merge(other: ColumnUse): void {
     this.#read = union(this.#read, other.read);
     this.#written = union(this.#written, other.written);

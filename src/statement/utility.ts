@@ -129,6 +129,9 @@ function alterTable(context: Context, node: Tree): void {
   defines(context, node, 'AlterTableStmt', 'ddl', 'changes a table, view, index or sequence');
   for (const item of list(node, 'cmds')) {
     const kind = text(bodyOf(item, 'AlterTableCmd'), 'subtype');
+    // AT_DropColumn: DROP COLUMN.
+    const words = kind.replace('AT_', '').replace(/(?<=[a-z])(?=[A-Z])/g, ' ');
+    context.facts.does(`${context.facts.command} ${words.toUpperCase()}`);
     if (kind === 'AT_ChangeOwner') context.facts.raise('privilege', 'gives an object to another owner');
     if (ROW_SECURITY.has(kind)) context.facts.raise('privilege', 'switches row-level security');
   }

@@ -1,5 +1,6 @@
 import { noteTargets } from './column-uses.ts';
 import { baseColumn } from './columns.ts';
+import { TAGS } from './commands.ts';
 import { restriction } from './conditions.ts';
 import { type Context, type QuerySize, unparsed } from './context.ts';
 import { visitFrom } from './from.ts';
@@ -16,6 +17,7 @@ function enter(context: Context, node: Tree, type: string): { level: Level; leav
   const { level: before, ctes } = context;
   checkFields(context, type, node);
   context.facts.raise('write');
+  if (!context.definition) context.facts.does(TAGS[type] ?? type);
   const level = new Level(before);
   context.level = level;
   visitWith(context, child(node, 'withClause'), before);

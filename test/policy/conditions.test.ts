@@ -161,6 +161,33 @@ describe('boundaries and commands', () => {
     [{ command: ['drop *'], class: ['ddl'] }, 'DROP TABLE customers', true, true],
     [{ command: ['DROP TABLE'], class: ['ddl'] }, 'DROP VIEW v', false, false],
     [{ command: ['COPY TO'] }, 'COPY customers TO STDOUT', true, true],
+    [{ command: ['DELETE'] }, 'EXPLAIN ANALYZE DELETE FROM customers', true, false],
+    [{ command: ['EXPLAIN', 'DELETE'] }, 'EXPLAIN ANALYZE DELETE FROM customers', true, true],
+    [{ command: ['DELETE'] }, 'EXPLAIN DELETE FROM customers', false, false],
+    [
+      { command: ['SELECT'] },
+      'WITH d AS (DELETE FROM customers RETURNING id) SELECT count(*) FROM d',
+      true,
+      false,
+    ],
+    [
+      { command: ['delete'] },
+      'WITH d AS (DELETE FROM customers RETURNING id) SELECT count(*) FROM d',
+      true,
+      false,
+    ],
+    [{ command: ['UPDATE'] }, 'UPDATE customers SET name = 1 WHERE id = 1', true, true],
+    [{ command: ['PREPARE'] }, 'PREPARE p AS DELETE FROM customers', true, false],
+    [{ command: ['ALTER TABLE'] }, 'ALTER TABLE customers ADD COLUMN x int', true, false],
+    [{ command: ['ALTER TABLE ADD COLUMN'] }, 'ALTER TABLE customers ADD COLUMN x int', true, true],
+    [{ command: ['ALTER TABLE ADD *'] }, 'ALTER TABLE customers ADD x int, DROP COLUMN email', true, false],
+    [{ command: ['ALTER * DROP COLUMN'] }, 'ALTER TABLE customers ADD x int, DROP COLUMN email', true, false],
+    [
+      { command: ['DELETE'] },
+      'CREATE RULE r AS ON INSERT TO customers DO ALSO DELETE FROM orders',
+      false,
+      false,
+    ],
   ]);
 });
 
