@@ -25,6 +25,14 @@ describe('what counts', () => {
     ['SELECT lo_get(1)', 1],
     ['SELECT my_function()', 1],
     ['SELECT most_common_vals FROM pg_stats LIMIT 3', 3],
+    // What no row brought back can lie in a setting, a sequence or a lock.
+    ["SELECT set_config('my.x', email, false) FROM customers WHERE id = 1 LIMIT 1", 1],
+    ["SELECT current_setting('my.x')", 1],
+    ["SELECT current_setting('my' || '.' || $1)", 1],
+    ["SELECT current_setting('server_version'), current_setting($1)", 1],
+    ["SELECT current_setting('application_name')", 1],
+    ["SELECT currval('s')", 1],
+    ['SELECT objid FROM pg_locks LIMIT 4', 4],
     ["SELECT 'a' OPERATOR(public.+) 'b'", 1],
   ])('%s', (sql, rows) => {
     expect(need(sql)).toMatchObject({ rows });
@@ -48,11 +56,17 @@ describe('what counts', () => {
     'SELECT table_name FROM information_schema.tables',
     'VALUES (1), (2)',
     'SHOW ALL',
+    'SHOW server_version',
+    "SELECT current_setting('server_version')",
     'BEGIN',
     'LISTEN x',
     "SET application_name = 'x'",
   ])('%s does not', (sql) => {
     expect(need(sql)).toBeNull();
+  });
+
+  it('SHOW of what holds any text: bytes alone', () => {
+    expect(need('SHOW my.x')).toEqual({ rows: 0, bytes: 256 });
   });
 
   it('bytes are expected by rows, and never more than a statement may have', () => {
