@@ -68,13 +68,24 @@ function readsData(statement: StatementAnalysis): boolean {
     return true;
   if (statement.unresolved !== null || statement.casts.length > 0 || statement.operators.length > 0)
     return true;
-  for (const { builtin } of statement.functions) if (!builtin) return true;
+  for (const { builtin, name } of statement.functions) if (!builtin || KEEPS_VALUES.has(name)) return true;
+  // Any value can be put into these by what returns no row.
+  for (const { name, action } of statement.settings) if (action === 'show' && holdsText(name)) return true;
   for (const { schema, name } of statement.relations)
     if (schema === null || !isSystemSchema(schema) || SAMPLED.has(name)) return true;
   return false;
 }
 
-/** System relations that hold values out of users' tables. */
+/** They give back what was put into a sequence. */
+const KEEPS_VALUES: ReadonlySet<string> = new Set(['currval', 'lastval', 'pg_sequence_last_value']);
+const TEXTS: ReadonlySet<string> = new Set(['*', 'application_name', 'search_path']);
+
+/** Settings that take any text: users' own, with a dot in their name, and a few others. */
+function holdsText(setting: string): boolean {
+  return TEXTS.has(setting) || setting.includes('.');
+}
+
+/** System relations that hold values out of users' tables, or what anybody can put there (keys of advisory locks). */
 const SAMPLED: ReadonlySet<string> = new Set([
   'pg_statistic',
   'pg_statistic_ext_data',
@@ -82,6 +93,8 @@ const SAMPLED: ReadonlySet<string> = new Set([
   'pg_stats_ext',
   'pg_stats_ext_exprs',
   'pg_largeobject',
+  'pg_locks',
+  'pg_sequences',
 ]);
 
 function rowsComeBack({ rowBound, rowBoundBy, command, class: rank }: StatementAnalysis): boolean {

@@ -356,6 +356,8 @@ function transactionEnded(state: SessionState): void {
 
 function parameterStatus(state: SessionState, frame: Buffer): Relay {
   const { name, value } = decodeParameterStatus(frame);
+  // application_name may have been set to anything.
+  countText(answering(state), frame);
   if (name === 'search_path') state.searchPath = parseSearchPath(value, state.setup.facts.role);
   const pinned = PINNED[name];
   if (pinned === undefined) return 'pass';

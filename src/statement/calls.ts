@@ -309,7 +309,7 @@ function judgeTypeText(context: Context, name: string, type: unknown): void {
 
 function noteShown(context: Context, args: readonly unknown[]): void {
   const name = constantString(args[0]);
-  if (name !== null) noteSettingOf(context.facts.details, name, null, 'show', context.definition);
+  noteSettingOf(context.facts.details, name ?? '*', null, 'show', context.definition);
 }
 
 function judgeSetConfig(context: Context, args: readonly unknown[]): void {

@@ -18,7 +18,7 @@ export type FunctionUse = {
 };
 
 export type SettingUse = {
-  /** In lower case; `all` for RESET ALL. */
+  /** In lower case; `all` for RESET ALL, `*` where it is shown and nobody can tell which. */
   readonly name: string;
   /** Null: no constant, none given, or one that may hold a password. */
   readonly value: string | null;

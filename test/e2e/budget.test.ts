@@ -49,7 +49,7 @@ let stack: Stack;
 let other: Stack;
 beforeAll(async () => {
   stack = await startStack({
-    limits: { holdTimeoutMs: 1_500, holdTimeoutInTransactionMs: 1_500, noticeIntervalMs: 60_000 },
+    limits: { holdTimeoutMs: 5_000, holdTimeoutInTransactionMs: 5_000, noticeIntervalMs: 60_000 },
     config: withAgents,
   });
   other = await stack.second();
@@ -297,6 +297,7 @@ describe('at the wall', () => {
   it('a new window opens', async () => {
     const client = await connect(urlOf('rolling'));
     const first = await read(client, page(10), 500);
+    expect(first.error?.detail).toContain('budget:of-rolling');
     expect(first.rows).toBeGreaterThanOrEqual(50);
     expect(first.error).toMatchObject(HELD);
     await new Promise((done) => setTimeout(done, SHORT_MS));

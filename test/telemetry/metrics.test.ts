@@ -77,4 +77,17 @@ describe('the metrics page', () => {
     // A microsecond would already be a third of what a statement may cost; a tenth is far above what it takes.
     expect((performance.now() - began) / 1_000).toBeLessThan(0.3);
   });
+
+  it('counts what budgets gave', async () => {
+    const metrics = createMetrics();
+    metrics.budgetTaken('hourly', 10, 200);
+    metrics.budgetTaken('hourly', 5, 100);
+    metrics.budgetLeased('granted');
+    metrics.budgetLeased('empty');
+    const page = metrics.render();
+    expect(await sample(page, 'countersign_budget_rows_total{budget="hourly"}')).toBe(15);
+    expect(await sample(page, 'countersign_budget_bytes_total{budget="hourly"}')).toBe(300);
+    expect(await sample(page, 'countersign_budget_slices_total{result="granted"}')).toBe(1);
+    expect(await sample(page, 'countersign_budget_slices_total{result="failed"}')).toBe(0);
+  });
 });
