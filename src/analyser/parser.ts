@@ -4,7 +4,16 @@ import type { Tree } from '../statement/tree.ts';
 
 /** The parser's own answer, before it is placed in the text. */
 export type RawParse =
-  | { readonly kind: 'tree'; readonly tree: RawTree }
+  | {
+      readonly kind: 'tree';
+      readonly tree: RawTree;
+      /** From the other thread: lists in the tree that have so many more elements, all of them alike. */
+      readonly longer?: readonly {
+        readonly items: unknown[];
+        readonly like: unknown;
+        readonly more: number;
+      }[];
+    }
   | { readonly kind: 'syntax'; readonly message: string; readonly cursor: number | null };
 
 export type RawTree = {
@@ -39,6 +48,7 @@ export function placed(sql: Buffer, raw: RawParse): ParseResult {
     const position = raw.cursor === null ? null : raw.cursor + 1;
     return { kind: 'error', sql, cause: 'syntax', message: raw.message, position };
   }
+  for (const { items, like, more } of raw.longer ?? []) for (let i = 0; i < more; i++) items.push(like);
   const statements: RawStatement[] = [];
   for (const { stmt, stmt_location: start = 0, stmt_len: length } of raw.tree.stmts ?? []) {
     if (stmt === undefined) continue;
