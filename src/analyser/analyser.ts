@@ -8,7 +8,13 @@ import { ParserWorker } from './worker.ts';
 
 export type AnalyserLimits = Pick<
   Limits,
-  'statementBytes' | 'inlineParseBytes' | 'parseMs' | 'commentDepth' | 'statementNodes' | 'textNodes'
+  | 'statementBytes'
+  | 'inlineParseBytes'
+  | 'parseMs'
+  | 'commentDepth'
+  | 'statementNodes'
+  | 'textNodes'
+  | 'listElements'
 >;
 
 /** Postgres' own grammar. The texts are attacker-controlled; nothing here throws because of one. */

@@ -6,8 +6,11 @@ import type { Program } from './worker.ts';
 export type GrammarAnswer = RawParse | { readonly kind: 'nodes' };
 
 /** Postgres' own grammar (libpg-query), on another thread; a tree that is too large stays there. */
-export function grammarProgram(limits: Pick<Limits, 'statementNodes' | 'textNodes'>): Program<GrammarAnswer> {
-  const most = `const MOST = ${limits.statementNodes}; const MOST_IN_ALL = ${limits.textNodes};`;
+export function grammarProgram(
+  limits: Pick<Limits, 'statementNodes' | 'textNodes' | 'listElements'>,
+): Program<GrammarAnswer> {
+  const { statementNodes, textNodes, listElements } = limits;
+  const most = `const MOST = ${statementNodes}; const MOST_IN_ALL = ${textNodes}; const LONGEST = ${listElements};`;
   return {
     text: () => `${most}${TEXT}`,
     module: () => createRequire(import.meta.url).resolve('libpg-query'),
@@ -106,7 +109,8 @@ const read = (sql) => {
   const tree = parser.parseSync(sql);
   const longer = [];
   shrink(tree, longer);
-  return isTooLarge(tree.stmts) ? { kind: 'nodes' } : { kind: 'tree', tree, longer };
+  const tooLong = longer.some(({ more }) => more > LONGEST);
+  return tooLong || isTooLarge(tree.stmts) ? { kind: 'nodes' } : { kind: 'tree', tree, longer };
 };
 const { parentPort, workerData } = require('node:worker_threads');
 const parser = require(workerData);

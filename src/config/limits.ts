@@ -37,6 +37,8 @@ export const DEFAULT_LIMITS = {
    */
   statementNodes: 10_000,
   textNodes: 60_000,
+  /** Elements of one list of constants (IN, ARRAY, rows of VALUES): each is a reference, of which 100,000 take 10 ms. */
+  listElements: 100_000,
   /** One reading by the second parser, where `analysis.second_opinion` asks for it; then it counts as unreadable. */
   secondOpinionMs: 1_000,
   /** Texts of at most inlineParseBytes whose second reading is kept: the second parser is thirty times slower. */

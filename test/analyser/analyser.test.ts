@@ -100,6 +100,9 @@ describe('hostile texts', () => {
     const many = (one: string) => `SELECT ${Array(4_000).fill(one).join(',')} FROM t`;
     expect(await parse(many('a + 1'))).toMatchObject({ kind: 'error', cause: 'nodes' });
     expect((await parse(`SELECT ARRAY[${Array(4_000).fill('1').join(',')}]`)).kind).toBe('tree');
+    expect(await parse(`SELECT ARRAY[${Array(200_000).fill('1').join(',')}]`)).toMatchObject({
+      cause: 'nodes',
+    });
     expect((await parse(Array(2_000).fill('INSERT INTO t VALUES (1)').join(';'))).kind).toBe('tree');
     expect(await parse(Array(20_000).fill('INSERT INTO t VALUES (1)').join(';'))).toMatchObject({
       cause: 'nodes',
