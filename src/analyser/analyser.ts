@@ -6,7 +6,16 @@ import { loadParser, parseHere, placed, plpgsqlHere } from './parser.ts';
 import { commentDepthAtMost, isHeavy } from './scan.ts';
 import { ParserWorker } from './worker.ts';
 
-export type AnalyserLimits = Pick<Limits, 'statementBytes' | 'inlineParseBytes' | 'parseMs' | 'commentDepth'>;
+export type AnalyserLimits = Pick<
+  Limits,
+  | 'statementBytes'
+  | 'inlineParseBytes'
+  | 'parseMs'
+  | 'commentDepth'
+  | 'statementNodes'
+  | 'textNodes'
+  | 'listElements'
+>;
 
 /** Postgres' own grammar. The texts are attacker-controlled; nothing here throws because of one. */
 export type Analyser = {
@@ -31,6 +40,7 @@ const FAILURES: Readonly<Record<ReaderFailure, string>> = {
   encoding: 'the text is not valid UTF-8',
   comment_depth: 'comments are nested too deeply to be read',
   size: 'the text is longer than the limit for analysis',
+  nodes: 'the text has more parts, or nests them deeper, than the limit for analysis',
   timeout: 'the text took too long to parse',
   fault: 'the parser failed on this text',
 };
@@ -38,7 +48,7 @@ const FAILURES: Readonly<Record<ReaderFailure, string>> = {
 /** Loads the parser (WASM, about 50 ms). */
 export async function loadAnalyser(limits: AnalyserLimits): Promise<Analyser> {
   await loadParser();
-  const worker = new ParserWorker(grammarProgram, limits.parseMs);
+  const worker = new ParserWorker(grammarProgram(limits), limits.parseMs);
   // An instance that threw anything but a SqlError may give wrong answers later: then all goes to the worker.
   let inlineBroken = false;
 
@@ -62,8 +72,8 @@ export async function loadAnalyser(limits: AnalyserLimits): Promise<Analyser> {
       if (refused !== null) return refused;
       if (sql.length === 0) return { kind: 'tree', sql, statements: [] };
       const answer = await worker.parse(sql.toString('utf8'));
-      if (answer.kind === 'timeout' || answer.kind === 'fault') return failure(sql, answer.kind);
-      return placed(sql, answer);
+      if (answer.kind === 'tree' || answer.kind === 'syntax') return placed(sql, answer);
+      return failure(sql, answer.kind);
     },
     parsePlpgsql(definition, body) {
       if (needsWorker(definition)) return { kind: 'error', message: 'it is too long to be read' };

@@ -4,7 +4,16 @@ import type { Tree } from '../statement/tree.ts';
 
 /** The parser's own answer, before it is placed in the text. */
 export type RawParse =
-  | { readonly kind: 'tree'; readonly tree: RawTree }
+  | {
+      readonly kind: 'tree';
+      readonly tree: RawTree;
+      /** From the other thread: lists in the tree that have so many more elements, all of them alike. */
+      readonly longer?: readonly {
+        readonly items: unknown[];
+        readonly like: unknown;
+        readonly more: number;
+      }[];
+    }
   | { readonly kind: 'syntax'; readonly message: string; readonly cursor: number | null };
 
 export type RawTree = {
@@ -39,12 +48,21 @@ export function placed(sql: Buffer, raw: RawParse): ParseResult {
     const position = raw.cursor === null ? null : raw.cursor + 1;
     return { kind: 'error', sql, cause: 'syntax', message: raw.message, position };
   }
+  for (const { items, like, more } of raw.longer ?? []) lengthen(items, like, more);
   const statements: RawStatement[] = [];
   for (const { stmt, stmt_location: start = 0, stmt_len: length } of raw.tree.stmts ?? []) {
     if (stmt === undefined) continue;
     statements.push({ node: stmt, start, end: length === undefined ? sql.length : start + length });
   }
   return { kind: 'tree', sql, statements };
+}
+
+/** Many at once: there may be a million, on the thread that serves sessions. */
+function lengthen(items: unknown[], like: unknown, more: number): void {
+  const piece = new Array<unknown>(Math.min(more, 10_000)).fill(like);
+  let left = more;
+  for (; left >= piece.length && left > 0; left -= piece.length) items.push(...piece);
+  items.push(...piece.slice(0, left));
 }
 
 /**

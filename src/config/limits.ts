@@ -30,6 +30,15 @@ export const DEFAULT_LIMITS = {
   inlineParseBytes: 8 * 1024,
   /** Hard limit on one parse in a worker; then the worker is replaced and the statement is held as unparsed. */
   parseMs: 5_000,
+  /**
+   * Nodes in the tree of one statement, and of all in one text, where constants of a list count once: more is held as
+   * unparsed. A node takes 1 to 5 µs of everybody's time, and other sessions are served between two statements; a page
+   * of SQL has about 1,000.
+   */
+  statementNodes: 10_000,
+  textNodes: 60_000,
+  /** Elements of one list of constants (IN, ARRAY, rows of VALUES): each is a reference, of which 100,000 take 10 ms. */
+  listElements: 100_000,
   /** One reading by the second parser, where `analysis.second_opinion` asks for it; then it counts as unreadable. */
   secondOpinionMs: 1_000,
   /** Texts of at most inlineParseBytes whose second reading is kept: the second parser is thirty times slower. */

@@ -12,7 +12,7 @@ import type { Agent, Config, UpstreamAddress } from '../config/config.ts';
 import { decide } from '../policy/decide.ts';
 import type { Policy } from '../policy/rule.ts';
 import type { ErrorFields } from '../protocol/backend.ts';
-import { analyse } from '../statement/analyse.ts';
+import { analyse, analyseInSteps } from '../statement/analyse.ts';
 import type { Analysis, NameScope } from '../statement/analysis.ts';
 import type { Answers } from '../statement/answers.ts';
 import type { Catalog } from '../statement/catalog.ts';
@@ -21,6 +21,7 @@ import { withSecondOpinion } from '../statement/second-opinion.ts';
 import { nowMicros } from './clock.ts';
 import type { Knowledge } from './listener-ports.ts';
 import { sslOptions } from './side-tls.ts';
+import { inSlices } from './slices.ts';
 
 export type KnowledgeSetup = {
   readonly config: Config;
@@ -122,7 +123,10 @@ function knowledgeOf(
     async (answers: Answers): Promise<Analysis> => {
       const parse = analyser.needsWorker(sql) ? await analyser.parseLater(sql) : analyser.parse(sql);
       const values = parameters === null ? null : parameterValues(parameters);
-      return heard(sql, analyse(parse, view(true), scope, config.limits, values, answers));
+      return heard(
+        sql,
+        await inSlices(analyseInSteps(parse, view(true), scope, config.limits, values, answers)),
+      );
     };
   return {
     analyse: (sql, scope, certain, parameters) => {
@@ -137,7 +141,8 @@ function knowledgeOf(
     analyseLater: async (sql, scope, certain) => {
       const began = performance.now();
       const parse = analyser.needsWorker(sql) ? await analyser.parseLater(sql) : analyser.parse(sql);
-      const analysis = await heard(sql, analyse(parse, view(certain), scope, config.limits));
+      const seen = await inSlices(analyseInSteps(parse, view(certain), scope, config.limits));
+      const analysis = await heard(sql, seen);
       analysed((performance.now() - began) / 1000);
       return analysis;
     },

@@ -43,8 +43,27 @@ export function analyse(
   parameters: ParameterValues | null = null,
   answers: Answers = NO_ANSWERS,
 ): Analysis {
+  return drained(analyseInSteps(parse, catalog, scope, limits, parameters, answers));
+}
+
+/** The same, with a step for each statement of the text: for who has something else to do in between. */
+export function* analyseInSteps(
+  parse: ParseResult,
+  catalog: Catalog | null,
+  scope: NameScope,
+  limits: AnalysisLimits,
+  parameters: ParameterValues | null = null,
+  answers: Answers = NO_ANSWERS,
+): Generator<undefined, Analysis> {
   if (parse.kind === 'error') return unreadable(parse);
-  return run(contextOf(parse, catalog, scope, limits, parameters, null), parse, answers);
+  return yield* run(contextOf(parse, catalog, scope, limits, parameters, null), parse, answers);
+}
+
+function drained(steps: Generator<undefined, Analysis>): Analysis {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
 }
 
 export type BodyAnalysis = {
@@ -65,11 +84,11 @@ export function analyseBody(
   const body = { level: variableLevel(variables), sizes: [] as QuerySize[] };
   const context = contextOf(parse, catalog, scope, limits, null, body);
   const sizes: (QuerySize | null)[] = [];
-  const analysis = run(context, parse, NO_ANSWERS, () => {
+  const noteSize = () => {
     sizes.push(body.sizes.at(-1) ?? null);
     body.sizes.length = 0;
-  });
-  return { analysis, sizes };
+  };
+  return { analysis: drained(run(context, parse, NO_ANSWERS, noteSize)), sizes };
 }
 
 function contextOf(
@@ -112,12 +131,12 @@ function contextOf(
   };
 }
 
-function run(
+function* run(
   context: Context,
   parse: ParseTree,
   answers: Answers,
   done: () => void = () => undefined,
-): Analysis {
+): Generator<undefined, Analysis> {
   const statements: StatementAnalysis[] = [];
   for (const [place, { node, start, end }] of parse.statements.entries()) {
     context.answer = answers[place] ?? null;
@@ -131,6 +150,7 @@ function run(
       context.pathChanged = true;
       context.pathIsFresh = false;
     }
+    yield;
   }
   return summary(heldTogether(statements));
 }

@@ -72,9 +72,11 @@ function equalitiesIn(
   if (op !== '=') return;
   if (kind === 'AEXPR_IN') {
     const items = list(bodyOf(right, 'List'), 'items');
-    const rows = items.map((item) => list(bodyOf(item, 'RowExpr'), 'args'));
     const columns = list(bodyOf(left, 'RowExpr'), 'args');
-    if (columns.length === 0) add(left, items.length, items);
+    // A long list of constants has the same ones over and over.
+    const different = items.length > 100 ? [...new Set(items)] : items;
+    if (columns.length === 0) return add(left, items.length, different);
+    const rows = different.map((item) => list(bodyOf(item, 'RowExpr'), 'args'));
     columns.forEach((column, i) => {
       add(
         column,

@@ -14,8 +14,8 @@ export type ParseResult =
 
 /**
  * `syntax`: the grammar rejects it, the server will say the same, if it is as old or older. All others mean that
- * nobody looked: NUL or invalid UTF-8, comments too deep, text too long, out of time, the parser
- * broke, or the server reads the text under other settings than a parser does.
+ * nobody looked: NUL or invalid UTF-8, comments too deep, text too long, too many nodes, out of time,
+ * the parser broke, or the server reads the text under other settings than a parser does.
  */
 export type ParseFailure =
   | 'syntax'
@@ -23,6 +23,7 @@ export type ParseFailure =
   | 'encoding'
   | 'comment_depth'
   | 'size'
+  | 'nodes'
   | 'timeout'
   | 'fault'
   | 'settings';

@@ -21,7 +21,12 @@ export function visit(context: Context, wrapped: unknown): void {
 }
 
 export function visitAll(context: Context, nodes: readonly unknown[]): void {
-  for (const node of nodes) visit(context, node);
+  let last: unknown;
+  for (const node of nodes) {
+    // The very same again, in a long list of constants: nothing new is in it.
+    if (node !== last) visit(context, node);
+    last = node;
+  }
 }
 
 /** Visits the body of a node of that type. */

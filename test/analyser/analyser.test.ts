@@ -21,6 +21,9 @@ async function classOf(sql: string): Promise<string> {
   return analyse(await parse(sql), null, scope, DEFAULT_LIMITS).class;
 }
 
+/** The stack of a thread does not suffice for it. */
+const DESTROYS = `SELECT ${Array(1_000_000).fill('1').join('+')}`;
+
 /** Both ways of parsing must still be right after whatever came before. */
 async function stillWorks(): Promise<void> {
   expect((await analyser.parseLater(Buffer.from('SELECT 1; DROP TABLE t'))).kind).toBe('tree');
@@ -82,11 +85,40 @@ describe('hostile texts', () => {
     await stillWorks();
   });
 
-  it('30 times what destroys a parser leaves a parser that works', async () => {
+  it('a hundred times 10,000 additions leave a parser that works', async () => {
     const sql = `SELECT ${Array(10_000).fill('1').join('+')}`;
-    for (let i = 0; i < 30; i++) expect(await parse(sql)).toMatchObject({ cause: 'fault' });
+    for (let i = 0; i < 100; i++) expect(await parse(sql)).toMatchObject({ cause: 'nodes' });
     await stillWorks();
   }, 120_000);
+
+  it('what destroys a parser leaves another one that works', async () => {
+    for (let i = 0; i < 3; i++) expect(await parse(DESTROYS)).toMatchObject({ cause: 'fault' });
+    await stillWorks();
+  }, 120_000);
+
+  it('a tree above the limit is not looked at, however many of its constants there may be', async () => {
+    const many = (one: string) => `SELECT ${Array(4_000).fill(one).join(',')} FROM t`;
+    expect(await parse(many('a + 1'))).toMatchObject({ kind: 'error', cause: 'nodes' });
+    expect((await parse(`SELECT ARRAY[${Array(4_000).fill('1').join(',')}]`)).kind).toBe('tree');
+    expect(await parse(`SELECT ARRAY[${Array(200_000).fill('1').join(',')}]`)).toMatchObject({
+      cause: 'nodes',
+    });
+    expect((await parse(Array(2_000).fill('INSERT INTO t VALUES (1)').join(';'))).kind).toBe('tree');
+    expect(await parse(Array(20_000).fill('INSERT INTO t VALUES (1)').join(';'))).toMatchObject({
+      cause: 'nodes',
+    });
+  }, 60_000);
+
+  it('a long list keeps its length, and one of each form of its constants', async () => {
+    const row = (i: number) => (i % 3 === 0 ? "(1, 'a')" : i % 3 === 1 ? "(NULL, 'b'::text)" : '(f(2), $1)');
+    const values = Array.from({ length: 999 }, (_, i) => row(i)).join(',');
+    const result = await parse(`SELECT * FROM (VALUES ${values}) v`);
+    if (result.kind !== 'tree') throw new Error(result.message);
+    const text = JSON.stringify(result.statements[0]?.node);
+    expect(text.match(/"funcname"/g)).toHaveLength(333);
+    expect(text.match(/"typeName"/g)).toHaveLength(333);
+    expect(text.match(/"List"/g)).toHaveLength(999);
+  });
 
   it('a literal of 10 MB and an INSERT of 100,000 rows are read', async () => {
     expect(await classOf(`SELECT '${'x'.repeat(10 * 1024 * 1024 - 100)}'`)).toBe('read');
@@ -116,7 +148,7 @@ describe('hostile texts', () => {
   });
 
   it('texts that wait behind a broken one are parsed', async () => {
-    const bad = Buffer.from(`SELECT ${Array(10_000).fill('1').join('+')}`);
+    const bad = Buffer.from(DESTROYS);
     const answers = await Promise.all(
       [bad, Buffer.from('SELECT 1'), bad, Buffer.from('SELEC')].map((sql) => analyser.parseLater(sql)),
     );
