@@ -1,0 +1,52 @@
+import type pg from 'pg';
+import type { Target } from '../../statement/target.ts';
+import { dropFindings, dropPartFindings, retypeFindings } from './drops.ts';
+import { Finder } from './find.ts';
+import { type Finding, notKnown } from './finding.ts';
+import { withLook } from './look.ts';
+import type { Radius } from './radius.ts';
+import { refreshFindings, tableFindings, truncateFindings, writeFindings } from './tables.ts';
+
+export type RadiusKnowledge = Pick<Radius, 'tags' | 'cascades'>;
+
+/**
+ * What these targets would touch, from catalog queries alone: nothing of them is executed or planned. `path`: schemas
+ * that bare names are looked up in; null: not known. `ms`: for each query. Rejects with what `pg` rejects with.
+ */
+export function blastRadius(
+  client: pg.Client,
+  targets: readonly Target[],
+  path: readonly string[] | null,
+  knowledge: RadiusKnowledge,
+  ms: number,
+): Promise<readonly Finding[]> {
+  return withLook(client, ms, async (look) => {
+    const radius: Radius = { look, find: new Finder(look, path), ...knowledge };
+    const found: Finding[] = [];
+    for (const target of targets) found.push(...(await findingsOf(radius, target)));
+    return found;
+  });
+}
+
+async function findingsOf(radius: Radius, target: Target): Promise<readonly Finding[]> {
+  switch (target.kind) {
+    case 'drop':
+      return dropFindings(radius, target);
+    case 'drop_part':
+      return dropPartFindings(radius, target);
+    case 'retype':
+      return retypeFindings(radius, target);
+    case 'table':
+      return tableFindings(radius, target);
+    case 'truncate':
+      return truncateFindings(radius, target);
+    case 'refresh':
+      return refreshFindings(radius, target);
+    case 'write':
+      return writeFindings(radius, target);
+    case 'unknown':
+      return [notKnown(target.why)];
+    default:
+      return [];
+  }
+}
