@@ -1,6 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { type EventFacts, inTransaction, type StoreContext, type Transaction } from './context.ts';
-import { attachKey, type Binding, bindingDigest, bindingOf, bindingText, statementKey } from './digest.ts';
+import {
+  attachKey,
+  type Binding,
+  bindingDigest,
+  bindingOf,
+  bindingText,
+  contextSha256,
+  statementKey,
+} from './digest.ts';
 import { forbiddenPeople } from './eligibility.ts';
 import { type OpenedRequest, type Question, TooManyRequests } from './port.ts';
 import {
@@ -185,6 +193,7 @@ function openedEntry(row: RequestRow, question: Question): EventFacts {
       assurance: String(row.assurance),
       ...limitDetail(parseBinding(row).limits),
       expires_at: row.expires_at.toISOString(),
+      ...contextDetail(question),
     },
   };
 }
@@ -196,6 +205,25 @@ function limitDetail({ rows, bytes }: Binding['limits']): Record<string, string>
     ...(bytes === null ? {} : { limit_bytes: String(bytes) }),
   };
 }
+
+/** What people were told, for the log: as it is stored, or as much of it as an entry should hold. */
+function contextDetail({ context }: Question): Readonly<Record<string, string>> {
+  const digest = contextSha256(context);
+  if (context === undefined || digest === null) return {};
+  const text = JSON.stringify(context);
+  const whole = text.length <= CONTEXT_CHARACTERS;
+  const brief = {
+    ...context,
+    findings: context.findings.map((one) => ({ ...one, items: one.items.slice(0, 3) })),
+  };
+  return {
+    context: whole ? text : JSON.stringify(brief).slice(0, CONTEXT_CHARACTERS),
+    context_sha256: digest,
+  };
+}
+
+/** Of a context in an entry of the log. */
+const CONTEXT_CHARACTERS = 16_384;
 
 function opened({ publicUrl }: StoreContext, row: RequestRow, attached: boolean): OpenedRequest {
   return {

@@ -1,7 +1,7 @@
 import { type ReceiptClaims, ReceiptError, requireSameFacts, verifyReceipt } from '../signing/receipt.ts';
 import { standingApprovals } from './answer.ts';
 import { inTransaction, type StoreContext, type Transaction } from './context.ts';
-import { bindingDigest, bindingOf } from './digest.ts';
+import { bindingDigest, bindingOf, contextSha256 } from './digest.ts';
 import { countPeople, forbiddenPeople } from './eligibility.ts';
 import type { ShownOutcome } from './guard.ts';
 import { statesBefore } from './machine.ts';
@@ -65,11 +65,16 @@ async function verifiedClaims(
   question: Question,
   nowMs: number,
 ): Promise<ReceiptClaims> {
-  // What a statement that is sent again may differ in (attachKey) is the row's: run, nonce and expiry. A row with others
+  // What a statement that is sent again may differ in (attachKey) is the row's: run, context, nonce, expiry. Another row
   // gives another digest than the one that was signed. What people were shown is not among it: it follows from the
   // bytes, so that nobody can have exchanged the card before it was approved.
   const { run } = parseBinding(row);
-  const binding = { ...bindingOf(question, row.nonce, row.expires_at.getTime()), run };
+  const shown = contextSha256(parseShown(row).context);
+  const binding = {
+    ...bindingOf(question, row.nonce, row.expires_at.getTime()),
+    run,
+    contextSha256: shown,
+  };
   try {
     const claims = await verifyReceipt(row.receipt, keys, Math.floor(nowMs / 1000));
     requireSameFacts(claims, {

@@ -21,6 +21,7 @@ import { withSecondOpinion } from '../statement/second-opinion.ts';
 import { nowMicros } from './clock.ts';
 import type { Knowledge } from './listener-ports.ts';
 import { sslOptions } from './side-tls.ts';
+import { statementFindings } from './statement-findings.ts';
 
 export type KnowledgeSetup = {
   readonly config: Config;
@@ -157,6 +158,13 @@ function knowledgeOf(
         return null;
       }
     },
+    findings: (subject, scope, certain) =>
+      statementFindings(
+        { analyser, side, limits: config.limits, log, catalog: () => view(certain) },
+        subject,
+        scope,
+        certain,
+      ),
     refreshCatalog: () => provider.refresh(),
   };
 }

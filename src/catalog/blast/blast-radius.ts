@@ -9,21 +9,25 @@ import { refreshFindings, tableFindings, truncateFindings, writeFindings } from 
 
 export type RadiusKnowledge = Pick<Radius, 'tags' | 'cascades'>;
 
+/** Targets, and the schemas that bare names in them are looked up in; null: not known. */
+export type Aimed = { readonly targets: readonly Target[]; readonly path: readonly string[] | null };
+
 /**
- * What these targets would touch, from catalog queries alone: nothing of them is executed or planned. `path`: schemas
- * that bare names are looked up in; null: not known. `ms`: for each query. Rejects with what `pg` rejects with.
+ * What these would touch, from catalog queries alone: nothing of them is executed or planned. `ms`: for each query.
+ * Rejects with what `pg` rejects with.
  */
 export function blastRadius(
   client: pg.Client,
-  targets: readonly Target[],
-  path: readonly string[] | null,
+  aimed: readonly Aimed[],
   knowledge: RadiusKnowledge,
   ms: number,
 ): Promise<readonly Finding[]> {
   return withLook(client, ms, async (look) => {
-    const radius: Radius = { look, find: new Finder(look, path), ...knowledge };
     const found: Finding[] = [];
-    for (const target of targets) found.push(...(await findingsOf(radius, target)));
+    for (const { targets, path } of aimed) {
+      const radius: Radius = { look, find: new Finder(look, path), ...knowledge };
+      for (const target of targets) found.push(...(await findingsOf(radius, target)));
+    }
     return found;
   });
 }

@@ -73,12 +73,21 @@ export type Described = {
   /** Of relations, pg_class.relkind; null for all else. */
   readonly kind: string | null;
   readonly words: string;
+  /** Made by the server for another object (trigger of a foreign key, NOT NULL): nothing that people ask for. */
+  readonly minor: boolean;
 };
 
 const DESCRIBE = `SELECT t.o::float8 AS oid, c.relkind::text AS kind,
-    pg_catalog.pg_describe_object(t.c::oid, t.o::oid, t.s::int4) AS words
+    pg_catalog.pg_describe_object(t.c::oid, t.o::oid, t.s::int4) AS words,
+    coalesce(g.tgisinternal OR k.contype = 'n' OR t.c::oid IN ('pg_catalog.pg_type'::pg_catalog.regclass,
+      'pg_catalog.pg_attrdef'::pg_catalog.regclass) OR w.rulename = '_RETURN' OR c.relkind = 't'
+      OR c.relnamespace = 'pg_toast'::pg_catalog.regnamespace, false) AS minor
   FROM ROWS FROM (pg_catalog.unnest($1::int8[]), pg_catalog.unnest($2::int8[]), pg_catalog.unnest($3::int8[]))
     AS t (c, o, s)
   LEFT JOIN pg_catalog.pg_class c ON t.c::oid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = t.o::oid
     AND t.s = 0
+  LEFT JOIN pg_catalog.pg_trigger g ON t.c::oid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND g.oid = t.o::oid
+  LEFT JOIN pg_catalog.pg_constraint k ON t.c::oid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+    AND k.oid = t.o::oid
+  LEFT JOIN pg_catalog.pg_rewrite w ON t.c::oid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND w.oid = t.o::oid
   WHERE pg_catalog.pg_describe_object(t.c::oid, t.o::oid, t.s::int4) IS NOT NULL`;

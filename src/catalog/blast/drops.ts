@@ -118,9 +118,7 @@ type Looks = Radius['look'];
 
 async function others(look: Looks, closure: DropClosure, cascade: boolean): Promise<readonly Finding[]> {
   const taken = inOrder(await describe(look, closure.cascade));
-  const parts = inOrder(await describe(look, closure.parts)).filter(
-    ({ words: text }) => !/^(?:type|rule _RETURN|toast table|index pg_toast|default value)/.test(text),
-  );
+  const parts = inOrder(await describe(look, closure.parts)).filter(({ minor }) => !minor);
   const out: Finding[] = [];
   if (taken.length > 0 && cascade) {
     const sizes = await sizesOf(
