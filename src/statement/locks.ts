@@ -30,7 +30,7 @@ export function lockWords(mode: LockMode): string {
 export type TableWork =
   /** Writes a new copy of it, with its indexes. */
   | 'rewrite'
-  /** Does, if the types (or the default's volatility) ask for it. */
+  /** Does, if types or the default's volatility ask for it, or unless it is so already. */
   | 'maybe_rewrite'
   /** Reads all of it to check that a rule holds. */
   | 'scan'
@@ -64,10 +64,10 @@ const FORMS: Readonly<Record<string, TableEffect>> = {
   AT_ChangeOwner: { lock: 'ACCESS EXCLUSIVE', work: 'none' },
   AT_ClusterOn: { lock: 'SHARE UPDATE EXCLUSIVE', work: 'none' },
   AT_DropCluster: { lock: 'SHARE UPDATE EXCLUSIVE', work: 'none' },
-  AT_SetLogged: { lock: 'ACCESS EXCLUSIVE', work: 'rewrite' },
-  AT_SetUnLogged: { lock: 'ACCESS EXCLUSIVE', work: 'rewrite' },
-  AT_SetAccessMethod: { lock: 'ACCESS EXCLUSIVE', work: 'rewrite' },
-  AT_SetTableSpace: { lock: 'ACCESS EXCLUSIVE', work: 'rewrite' },
+  AT_SetLogged: { lock: 'ACCESS EXCLUSIVE', work: 'maybe_rewrite' },
+  AT_SetUnLogged: { lock: 'ACCESS EXCLUSIVE', work: 'maybe_rewrite' },
+  AT_SetAccessMethod: { lock: 'ACCESS EXCLUSIVE', work: 'maybe_rewrite' },
+  AT_SetTableSpace: { lock: 'ACCESS EXCLUSIVE', work: 'maybe_rewrite' },
   AT_EnableTrig: { lock: 'SHARE ROW EXCLUSIVE', work: 'none' },
   AT_EnableAlwaysTrig: { lock: 'SHARE ROW EXCLUSIVE', work: 'none' },
   AT_EnableReplicaTrig: { lock: 'SHARE ROW EXCLUSIVE', work: 'none' },

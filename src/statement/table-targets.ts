@@ -200,7 +200,6 @@ function besides(name: ObjectName, command: Tree): readonly Target[] {
         referredTo(bodyOf(item, 'Constraint')),
       );
     case 'AT_AddInherit':
-    case 'AT_DropInherit':
       return of(bodyOf(def, 'RangeVar'), 'SHARE UPDATE EXCLUSIVE', 'none');
     case 'AT_AttachPartition':
       return of(partition, 'ACCESS EXCLUSIVE', 'scan');

@@ -3,8 +3,16 @@ import type { Target } from '../../statement/target.ts';
 import { dropFindings, dropPartFindings, retypeFindings } from './drops.ts';
 import { Finder } from './find.ts';
 import { type Finding, notKnown } from './finding.ts';
+import {
+  dropRoleFindings,
+  grantFindings,
+  membershipFindings,
+  ownedFindings,
+  ownerFindings,
+} from './grants.ts';
 import { withLook } from './look.ts';
 import type { Radius } from './radius.ts';
+import { powerFinding } from './roles.ts';
 import { refreshFindings, tableFindings, truncateFindings, writeFindings } from './tables.ts';
 
 export type RadiusKnowledge = Pick<Radius, 'tags' | 'cascades'>;
@@ -50,7 +58,17 @@ async function findingsOf(radius: Radius, target: Target): Promise<readonly Find
       return writeFindings(radius, target);
     case 'unknown':
       return [notKnown(target.why)];
-    default:
-      return [];
+    case 'grant':
+      return grantFindings(radius, target);
+    case 'membership':
+      return membershipFindings(radius, target);
+    case 'owner':
+      return ownerFindings(radius, target);
+    case 'owned':
+      return ownedFindings(radius, target);
+    case 'drop_role':
+      return dropRoleFindings(radius, target);
+    case 'act_as':
+      return [await powerFinding(radius.look, target.session ? 'Becomes' : 'Acts as', target.role)];
   }
 }

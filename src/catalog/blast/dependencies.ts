@@ -49,7 +49,7 @@ const AROUND = `WITH f AS (SELECT t.c::oid AS c, t.o::oid AS o FROM ROWS FROM (
   SELECT ${COLUMNS}, false AS up FROM f JOIN pg_catalog.pg_depend d ON d.refclassid = f.c AND d.refobjid = f.o
   UNION ALL
   SELECT ${COLUMNS}, true AS up FROM f JOIN pg_catalog.pg_depend d ON d.classid = f.c AND d.objid = f.o
-    AND d.deptype = ANY (ARRAY['i', 'e']::"char"[])`;
+    AND d.deptype = ANY (ARRAY['i', 'e', 'P', 'S']::"char"[])`;
 
 function dependencyOf({ c, o, s, rc, ro, rs, type }: DependRow): Dependency {
   return {
@@ -72,12 +72,15 @@ export type Described = {
   readonly oid: number;
   /** Of relations, pg_class.relkind; null for all else. */
   readonly kind: string | null;
+  /** Of relations; null for all else. */
+  readonly schema: string | null;
+  readonly name: string | null;
   readonly words: string;
   /** Made by the server for another object (trigger of a foreign key, NOT NULL): nothing that people ask for. */
   readonly minor: boolean;
 };
 
-const DESCRIBE = `SELECT t.o::float8 AS oid, c.relkind::text AS kind,
+const DESCRIBE = `SELECT t.o::float8 AS oid, c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name,
     pg_catalog.pg_describe_object(t.c::oid, t.o::oid, t.s::int4) AS words,
     coalesce(g.tgisinternal OR k.contype = 'n' OR t.c::oid IN ('pg_catalog.pg_type'::pg_catalog.regclass,
       'pg_catalog.pg_attrdef'::pg_catalog.regclass) OR w.rulename = '_RETURN' OR c.relkind = 't'
@@ -86,6 +89,7 @@ const DESCRIBE = `SELECT t.o::float8 AS oid, c.relkind::text AS kind,
     AS t (c, o, s)
   LEFT JOIN pg_catalog.pg_class c ON t.c::oid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = t.o::oid
     AND t.s = 0
+  LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_trigger g ON t.c::oid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND g.oid = t.o::oid
   LEFT JOIN pg_catalog.pg_constraint k ON t.c::oid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
     AND k.oid = t.o::oid

@@ -22,6 +22,9 @@ const NORMAL = 2;
 /** Reached by an automatic, internal, partition or extension dependency. */
 const PART = 4;
 const SUBOBJECT = 8;
+/** A part of a partitioned one, which goes only with that; and it was reached that way. */
+const IS_PARTITION = 16;
+const AS_PARTITION = 32;
 
 /** Deeper chains are not followed. */
 const DEEPEST = 1_500;
@@ -34,8 +37,12 @@ export function dropClosure(targets: readonly Address[], dependencies: readonly 
   for (const target of targets) walk.find(target, ORIGINAL, null, 0);
   const parts: Address[] = [];
   const cascade: Address[] = [];
-  for (const { object, flags } of walk.found.values())
+  for (const { object, flags } of walk.found.values()) {
+    const owner = walk.partitionOf(object);
+    if ((flags & IS_PARTITION) !== 0 && (flags & AS_PARTITION) === 0 && owner !== null)
+      walk.refused ??= { object, owner };
     if ((flags & (ORIGINAL | SUBOBJECT)) === 0) ((flags & PART) === 0 ? cascade : parts).push(object);
+  }
   return { parts, cascade, refused: walk.refused };
 }
 
@@ -59,10 +66,17 @@ class Walk {
     if (depth > DEEPEST) throw new RangeError('the dependencies are nested too deeply');
     if (onStack(object, flags, outer) || this.#known(object, flags)) return;
     if (this.#goesWithOwner(object, flags, outer, depth)) return;
-    const visit: Visit = { object, flags, outer };
+    const partition = this.partitionOf(object) === null ? 0 : IS_PARTITION;
+    const visit: Visit = { object, flags: flags | partition, outer };
     for (const { dependent, type } of this.#dependents(object))
-      this.find(dependent, type === 'n' ? NORMAL : PART, visit, depth + 1);
+      this.find(dependent, flagOf(type), visit, depth + 1);
     this.#add(object, visit.flags);
+  }
+
+  /** What an object is a partition of, as far as dependencies say it: indexes and triggers of partitions. */
+  partitionOf(object: Address): Address | null {
+    const [found] = (this.#byDependent.get(wholeKey(object)) ?? []).filter(({ type }) => type === 'P');
+    return found?.on ?? null;
   }
 
   /** An object that is an internal part of another one is dropped with it, or not at all. */
@@ -115,6 +129,11 @@ class Walk {
     const whole = wholeKey(object);
     this.#columns.set(whole, (this.#columns.get(whole) ?? new Set()).add(key(object)));
   }
+}
+
+function flagOf(type: string): number {
+  if (type === 'n') return NORMAL;
+  return type === 'P' || type === 'S' ? PART | AS_PARTITION : PART;
 }
 
 function onStack(object: Address, flags: number, top: Visit | null): boolean {

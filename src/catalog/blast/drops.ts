@@ -1,3 +1,4 @@
+import { lockWords } from '../../statement/locks.ts';
 import type { ObjectName, Target } from '../../statement/target.ts';
 import { type Described, dependenciesOf, describe } from './dependencies.ts';
 import { type Address, type DropClosure, dropClosure } from './drop-closure.ts';
@@ -107,6 +108,7 @@ export async function closureFindings(
     ...(await refusal(look, closure)),
     ...(await others(look, closure, cascade)),
   ];
+  out.push(...(await lockFindings(look, [...targets, ...closure.cascade, ...closure.parts])));
   if (!complete)
     out.push(
       notKnown('so much depends on it that not all of it was looked at: it takes more than is listed here'),
@@ -115,6 +117,45 @@ export async function closureFindings(
 }
 
 type Looks = Radius['look'];
+
+/** Tables that stay, and that nobody can read or write meanwhile, because something of theirs goes. */
+async function lockFindings(look: Looks, gone: readonly Address[]): Promise<readonly Finding[]> {
+  const rows = await look.rows<{ oid: number }>(LOCKED, [
+    gone.map(({ catalog }) => catalog),
+    gone.map(({ oid }) => oid),
+    gone.map(({ column }) => column),
+  ]);
+  if (rows.length === 0) return [];
+  const sizes = await sizesOf(
+    look,
+    rows.map(({ oid }) => oid),
+  );
+  return [
+    finding(
+      'Lock',
+      `ACCESS EXCLUSIVE on ${plural(rows.length, 'table')} of which a part goes${sizeInWords(sizes)}: ${lockWords('ACCESS EXCLUSIVE')}`,
+      sizes.map((one) => one.words),
+      rows.length,
+    ),
+  ];
+}
+
+/** Catalogs by their fixed OIDs: pg_class 1259, pg_attrdef 2604, pg_constraint 2606, pg_rewrite 2618, pg_trigger 2620, pg_policy 3256. */
+const LOCKED = `WITH gone AS (SELECT t.c::oid AS c, t.o::oid AS o, t.s::int4 AS s FROM ROWS FROM (
+    pg_catalog.unnest($1::int8[]), pg_catalog.unnest($2::int8[]), pg_catalog.unnest($3::int8[])) AS t (c, o, s))
+  SELECT DISTINCT c.oid::int8::float8 AS oid FROM gone g CROSS JOIN LATERAL (
+      SELECT g.o AS rel WHERE g.c = 1259::oid AND g.s <> 0
+      UNION ALL SELECT unnest(ARRAY[k.conrelid, k.confrelid]) FROM pg_catalog.pg_constraint k
+        WHERE g.c = 2606::oid AND k.oid = g.o
+      UNION ALL SELECT x.tgrelid FROM pg_catalog.pg_trigger x WHERE g.c = 2620::oid AND x.oid = g.o
+      UNION ALL SELECT x.polrelid FROM pg_catalog.pg_policy x WHERE g.c = 3256::oid AND x.oid = g.o
+      UNION ALL SELECT x.ev_class FROM pg_catalog.pg_rewrite x WHERE g.c = 2618::oid AND x.oid = g.o
+      UNION ALL SELECT x.adrelid FROM pg_catalog.pg_attrdef x WHERE g.c = 2604::oid AND x.oid = g.o
+      UNION ALL SELECT x.indrelid FROM pg_catalog.pg_index x WHERE g.c = 1259::oid AND x.indexrelid = g.o
+      UNION ALL SELECT x.inhparent FROM pg_catalog.pg_inherits x JOIN pg_catalog.pg_class p ON p.oid = x.inhparent
+        WHERE g.c = 1259::oid AND g.s = 0 AND x.inhrelid = g.o AND p.relkind = 'p') AS t
+    JOIN pg_catalog.pg_class c ON c.oid = t.rel AND c.relkind = ANY (ARRAY['r', 'p', 'm', 'f']::"char"[])
+  WHERE NOT EXISTS (SELECT FROM gone d WHERE d.c = 1259::oid AND d.o = c.oid AND d.s = 0)`;
 
 async function others(look: Looks, closure: DropClosure, cascade: boolean): Promise<readonly Finding[]> {
   const taken = inOrder(await describe(look, closure.cascade));

@@ -7,7 +7,8 @@ import { familyOf, relationWords, sizeInWords, sizesOf } from './sizes.ts';
 
 const WORK: Readonly<Record<TableWork, string | null>> = {
   rewrite: 'it writes the whole of it anew',
-  maybe_rewrite: 'it may write the whole of it anew (that hangs on types and defaults)',
+  maybe_rewrite:
+    'it may write the whole of it anew (not where types, defaults or storage need no change of the rows)',
   scan: 'it may read all of it to check the rule',
   index: 'it reads all of it to build an index',
   none: null,
