@@ -1,14 +1,18 @@
 /** What people are told, when a request is opened, about what the statement would touch. */
+import { performance } from 'node:perf_hooks';
 import type { Analyser } from '../analyser/analyser.ts';
 import type { ContextFinding } from '../approval/port.ts';
 import { type Aimed, blastRadius } from '../catalog/blast/blast-radius.ts';
 import { notKnown } from '../catalog/blast/finding.ts';
+import { planFindings } from '../catalog/blast/plan-summary.ts';
+import { explained } from '../catalog/plan-estimate.ts';
 import type { CatalogLog } from '../catalog/provider.ts';
-import type { SideConnection } from '../catalog/side.ts';
+import { formatSearchPath, type SideConnection } from '../catalog/side.ts';
 import type { Limits } from '../config/limits.ts';
 import type { Subject } from '../session/subject.ts';
 import type { NameScope } from '../statement/analysis.ts';
 import type { Catalog } from '../statement/catalog.ts';
+import { isHigher } from '../statement/facts.ts';
 import { MOST_TARGETS, targetsOf } from '../statement/targets.ts';
 
 export type FindingPorts = {
@@ -26,14 +30,22 @@ export async function statementFindings(
   scope: NameScope,
   catalogCertain: boolean,
 ): Promise<readonly ContextFinding[]> {
+  const until = performance.now() + ports.limits.contextMs;
+  const left = () => until - performance.now();
   try {
     const aimed = await aimedAt(ports.analyser, subject, scope);
-    if (aimed.every(({ targets }) => targets.length === 0)) return unreadable(subject);
+    const plans = await plansOf(ports, subject, scope, catalogCertain, left);
+    if (aimed.every(({ targets }) => targets.length === 0)) return [...plans, ...unreadable(subject)];
     const { within, whole } = firstOf(aimed, MOST_TARGETS);
     const more = whole
       ? []
       : [notKnown(`only the first ${MOST_TARGETS} parts of this string were looked into`)];
-    return [...(await radiusOf(ports, within)), ...more, ...reservations(subject, scope, catalogCertain)];
+    return [
+      ...plans,
+      ...(await radiusOf(ports, within, left)),
+      ...more,
+      ...reservations(subject, scope, catalogCertain),
+    ];
   } catch (error) {
     ports.log.warn({ err: error }, 'what a statement would touch was not found out');
     return [notKnown('what it would touch could not be found out in time; the database may be busy')];
@@ -95,6 +107,46 @@ function reservations(
   return out;
 }
 
+/** Statements of one string that the planner is asked about. */
+const MOST_PLANS = 4;
+
+/**
+ * What the planner expects of reads and writes. Planning may run functions: so only where all of them are known to be
+ * harmless, which is what a class below `ddl` says, and where names mean the same on the side connection.
+ */
+async function plansOf(
+  { side, log }: FindingPorts,
+  { sql, analysis, parameters, named }: Subject,
+  { searchPath, tempPossible }: NameScope,
+  catalogCertain: boolean,
+  left: () => number,
+): Promise<readonly ContextFinding[]> {
+  const planned = analysis.statements.filter(({ command }) => PLANNED.has(command));
+  const harmless = isHigher('ddl', analysis.class);
+  if (planned.length === 0 || !harmless) return [];
+  if (searchPath === null || tempPossible || !catalogCertain || named.length > 0)
+    return [
+      notKnown(
+        'the planner was not asked how many rows it touches: only this session knows what its names mean',
+      ),
+    ];
+  const path = formatSearchPath(searchPath);
+  const out: ContextFinding[] = [];
+  for (const { start, end } of planned.slice(0, MOST_PLANS)) {
+    const text = sql.subarray(start, end);
+    const found = await side
+
+      .look(left(), (client) => explained(client, text, parameters, path))
+      .catch((error: unknown) =>
+        log.warn({ err: error }, 'the planner was not asked about a held statement'),
+      );
+    out.push(...planFindings(found ?? null));
+  }
+  return out;
+}
+
+const PLANNED = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'MERGE', 'VALUES', 'TABLE']);
+
 function unreadable({ analysis }: Subject): readonly ContextFinding[] {
   if (analysis.class === 'unparsed')
     return [notKnown('nobody could read this statement, so what it would touch is not known')];
@@ -106,9 +158,10 @@ function unreadable({ analysis }: Subject): readonly ContextFinding[] {
 function radiusOf(
   { side, catalog, limits }: FindingPorts,
   aimed: readonly Aimed[],
+  left: () => number,
 ): Promise<readonly ContextFinding[]> {
   const relation = (schema: string, name: string) => catalog().relation(schema, name);
-  return side.look(limits.contextMs, (client) =>
+  return side.look(left(), (client) =>
     blastRadius(
       client,
       aimed,

@@ -6,7 +6,13 @@ import { bodyOf, flag, list, nameParts, type Tree, text } from './tree.ts';
  * be told what it would touch. For people alone: no decision rests on it. Names are attacker-controlled.
  */
 export type Target =
-  | { readonly kind: 'drop'; readonly objects: readonly ObjectName[]; readonly cascade: boolean }
+  | {
+      readonly kind: 'drop';
+      readonly objects: readonly ObjectName[];
+      readonly cascade: boolean;
+      /** DROP INDEX CONCURRENTLY. */
+      readonly concurrently: boolean;
+    }
   /** A column or constraint that is dropped. */
   | {
       readonly kind: 'drop_part';

@@ -20,6 +20,7 @@ const COMMANDS: Readonly<Record<string, (body: Tree) => readonly Target[]>> = {
       kind: 'drop',
       objects: list(body, 'objects').map((item) => objectName(text(body, 'removeType'), item)),
       cascade: cascades(body),
+      concurrently: flag(body, 'concurrent'),
     },
   ],
   TruncateStmt: (body) => [

@@ -1,4 +1,4 @@
-import { lockWords } from '../../statement/locks.ts';
+import { type LockMode, lockWords } from '../../statement/locks.ts';
 import type { ObjectName, Target } from '../../statement/target.ts';
 import { type Described, dependenciesOf, describe } from './dependencies.ts';
 import { type Address, type DropClosure, dropClosure } from './drop-closure.ts';
@@ -18,7 +18,7 @@ const RANK: readonly RegExp[] = [
 
 export async function dropFindings(
   radius: Radius,
-  { objects, cascade }: Extract<Target, { kind: 'drop' }>,
+  { objects, cascade, concurrently }: Extract<Target, { kind: 'drop' }>,
 ): Promise<readonly Finding[]> {
   const targets: Address[] = [];
   const missing: string[] = [];
@@ -28,7 +28,7 @@ export async function dropFindings(
     else targets.push(found);
   }
   const absent = missing.length === 0 ? [] : [notFound(missing)];
-  return [...(await closureFindings(radius, targets, cascade, 'Drops')), ...absent];
+  return [...(await closureFindings(radius, targets, cascade, 'Drops', concurrently)), ...absent];
 }
 
 export async function dropPartFindings(
@@ -94,6 +94,7 @@ export async function closureFindings(
   targets: readonly Address[],
   cascade: boolean,
   label: string,
+  concurrently = false,
 ): Promise<readonly Finding[]> {
   if (targets.length === 0) return [];
   const { rows, complete } = await dependenciesOf(look, targets);
@@ -108,7 +109,8 @@ export async function closureFindings(
     ...(await refusal(look, closure)),
     ...(await others(look, closure, cascade)),
   ];
-  out.push(...(await lockFindings(look, [...targets, ...closure.cascade, ...closure.parts])));
+  const gone = [...targets, ...closure.cascade, ...closure.parts];
+  out.push(...(await lockFindings(look, gone, concurrently ? 'SHARE UPDATE EXCLUSIVE' : 'ACCESS EXCLUSIVE')));
   if (!complete)
     out.push(
       notKnown('so much depends on it that not all of it was looked at: it takes more than is listed here'),
@@ -118,8 +120,12 @@ export async function closureFindings(
 
 type Looks = Radius['look'];
 
-/** Tables that stay, and that nobody can read or write meanwhile, because something of theirs goes. */
-async function lockFindings(look: Looks, gone: readonly Address[]): Promise<readonly Finding[]> {
+/** Tables that stay, and that are locked because something of theirs goes. */
+async function lockFindings(
+  look: Looks,
+  gone: readonly Address[],
+  lock: LockMode,
+): Promise<readonly Finding[]> {
   const rows = await look.rows<{ oid: number }>(LOCKED, [
     gone.map(({ catalog }) => catalog),
     gone.map(({ oid }) => oid),
@@ -133,7 +139,7 @@ async function lockFindings(look: Looks, gone: readonly Address[]): Promise<read
   return [
     finding(
       'Lock',
-      `ACCESS EXCLUSIVE on ${plural(rows.length, 'table')} of which a part goes${sizeInWords(sizes)}: ${lockWords('ACCESS EXCLUSIVE')}`,
+      `${lock} on ${plural(rows.length, 'table')} of which a part goes${sizeInWords(sizes)}: ${lockWords(lock)}`,
       sizes.map((one) => one.words),
       rows.length,
     ),

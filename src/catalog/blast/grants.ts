@@ -10,7 +10,7 @@ import { powerFinding, reachFindings, roleOid } from './roles.ts';
 export async function grantFindings(radius: Radius, target: GrantTarget): Promise<readonly Finding[]> {
   const { on, revoke, privileges, grantOption, grantees } = target;
   const label = revoke ? 'Takes' : 'Gives';
-  const what = `${privileges.join(', ')}${grantOption ? (revoke ? ' (the right to grant it)' : ', with the right to grant it on') : ''}`;
+  const what = `${privileges.join(', ')}${grantOption ? (revoke ? ' (the right to grant it)' : ', with the right to hand it on,') : ''}`;
   const reach = await reachFindings(radius.look, grantees);
   if (on.kind === 'later') {
     const where = on.schemas.length === 0 ? '' : ` in schema ${on.schemas.join(', ')}`;

@@ -88,6 +88,7 @@ describe('what a DROP takes with it is what the server says', () => {
             : [text],
     );
     for (const table of told.locked.map(showText)) expect(locked.join('; ')).toContain(table);
+    for (const item of labelled(found, 'Lock')) expect(told.locked.map(showText)).toContain(item);
   });
 
   it.each(DROPS)('%s', async (sql) => {
