@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { canonicalJson } from './canonical-json.ts';
-import type { Question, RequestContext } from './port.ts';
+import type { Question } from './port.ts';
 
 /**
  * What an approval is bound to (DESIGN.md, section 10). Holds digests instead of the statement and the parameters, so
@@ -13,8 +13,8 @@ export type Binding = {
   readonly parametersSha256: string;
   /** Over what approvers were shown in their place: a changed card is a changed request. */
   readonly shownSha256: string;
-  /** Over the context that they were shown with it (`RequestContext`); null: none. */
-  readonly contextSha256: string | null;
+  /** Over what else they were told: class, rule, reasons, and the context (`Told`). */
+  readonly toldSha256: string;
   readonly agent: string;
   readonly owner: string | null;
   readonly run: string | null;
@@ -48,7 +48,7 @@ export function bindingOf(question: Question, nonce: string, expiresAtMs: number
     sqlSha256: sha256Hex(question.sqlBytes),
     parametersSha256: sha256Hex(parametersText(question)),
     shownSha256: shownSha256(question.sql, question.parameters),
-    contextSha256: contextSha256(question.context),
+    toldSha256: toldSha256(question),
     agent: session.agent,
     owner: session.owner,
     run: session.run,
@@ -81,9 +81,9 @@ export function bindingDigest(binding: Binding): string {
   return sha256Hex(bindingText(binding));
 }
 
-/** Equal for a statement that is sent again: the digest's content without run, context, nonce and expiry. */
+/** Equal for a statement that is sent again: the digest's content without run, what was told, nonce and expiry. */
 export function attachKey(binding: Binding): string {
-  const { run: _run, contextSha256: _context, nonce: _nonce, expiresAtMs: _expires, ...rest } = binding;
+  const { run: _run, toldSha256: _told, nonce: _nonce, expiresAtMs: _expires, ...rest } = binding;
   return sha256Hex(canonicalJson(rest));
 }
 
@@ -118,9 +118,12 @@ export function shownSha256(
   return sha256Hex(canonicalJson({ sql: hex(sql), parameters: shown ?? null }));
 }
 
-/** The sha256 of the context as it is stored. */
-export function contextSha256(context: RequestContext | undefined): string | null {
-  return context === undefined ? null : sha256Hex(JSON.stringify(context));
+/** What people are told beside the statement and its parameters. */
+export type Told = Pick<Question, 'class' | 'rule' | 'command' | 'reasons' | 'inTransaction' | 'context'>;
+
+export function toldSha256({ class: rank, rule, command, reasons, inTransaction, context }: Told): string {
+  // Not canonical JSON: reasons may hold what that refuses. The text is made from the stored form, key by key.
+  return sha256Hex(JSON.stringify([rank, rule, command, reasons, inTransaction, context ?? null]));
 }
 
 export function sha256Hex(data: string | Uint8Array): string {

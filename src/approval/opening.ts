@@ -1,14 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type EventFacts, inTransaction, type StoreContext, type Transaction } from './context.ts';
-import {
-  attachKey,
-  type Binding,
-  bindingDigest,
-  bindingOf,
-  bindingText,
-  contextSha256,
-  statementKey,
-} from './digest.ts';
+import { attachKey, type Binding, bindingDigest, bindingOf, bindingText, statementKey } from './digest.ts';
 import { forbiddenPeople } from './eligibility.ts';
 import { type OpenedRequest, type Question, TooManyRequests } from './port.ts';
 import {
@@ -193,6 +185,7 @@ function openedEntry(row: RequestRow, question: Question): EventFacts {
       assurance: String(row.assurance),
       ...limitDetail(parseBinding(row).limits),
       expires_at: row.expires_at.toISOString(),
+      told_sha256: parseBinding(row).toldSha256,
       ...contextDetail(question),
     },
   };
@@ -208,8 +201,7 @@ function limitDetail({ rows, bytes }: Binding['limits']): Record<string, string>
 
 /** What people were told, for the log: as it is stored, or as much of it as an entry should hold. */
 function contextDetail({ context }: Question): Readonly<Record<string, string>> {
-  const digest = contextSha256(context);
-  if (context === undefined || digest === null) return {};
+  if (context === undefined) return {};
   const text = JSON.stringify(context);
   const whole = text.length <= CONTEXT_CHARACTERS;
   const brief = {
@@ -218,7 +210,6 @@ function contextDetail({ context }: Question): Readonly<Record<string, string>> 
   };
   return {
     context: whole ? text : JSON.stringify(brief).slice(0, CONTEXT_CHARACTERS),
-    context_sha256: digest,
   };
 }
 

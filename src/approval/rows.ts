@@ -1,5 +1,5 @@
 import type { SessionFacts } from '../audit/entry.ts';
-import type { Binding } from './digest.ts';
+import type { Binding, Told } from './digest.ts';
 import type { Channel, RequestView, ShownOutcome, ShownParameter, ShownVerdict } from './guard.ts';
 import { isLive } from './machine.ts';
 import type { Ended, Question, RequestContext, RequestState } from './port.ts';
@@ -96,6 +96,20 @@ export function shownOf(question: Question): Shown {
     inTransaction: question.inTransaction,
     ...(channel === undefined ? {} : { channel }),
     ...(question.context === undefined ? {} : { context: question.context }),
+  };
+}
+
+/** What the row's people were told, for the digest. */
+export function toldOf(row: RequestRow): Told {
+  const { reasons, inTransaction, context } = parseShown(row);
+  const { class: rank, rule, command } = row;
+  return {
+    class: rank,
+    rule,
+    command,
+    reasons,
+    inTransaction,
+    ...(context === undefined ? {} : { context }),
   };
 }
 

@@ -46,6 +46,16 @@ const RELATIONS = new Set([
 ]);
 const FUNCTIONS = new Set(['OBJECT_FUNCTION', 'OBJECT_PROCEDURE', 'OBJECT_ROUTINE', 'OBJECT_AGGREGATE']);
 
+/** Their fixed OIDs. */
+const PG_CLASS = 1259;
+const PG_PROC = 1255;
+
+type Row = { readonly catalog: number; readonly oid: number };
+
+function addressOf(row: Row | undefined): Address | null {
+  return row === undefined ? null : { ...row, column: 0 };
+}
+
 /** Finds what names mean, by `path` (null: not known, so bare names mean nothing here). */
 export class Finder {
   readonly #look: Look;
@@ -61,7 +71,7 @@ export class Finder {
     const { type, names } = name;
     if (RELATIONS.has(type)) {
       const found = await this.relation(name);
-      return found === null ? null : this.#address('pg_class', found.oid);
+      return found === null ? null : { catalog: PG_CLASS, oid: found.oid, column: 0 };
     }
     if (FUNCTIONS.has(type)) return this.#function(name);
     const [schema, last] = split(names);
@@ -72,11 +82,11 @@ export class Finder {
     }
     const global = GLOBAL[type];
     if (global !== undefined) {
-      const [row] = await this.#look.rows<{ oid: number }>(
-        `SELECT x.oid::int8::float8 AS oid FROM pg_catalog.${global[0]} x WHERE x.${global[1]} = $1::name`,
+      const [row] = await this.#look.rows<Row>(
+        `SELECT x.tableoid::int8::float8 AS catalog, x.oid::int8::float8 AS oid FROM pg_catalog.${global[0]} x WHERE x.${global[1]} = $1::name`,
         [last],
       );
-      return row === undefined ? null : this.#address(global[0], row.oid);
+      return addressOf(row);
     }
     const onTable = ON_TABLE[type];
     if (onTable === undefined || names.length < 2) return null;
@@ -89,12 +99,12 @@ export class Finder {
     table: number,
     name: string,
   ): Promise<Address | null> {
-    const [row] = await this.#look.rows<{ oid: number }>(
-      `SELECT x.oid::int8::float8 AS oid FROM pg_catalog.${catalog} x
+    const [row] = await this.#look.rows<Row>(
+      `SELECT x.tableoid::int8::float8 AS catalog, x.oid::int8::float8 AS oid FROM pg_catalog.${catalog} x
        WHERE x.${relation} = $1::int8::oid AND x.${column} = $2::name`,
       [table, name],
     );
-    return row === undefined ? null : this.#address(catalog, row.oid);
+    return addressOf(row);
   }
 
   constraint(table: number, name: string): Promise<Address | null> {
@@ -107,7 +117,7 @@ export class Finder {
        WHERE a.attrelid = $1::int8::oid AND a.attname = $2::name AND NOT a.attisdropped`,
       [table, name],
     );
-    return row === undefined ? null : { ...(await this.#address('pg_class', table)), column: row.n };
+    return row === undefined ? null : { catalog: PG_CLASS, oid: table, column: row.n };
   }
 
   async relation({ names }: ObjectName): Promise<FoundRelation | null> {
@@ -133,14 +143,14 @@ export class Finder {
   ): Promise<Address | null> {
     const schemas = this.#schemas(schema);
     if (schemas === null) return null;
-    const [row] = await this.#look.rows<{ oid: number }>(
-      `SELECT x.oid::int8::float8 AS oid FROM pg_catalog.${catalog} x
+    const [row] = await this.#look.rows<Row>(
+      `SELECT x.tableoid::int8::float8 AS catalog, x.oid::int8::float8 AS oid FROM pg_catalog.${catalog} x
          JOIN pg_catalog.pg_namespace n ON n.oid = ${namespace}
        WHERE ${column} = $1::name AND n.nspname::text = ANY ($2::text[])
        ORDER BY pg_catalog.array_position($2::text[], n.nspname::text) LIMIT 1`,
       [name, schemas],
     );
-    return row === undefined ? null : this.#address(catalog, row.oid);
+    return addressOf(row);
   }
 
   /** By name and, where they are given, input types; null where several could be meant. */
@@ -160,7 +170,7 @@ export class Finder {
     );
     const [first, second] = found;
     if (first === undefined || (second !== undefined && second.place === first.place)) return null;
-    return this.#address('pg_proc', first.oid);
+    return { catalog: PG_PROC, oid: first.oid, column: 0 };
   }
 
   async #type({ names, array }: TypeRef): Promise<number | null> {
@@ -178,15 +188,6 @@ export class Finder {
   #schemas(schema: string | null): readonly string[] | null {
     if (schema !== null) return [schema];
     return this.#path === null ? null : ['pg_catalog', ...this.#path];
-  }
-
-  async #address(catalog: string, oid: number): Promise<Address> {
-    const [row] = await this.#look.rows<{ oid: number }>(
-      `SELECT c.oid::int8::float8 AS oid FROM pg_catalog.pg_class c
-       WHERE c.relname = $1::name AND c.relnamespace = 'pg_catalog'::pg_catalog.regnamespace`,
-      [catalog],
-    );
-    return { catalog: row?.oid ?? 0, oid, column: 0 };
   }
 }
 
