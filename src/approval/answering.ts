@@ -3,7 +3,7 @@ import type { Person } from '../config/config.ts';
 import { type AnswerEffect, answerRequest } from './answer.ts';
 import { approvalsOf, becomeApproved } from './approving.ts';
 import { inTransaction, type StoreContext, type Transaction } from './context.ts';
-import { shownSha256 } from './digest.ts';
+import { shownSha256, toldSha256 } from './digest.ts';
 import { countPeople, resolvePerson } from './eligibility.ts';
 import { type Answer, type GuardCode, type GuardResult, REASON_CHARACTERS } from './guard.ts';
 import type { RequestState } from './port.ts';
@@ -14,6 +14,7 @@ import {
   parseShown,
   REQUEST_COLUMNS,
   type RequestRow,
+  toldOf,
   viewOf,
 } from './rows.ts';
 
@@ -112,6 +113,7 @@ function isAltered(row: RequestRow): boolean {
   const { session } = parseShown(row);
   const same =
     binding.shownSha256 === shownSha256(row.sql, parseParameters(row)) &&
+    binding.toldSha256 === toldSha256(toldOf(row)) &&
     binding.expiresAtMs === row.expires_at.getTime() &&
     binding.nonce === row.nonce &&
     binding.demand.quorum === row.quorum &&

@@ -13,6 +13,8 @@ export type Binding = {
   readonly parametersSha256: string;
   /** Over what approvers were shown in their place: a changed card is a changed request. */
   readonly shownSha256: string;
+  /** Over what else they were told: class, rule, reasons, and the context (`Told`). */
+  readonly toldSha256: string;
   readonly agent: string;
   readonly owner: string | null;
   readonly run: string | null;
@@ -46,6 +48,7 @@ export function bindingOf(question: Question, nonce: string, expiresAtMs: number
     sqlSha256: sha256Hex(question.sqlBytes),
     parametersSha256: sha256Hex(parametersText(question)),
     shownSha256: shownSha256(question.sql, question.parameters),
+    toldSha256: toldSha256(question),
     agent: session.agent,
     owner: session.owner,
     run: session.run,
@@ -78,9 +81,9 @@ export function bindingDigest(binding: Binding): string {
   return sha256Hex(bindingText(binding));
 }
 
-/** Equal for a statement that is sent again: the digest's content without run, nonce and expiry. */
+/** Equal for a statement that is sent again: the digest's content without run, what was told, nonce and expiry. */
 export function attachKey(binding: Binding): string {
-  const { run: _run, nonce: _nonce, expiresAtMs: _expires, ...rest } = binding;
+  const { run: _run, toldSha256: _told, nonce: _nonce, expiresAtMs: _expires, ...rest } = binding;
   return sha256Hex(canonicalJson(rest));
 }
 
@@ -113,6 +116,14 @@ export function shownSha256(
   const hex = (text: string) => Buffer.from(text, 'utf8').toString('hex');
   const shown = parameters?.map((parameter) => (parameter.shown === null ? null : hex(parameter.shown)));
   return sha256Hex(canonicalJson({ sql: hex(sql), parameters: shown ?? null }));
+}
+
+/** What people are told beside the statement and its parameters. */
+export type Told = Pick<Question, 'class' | 'rule' | 'command' | 'reasons' | 'inTransaction' | 'context'>;
+
+export function toldSha256({ class: rank, rule, command, reasons, inTransaction, context }: Told): string {
+  // Not canonical JSON: reasons may hold what that refuses. The text is made from the stored form, key by key.
+  return sha256Hex(JSON.stringify([rank, rule, command, reasons, inTransaction, context ?? null]));
 }
 
 export function sha256Hex(data: string | Uint8Array): string {

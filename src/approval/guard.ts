@@ -1,6 +1,6 @@
 import type { SessionFacts } from '../audit/entry.ts';
 import type { ApprovalDemand } from '../policy/decision.ts';
-import type { RequestState } from './port.ts';
+import type { RequestContext, RequestState } from './port.ts';
 
 /**
  * The one guard before all channels. A channel proves who is speaking, hands that over with the verdict, and shows
@@ -103,6 +103,8 @@ export type RequestView = {
   /** Most that an approval lets the result of each statement be; null: no limit. */
   readonly limits: { readonly rows: number | null; readonly bytes: number | null };
   readonly inTransaction: boolean;
+  /** What was found out when the request was opened; null: nothing was. */
+  readonly context: RequestContext | null;
   /** The binding digest, hex: what an approval is bound to. */
   readonly digest: string;
   readonly createdAt: Date;

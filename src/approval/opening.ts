@@ -185,6 +185,8 @@ function openedEntry(row: RequestRow, question: Question): EventFacts {
       assurance: String(row.assurance),
       ...limitDetail(parseBinding(row).limits),
       expires_at: row.expires_at.toISOString(),
+      told_sha256: parseBinding(row).toldSha256,
+      ...contextDetail(question),
     },
   };
 }
@@ -196,6 +198,23 @@ function limitDetail({ rows, bytes }: Binding['limits']): Record<string, string>
     ...(bytes === null ? {} : { limit_bytes: String(bytes) }),
   };
 }
+
+/** What people were told, for the log: as it is stored, or as much of it as an entry should hold. */
+function contextDetail({ context }: Question): Readonly<Record<string, string>> {
+  if (context === undefined) return {};
+  const text = JSON.stringify(context);
+  const whole = text.length <= CONTEXT_CHARACTERS;
+  const brief = {
+    ...context,
+    findings: context.findings.map((one) => ({ ...one, items: one.items.slice(0, 3) })),
+  };
+  return {
+    context: whole ? text : JSON.stringify(brief).slice(0, CONTEXT_CHARACTERS),
+  };
+}
+
+/** Of a context in an entry of the log. */
+const CONTEXT_CHARACTERS = 16_384;
 
 function opened({ publicUrl }: StoreContext, row: RequestRow, attached: boolean): OpenedRequest {
   return {

@@ -29,6 +29,42 @@ export type Question = {
   readonly command: string;
   /** What the approval allows to flow at most; absent: no limit of its own. Part of the digest. */
   readonly limits?: { readonly rows: number | null; readonly bytes: number | null };
+  /** Left out where the question is only built to be compared: a request keeps the context that it was opened with. */
+  readonly context?: RequestContext;
+};
+
+/**
+ * What people are told beside the statement, found out once, when a request is opened, and stored with it. Estimates and
+ * what agents claim can be wrong, so no decision rests on it; the digest binds what was shown. Every text in it is already
+ * visible (`‹U+202E›`) and bounded.
+ */
+export type RequestContext = {
+  /** What the agent says in comments, in the form of sqlcommenter. */
+  readonly claims: readonly { readonly key: string; readonly value: string }[];
+  /** What the statement crosses to: another role, files, the network … */
+  readonly boundary: readonly string[];
+  readonly relations: readonly ContextRelation[];
+  /** Estimates, locks, and what would be touched, or that it is not known. */
+  readonly findings: readonly ContextFinding[];
+  /** What has already flowed of a result that is asked about in mid-stream; decimal numbers. */
+  readonly sent: { readonly rows: string; readonly bytes: string } | null;
+};
+
+export type ContextRelation = {
+  readonly name: string;
+  readonly mode: 'read' | 'write';
+  /** Null: any of them. */
+  readonly read: readonly string[] | null;
+  readonly written: readonly string[] | null;
+  readonly tags: readonly string[];
+};
+
+export type ContextFinding = {
+  readonly label: string;
+  readonly text: string;
+  /** The first of `of`. */
+  readonly items: readonly string[];
+  readonly of: number;
 };
 
 export type BoundParameter = {

@@ -1,12 +1,12 @@
 import { type ReceiptClaims, ReceiptError, requireSameFacts, verifyReceipt } from '../signing/receipt.ts';
 import { standingApprovals } from './answer.ts';
 import { inTransaction, type StoreContext, type Transaction } from './context.ts';
-import { bindingDigest, bindingOf } from './digest.ts';
+import { bindingDigest, bindingOf, toldSha256 } from './digest.ts';
 import { countPeople, forbiddenPeople } from './eligibility.ts';
 import type { ShownOutcome } from './guard.ts';
 import { statesBefore } from './machine.ts';
 import { type Question, type Release, ReleaseRefused } from './port.ts';
-import { outcomeText, parseBinding, parseShown, REQUEST_COLUMNS, type RequestRow } from './rows.ts';
+import { outcomeText, parseBinding, parseShown, REQUEST_COLUMNS, type RequestRow, toldOf } from './rows.ts';
 
 /**
  * `Approvals.release`. The argument, top to bottom: the row says approved; its receipt is signed by a key of ours; it is
@@ -65,11 +65,15 @@ async function verifiedClaims(
   question: Question,
   nowMs: number,
 ): Promise<ReceiptClaims> {
-  // What a statement that is sent again may differ in (attachKey) is the row's: run, nonce and expiry. A row with others
-  // gives another digest than the one that was signed. What people were shown is not among it: it follows from the
-  // bytes, so that nobody can have exchanged the card before it was approved.
+  // What a statement that is sent again may differ in (attachKey) is the row's: run, what was told, nonce and expiry. A
+  // row with others gives another digest than the one that was signed. Statement and parameters as they were shown are
+  // not among it: they follow from the bytes, so that nobody can have exchanged the card before it was approved.
   const { run } = parseBinding(row);
-  const binding = { ...bindingOf(question, row.nonce, row.expires_at.getTime()), run };
+  const binding = {
+    ...bindingOf(question, row.nonce, row.expires_at.getTime()),
+    run,
+    toldSha256: toldSha256(toldOf(row)),
+  };
   try {
     const claims = await verifyReceipt(row.receipt, keys, Math.floor(nowMs / 1000));
     requireSameFacts(claims, {

@@ -1,8 +1,8 @@
 import type { SessionFacts } from '../audit/entry.ts';
-import type { Binding } from './digest.ts';
+import type { Binding, Told } from './digest.ts';
 import type { Channel, RequestView, ShownOutcome, ShownParameter, ShownVerdict } from './guard.ts';
 import { isLive } from './machine.ts';
-import type { Ended, Question, RequestState } from './port.ts';
+import type { Ended, Question, RequestContext, RequestState } from './port.ts';
 
 /** A row of `countersign.request` with its verdicts, as `REQUEST_COLUMNS` selects it. */
 export type RequestRow = {
@@ -84,6 +84,7 @@ export type Shown = {
   readonly inTransaction: boolean;
   /** Slack channel that the rule names; left out: the configuration's. */
   readonly channel?: string;
+  readonly context?: RequestContext;
 };
 
 export function shownOf(question: Question): Shown {
@@ -94,6 +95,21 @@ export function shownOf(question: Question): Shown {
     reasons: question.reasons,
     inTransaction: question.inTransaction,
     ...(channel === undefined ? {} : { channel }),
+    ...(question.context === undefined ? {} : { context: question.context }),
+  };
+}
+
+/** What the row's people were told, for the digest. */
+export function toldOf(row: RequestRow): Told {
+  const { reasons, inTransaction, context } = parseShown(row);
+  const { class: rank, rule, command } = row;
+  return {
+    class: rank,
+    rule,
+    command,
+    reasons,
+    inTransaction,
+    ...(context === undefined ? {} : { context }),
   };
 }
 
@@ -137,6 +153,7 @@ export function viewOf(row: RequestRow, publicUrl: string): RequestView {
     },
     limits: binding.limits,
     inTransaction: shown.inTransaction,
+    context: shown.context ?? null,
     digest: row.digest,
     createdAt: row.created_at,
     expiresAt: row.expires_at,

@@ -16,14 +16,28 @@ export async function planEstimate(
   sql: Buffer,
   parameters: readonly QuestionParameter[] | null,
 ): Promise<Estimate | null> {
-  const text = sql.toString('latin1');
+  const plan = await explained(client, sql, parameters, null);
+  return plan === null ? null : estimateOfPlan(plan, MAY_HAVE_TIES.test(sql.toString('latin1')));
+}
+
+/**
+ * The plan as EXPLAIN (VERBOSE, FORMAT JSON) gives it; null where the server does not plan it. As `planEstimate`;
+ * `path`: a search_path for this question alone, as Postgres prints one; null: the connection's.
+ */
+export async function explained(
+  client: pg.Client,
+  sql: Buffer,
+  parameters: readonly QuestionParameter[] | null,
+  path: string | null,
+): Promise<unknown> {
   await client.query('BEGIN READ ONLY');
+  if (path !== null) await client.query(`SELECT pg_catalog.set_config('search_path', $1, true)`, [path]);
   const json =
-    parameters === null && MAY_HAVE_PARAMETERS.test(text)
+    parameters === null && MAY_HAVE_PARAMETERS.test(sql.toString('latin1'))
       ? await explainedForAny(client, sql)
       : await oneValue(client, extended(Buffer.concat([EXPLAIN, sql]), parameters ?? []));
   await client.query('ROLLBACK');
-  return json === null ? null : estimateOfPlan(JSON.parse(json), MAY_HAVE_TIES.test(text));
+  return json === null ? null : JSON.parse(json);
 }
 
 /** As a prepared statement, by the plan that the server would make for any values. */

@@ -30,6 +30,11 @@ export type SideConnection = ServerQuestions & {
    * answer (time is up, connection lost, a lock, resources): then nothing is known.
    */
   readonly probe: (sql: Buffer | string, searchPath: readonly string[] | null) => Promise<ServerError | null>;
+  /**
+   * Any look at catalogs, on this connection in its turn, within `ms`; `question` leaves it in no transaction. It knows
+   * nothing of the search_path. Throws `ProbeFailed` as `probe` does.
+   */
+  readonly look: <T>(ms: number, question: (on: pg.Client) => Promise<T>) => Promise<T>;
   readonly close: () => Promise<void>;
 };
 
@@ -104,12 +109,13 @@ export function openSideConnection(options: SideOptions): SideConnection {
     sql: Buffer,
     searchPath: readonly string[] | null,
     question: (on: pg.Client) => Promise<T>,
+    ms: number = limits.probeMs,
   ): Promise<T> => {
     if (sql.includes(0)) return Promise.reject(new ProbeFailed('the text holds a NUL'));
     if (closed) return Promise.reject(new ProbeFailed('it is closed'));
     if (waiting >= queue) return Promise.reject(new ProbeFailed(`${queue} questions wait already`));
     waiting += 1;
-    const until = performance.now() + limits.probeMs;
+    const until = performance.now() + ms;
     const answer = turn.then(() =>
       withDeadline(() => ask(searchPath, question), until - performance.now(), throwAway),
     );
@@ -130,6 +136,7 @@ export function openSideConnection(options: SideOptions): SideConnection {
       inTurn(sql, searchPath, (on) => planEstimate(on, sql, parameters)),
     meaning: (sql, searchPath, types) =>
       inTurn(sql, searchPath, (on) => askMeaning(on, sql, () => parseOnly(on, sql, types))),
+    look: (ms, question) => inTurn(NO_TEXT, null, question, ms),
     close: async () => {
       closed = true;
       const last = client;
@@ -138,6 +145,8 @@ export function openSideConnection(options: SideOptions): SideConnection {
     },
   };
 }
+
+const NO_TEXT = Buffer.alloc(0);
 
 /** `name` as Postgres prints a search_path: every part quoted. */
 export function formatSearchPath(schemas: readonly string[]): string {

@@ -1,5 +1,6 @@
 import type { RequestJson } from '../channels/api/json.ts';
-import { limitWords, visible } from '../channels/visible.ts';
+import { factText } from '../channels/fact-lines.ts';
+import { visible } from '../channels/visible.ts';
 
 /** A table for a terminal of that many columns; for a pipe (null) one tab-separated line a request, without a head. */
 export function listLines(requests: readonly RequestJson[], columns: number | null): readonly string[] {
@@ -15,20 +16,18 @@ export function listLines(requests: readonly RequestJson[], columns: number | nu
   });
 }
 
+const LABEL = 20;
+
 /** Everything about one request; the statement whole, between two lines of its own. */
 export function showLines(request: RequestJson): readonly string[] {
   const facts: readonly (readonly [string, string])[] = [
     ['Request', request.id],
     ['State', request.state + (request.endReason === null ? '' : `: ${request.endReason}`)],
-    ['Agent', `${request.agent}${request.onBehalfOf === null ? '' : ` for ${request.onBehalfOf}`}`],
-    ['Owner', request.owner ?? '-'],
-    ['Run', request.run === null ? '-' : `${request.run}${request.runVerified ? '' : ' (claimed)'}`],
-    ['Database', `${request.database} as ${request.role}, search_path ${request.searchPath}`],
-    ['Class, rule', `${request.class}, ${request.rule}`],
-    ['Why', request.reasons.join('; ')],
-    ['Relations', request.relations.map(({ name, mode }) => `${name} (${mode})`).join(', ') || '-'],
+    ...request.facts.map((line): readonly [string, string] => [
+      line.label,
+      factText(line, line.items.length),
+    ]),
     ['Needs', `${request.quorum} of ${request.approvers.join(', ') || 'everyone who may approve'}`],
-    ['Result', limitWords(request.limits) ?? 'without a limit'],
     ['Until', request.expiresAt],
     ['Digest', request.digest],
     ...request.verdicts.map(({ verdict, person, channel, reason }): readonly [string, string] => [
@@ -38,8 +37,8 @@ export function showLines(request: RequestJson): readonly string[] {
     ['Page', request.url],
   ];
   return [
-    ...facts.map(([name, value]) => `${name.padEnd(12)} ${oneLine(value)}`),
-    `Statement    ${request.sqlLength} bytes`,
+    ...facts.map(([name, value]) => `${name.padEnd(LABEL)} ${oneLine(value)}`),
+    `${'Statement'.padEnd(LABEL)} ${request.sqlLength} bytes`,
     '',
     ...visible(request.sql).split('\n'),
     '',

@@ -117,6 +117,8 @@ export const DEFAULT_LIMITS = {
   catalogStaleMs: 5 * 60_000,
   /** Time for one question to the server on a side connection. */
   probeMs: 2_000,
+  /** Time to find out, before a request is opened, what a statement would touch; then people are told that it is not known. */
+  contextMs: 2_000,
   /** How long a stop waits for sessions to end by themselves; container engines kill after 10 to 30 s. */
   drainMs: 8_000,
   /** Longest body of an HTTP request. */

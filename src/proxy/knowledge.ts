@@ -22,6 +22,7 @@ import { nowMicros } from './clock.ts';
 import type { Knowledge } from './listener-ports.ts';
 import { sslOptions } from './side-tls.ts';
 import { inSlices } from './slices.ts';
+import { statementFindings } from './statement-findings.ts';
 
 export type KnowledgeSetup = {
   readonly config: Config;
@@ -162,6 +163,13 @@ function knowledgeOf(
         return null;
       }
     },
+    findings: (subject, scope, certain) =>
+      statementFindings(
+        { analyser, side, limits: config.limits, log, catalog: () => view(certain) },
+        subject,
+        scope,
+        certain,
+      ),
     refreshCatalog: () => provider.refresh(),
   };
 }

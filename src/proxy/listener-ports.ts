@@ -18,6 +18,7 @@ export type Knowledge = {
   readonly version: () => string;
   readonly clarify: RelayPorts['clarify'];
   readonly probe: (sql: Buffer, scope: NameScope) => Promise<ErrorFields | null>;
+  readonly findings: RelayPorts['findings'];
   readonly refreshCatalog: () => Promise<void>;
 };
 

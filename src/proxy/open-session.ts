@@ -143,6 +143,7 @@ function begin(
       analyseLater: knowledge.analyseLater,
       clarify: knowledge.clarify,
       probe: knowledge.probe,
+      findings: knowledge.findings,
       refreshCatalog: knowledge.refreshCatalog,
       budget: (statements) => ports.budgets.more(facts.agent, statements),
       cancelUpstream: () => cancelUpstream(config.upstream, upstream, config.limits.cancelMs),

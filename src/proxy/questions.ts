@@ -1,10 +1,11 @@
 /** Effects of the core that the world answers later: each becomes the event that answers it. */
-import type { Approvals, BoundParameter } from '../approval/port.ts';
+import type { Approvals, BoundParameter, ContextFinding } from '../approval/port.ts';
 import { TooManyRequests } from '../approval/port.ts';
 import type { AuditLog } from '../audit/entry.ts';
 import type { Limits } from '../config/limits.ts';
 import type { ErrorFields } from '../protocol/backend.ts';
 import type { Effect } from '../session/effect.ts';
+import type { Subject } from '../session/subject.ts';
 import type { WaitEvent } from '../session/waits.ts';
 import type { Analysis, NameScope } from '../statement/analysis.ts';
 import type { RelayObserver } from './relay-observer.ts';
@@ -13,6 +14,12 @@ export type RelayLog = {
   readonly warn: (facts: object, message: string) => void;
   readonly error: (facts: object, message: string) => void;
 };
+
+export type Findings = (
+  subject: Subject,
+  scope: NameScope,
+  catalogCertain: boolean,
+) => Promise<readonly ContextFinding[]>;
 
 /** What a relay needs of the rest of the program. */
 export type RelayPorts = {
@@ -32,6 +39,8 @@ export type RelayPorts = {
   ) => Promise<Analysis | null>;
   /** Null: the server accepts the text, or could not be asked. */
   readonly probe: (sql: Buffer, scope: NameScope) => Promise<ErrorFields | null>;
+  /** What the statement would touch, for people; never rejects, and answers in bounded time. */
+  readonly findings: Findings;
   readonly refreshCatalog: () => Promise<void>;
   /** Slices of the agent's budgets for these statements; rejects where they cannot be had. */
   readonly budget: (statements: Analysis['statements']) => Promise<void>;
@@ -98,11 +107,16 @@ export async function ask(
 }
 
 async function open(
-  effect: Extract<Effect, { kind: 'open' }>,
-  { approvals, log }: RelayPorts,
+  { question, subject, scope, catalogCertain }: Extract<Effect, { kind: 'open' }>,
+  { approvals, findings, log }: RelayPorts,
 ): Promise<WaitEvent> {
   try {
-    return { kind: 'opened', request: await approvals.open(effect.question) };
+    const { context } = question;
+    const told =
+      context === undefined
+        ? {}
+        : { context: { ...context, findings: await findings(subject, scope, catalogCertain) } };
+    return { kind: 'opened', request: await approvals.open({ ...question, ...told }) };
   } catch (error) {
     const { message } = error as Error;
     log.warn({ err: error as Error }, 'a request could not be opened');

@@ -3,6 +3,7 @@ import type { BoundParameter, Question } from '../approval/port.ts';
 import type { Entry } from '../audit/entry.ts';
 import type { Analysis, NameScope } from '../statement/analysis.ts';
 import type { Safety } from './run.ts';
+import type { Subject } from './subject.ts';
 
 /** How a hold ended on its connection. */
 export type HoldEnd = 'released' | 'denied' | 'expired' | 'withdrawn' | 'detached' | 'failed';
@@ -31,8 +32,15 @@ export type Effect =
   | { readonly kind: 'budget'; readonly analysis: Analysis }
   /** Ask the server, on a side connection, whether it would reject this text; answered by `probed`. */
   | { readonly kind: 'probe'; readonly sql: Buffer; readonly scope: NameScope }
-  /** Answered by `opened` or `openFailed`. */
-  | { readonly kind: 'open'; readonly question: Question }
+  /** Answered by `opened` or `openFailed`. The rest is for what people are told beside the question. */
+  | {
+      readonly kind: 'open';
+      readonly question: Question;
+      readonly subject: Subject;
+      readonly scope: NameScope;
+      /** Nothing that this session changed and did not commit, or that is not read yet, is hidden from others. */
+      readonly catalogCertain: boolean;
+    }
   /** Tell of changes of that request with `answered`. */
   | { readonly kind: 'watch'; readonly requestId: string }
   | { readonly kind: 'unwatch' }

@@ -1,6 +1,6 @@
 /** A message that must wait for something. */
 import { decisionOf } from './budget.ts';
-import { questionOf } from './question.ts';
+import { openEffect, questionOf } from './question.ts';
 import { newCurrent, type Phase, type SessionState, scopeKey, scopeOf } from './state.ts';
 import type { Subject } from './subject.ts';
 
@@ -52,7 +52,7 @@ export function wait(
     current.decidedAt = state.now;
     current.subject = subject.judged;
     current.question = questionOf(state, subject.judged, decision);
-    state.effects.push({ kind: 'open', question: current.question });
+    state.effects.push(openEffect(state, subject.judged, current.question));
   }
   if (phase === 'releasing' && subject.judged !== null && current.request !== null) {
     // Built anew, but of the time when people were asked: the store verifies the receipt against what would run now.

@@ -1,7 +1,9 @@
 /** What a hold puts to people. */
-import type { Question } from '../approval/port.ts';
+import type { Question, RequestContext } from '../approval/port.ts';
 import type { Decision } from '../policy/decision.ts';
-import { showSql } from '../statement/visible.ts';
+import { claimsOf } from '../statement/claims.ts';
+import { showSql, showText } from '../statement/visible.ts';
+import type { Effect } from './effect.ts';
 import { relationNames } from './record.ts';
 import { type SessionState, scopeOf } from './state.ts';
 import type { Subject } from './subject.ts';
@@ -15,6 +17,46 @@ function namesMean(state: SessionState): string {
   const path = searchPath?.join(', ') ?? '(not known)';
   return searchPath === null || tempPossible ? `${path} in session ${state.setup.facts.sessionId}` : path;
 }
+
+/** Relations and characters of a column list that people are told of. */
+const MOST_RELATIONS = 100;
+const MOST_COLUMNS = 50;
+
+/** What is known of the statement itself, for people; the shell adds what it finds out. */
+function contextOf({ sql, analysis, named }: Subject): RequestContext {
+  const { statements } = analysis;
+  const columns = (names: readonly string[] | null | undefined) =>
+    names == null ? null : names.slice(0, MOST_COLUMNS).map(showText);
+  return {
+    claims: claimsOf(Buffer.concat([sql, ...named.flatMap((one) => [NEW_LINE, one.sql])])),
+    boundary: [...new Set(statements.flatMap(({ boundary }) => boundary))],
+    relations: statements
+      .flatMap(({ relations }) => relations)
+      .slice(0, MOST_RELATIONS)
+      .map((use) => ({
+        name: showText(relationNames([use])[0] ?? use.name),
+        mode: use.mode,
+        read: columns(use.columns?.read),
+        written: columns(use.columns?.written),
+        tags: (use.tags ?? []).map(showText),
+      })),
+    findings: [],
+    sent: null,
+  };
+}
+
+/** Asks people, and the shell to find out what they are to be told. */
+export function openEffect(state: SessionState, subject: Subject, question: Question): Effect {
+  return {
+    kind: 'open',
+    question: { ...question, context: contextOf(subject) },
+    subject,
+    scope: scopeOf(state),
+    catalogCertain: !state.catalogUncertain,
+  };
+}
+
+const NEW_LINE = Buffer.from('\n');
 
 /** The question about a held string, for people and for the digest. */
 export function questionOf(state: SessionState, subject: Subject, decision: Decision): Question {

@@ -14,6 +14,11 @@ export function showSql(sql: Buffer, secrets: Ranges): string {
   return render(sql, 0, sql.length, secrets, visible);
 }
 
+/** Text that is no statement, for one line: as `showSql`, with line feeds and tabs made visible, too. */
+export function showText(text: string): string {
+  return visible(Buffer.from(text, 'utf8')).replace(/[\n\t]/g, (character) => mark(character.charCodeAt(0)));
+}
+
 /** The text between two byte offsets as it is, but without the secrets; for records, which are not rendered. */
 export function redactSql(sql: Buffer, start: number, end: number, secrets: Ranges): string {
   if (secrets.length === 0) return sql.toString('utf8', start, end);

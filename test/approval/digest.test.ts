@@ -107,6 +107,23 @@ describe('the binding', () => {
     expect(new Set([a, b, c].map(attachKey)).size).toBe(1);
   });
 
+  it('binds what people were told, which attaching does not look at', () => {
+    const context = { claims: [], boundary: [], relations: [], findings: [], sent: null };
+    const sent = { ...context, sent: { rows: '1', bytes: '2' } };
+    const told = [
+      BASE,
+      { ...BASE, reasons: ['other'] },
+      { ...BASE, class: 'other' },
+      { ...BASE, rule: 'other' },
+      { ...BASE, command: 'OTHER' },
+      { ...BASE, inTransaction: !BASE.inTransaction },
+      { ...BASE, context },
+      { ...BASE, context: sent },
+    ].map((question) => bindingOf(question, 'n', 1));
+    expect(new Set(told.map(bindingDigest)).size).toBe(told.length);
+    expect(new Set(told.map(attachKey)).size).toBe(1);
+  });
+
   it('is the same for the order of relations and approvers, and for what is not about the statement', () => {
     const relations = [
       { name: 'a.b', oid: 1, mode: 'read' as const },
@@ -115,7 +132,6 @@ describe('the binding', () => {
     const same = {
       ...BASE,
       relations,
-      reasons: ['other'],
       session: { ...BASE.session, sessionId: 's2', tls: true },
     };
     const turned = { ...BASE, relations: [...relations].reverse() };

@@ -1,4 +1,5 @@
 import type { RequestView } from '../../approval/guard.ts';
+import { factLines } from '../fact-lines.ts';
 
 /** A request as the HTTP API gives it. Names and forms are a contract: add, never change. */
 export function requestJson(view: RequestView) {
@@ -28,6 +29,10 @@ export function requestJson(view: RequestView) {
     reasons: view.reasons,
     relations: view.relations,
     inTransaction: view.inTransaction,
+    /** For programs: what was found out when the request was opened; null: nothing was. */
+    context: view.context,
+    /** For people: the same lines as in every other channel, `items` the first of `of`. */
+    facts: factLines(view),
     approvers: view.demand.approvers,
     quorum: view.demand.quorum,
     assurance: view.demand.assurance,

@@ -1,6 +1,7 @@
 import { html } from 'hono/html';
 import { REASON_CHARACTERS, type RequestView } from '../../approval/guard.ts';
-import { limitWords, visible } from '../visible.ts';
+import { type FactLine, factLines, factText } from '../fact-lines.ts';
+import { visible } from '../visible.ts';
 
 /** `hono/html` escapes every value put into a template; what an agent chose goes through `visible` besides. */
 export type Markup = ReturnType<typeof html>;
@@ -12,6 +13,8 @@ export type Hindrance = string | null;
 /** Longer than this, a statement is not shown whole in the list, and so has no buttons there. */
 const LIST_CHARACTERS = 1_500;
 const LIST_LINES = 24;
+/** Of what it would touch; more is on the request's own page, and so are the buttons then. */
+const LIST_ITEMS = 8;
 
 export function layout(title: string, visitor: Visitor | null, body: Markup): Markup {
   return html`<!doctype html>
@@ -76,16 +79,20 @@ ${ended.length === 0 ? '' : endedTable(ended)}`,
 function card(visitor: Visitor, view: RequestView, hindrance: Hindrance, now: Date): Markup {
   const whole =
     view.cut !== true && view.sql.length <= LIST_CHARACTERS && view.sql.split('\n').length <= LIST_LINES;
-  const readable = whole && (view.parameters ?? []).length === 0;
+  const told = (view.context?.findings ?? []).length;
+  const touches = told === 0 ? [] : factLines(view).slice(-told);
+  const readable =
+    whole && (view.parameters ?? []).length === 0 && touches.every(({ of }) => of <= LIST_ITEMS);
   return html`<article class="card" aria-labelledby="${view.id}">
 <h2 id="${view.id}"><a href="/requests/${view.id}">${visible(view.command)}</a> <span class="badge ${view.state}">${view.state}</span></h2>
 <p class="meta"><strong>${visible(view.session.agent)}</strong>${behalf(view)} on <strong>${visible(view.session.database)}</strong> as ${visible(view.session.role)} · ${until(view, now)}${view.waiting ? ' · the client is waiting' : ''}</p>
 <ul class="why">${view.reasons.map((reason) => html`<li>${visible(reason)}</li>`)}</ul>
 <pre>${visible(whole ? view.sql : view.sql.slice(0, LIST_CHARACTERS / 2))}</pre>
+${touches.length === 0 ? '' : html`<dl class="facts">${touches.map((line) => html`<dt>${line.label}</dt><dd>${factText(line, LIST_ITEMS)}</dd>`)}</dl>`}
 ${
   readable
     ? answerForm(visitor, view, hindrance)
-    : html`<p><a href="/requests/${view.id}">${whole ? 'See the parameters, and answer' : `Read all ${view.sqlLength} bytes, and answer`}</a></p>`
+    : html`<p><a href="/requests/${view.id}">${whole ? 'See all of it, and answer' : `Read all ${view.sqlLength} bytes, and answer`}</a></p>`
 }
 </article>`;
 }
@@ -111,8 +118,7 @@ ${view.parameters === null || view.parameters.length === 0 ? '' : parameterTable
 ${answerForm(visitor, view, hindrance)}
 </section>
 <section class="card" aria-label="Context">
-<h2>Why it is held</h2>
-<ul class="why">${view.reasons.map((reason) => html`<li>${visible(reason)}</li>`)}</ul>
+<h2>What is known about it</h2>
 ${factList(view, now)}
 </section>
 ${view.verdicts.length === 0 ? '' : verdictTable(view)}
@@ -147,31 +153,14 @@ function parameterTable(view: RequestView): Markup {
 }
 
 function factList(view: RequestView, now: Date): Markup {
-  const { session, demand, outcome } = view;
-  const claimed = html` <span class="claim">(claimed by the client)</span>`;
+  const { demand, outcome } = view;
   const facts: readonly (readonly [string, Markup | string])[] = [
     ['Request', html`<code>${view.id}</code>`],
-    ['Agent', visible(session.agent)],
-    ['Owner', visible(session.owner ?? '–')],
-    ['Acts for', visible(session.onBehalfOf ?? '–')],
-    [
-      'Run',
-      html`${visible(session.run ?? '–')}${session.run === null || session.runVerified ? '' : claimed}`,
-    ],
-    [
-      'Application',
-      html`${visible(session.applicationName ?? '–')}${session.applicationName === null ? '' : claimed}`,
-    ],
-    ['From', `${session.clientAddress ?? '–'}${session.tls ? ', TLS' : ', no TLS'}`],
-    ['Database, role', `${visible(session.database)}, ${visible(session.role)}`],
-    ['search_path', html`<code>${visible(view.searchPath)}</code>`],
-    ['Relations', view.relations.map(({ name, mode }) => `${visible(name)} (${mode})`).join(', ') || '–'],
-    ['Class, rule', `${view.class}, ${view.rule}`],
+    ...factLines(view).map((line): readonly [string, Markup | string] => [line.label, factMarkup(line)]),
     [
       'Needs',
       `${demand.quorum} ${demand.quorum === 1 ? 'person' : 'people'} of ${demand.approvers.join(', ') || 'everyone who may approve'}`,
     ],
-    ['Result', limitWords(view.limits) ?? 'without a limit'],
     ['Asked', time(view.createdAt)],
     ['Until', html`${time(view.expiresAt)} (${until(view, now)})`],
     ['Ended', view.endedAt === null ? '–' : html`${time(view.endedAt)} ${visible(view.endReason ?? '')}`],
@@ -181,6 +170,14 @@ function factList(view: RequestView, now: Date): Markup {
     ['Digest that an approval binds', html`<code>${view.digest}</code>`],
   ];
   return html`<dl class="facts">${facts.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>`;
+}
+
+/** A few items in a row; many as a list. */
+function factMarkup(line: FactLine): Markup | string {
+  const { text, items, of } = line;
+  if (items.length <= 1) return factText(line, 1);
+  const more = of - items.length;
+  return html`${text}<ul class="items">${items.map((item) => html`<li>${item}</li>`)}${more > 0 ? html`<li>and ${more.toLocaleString('en-US')} more</li>` : ''}</ul>`;
 }
 
 function verdictTable(view: RequestView): Markup {

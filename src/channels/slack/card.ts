@@ -1,6 +1,7 @@
 import type { types } from '@slack/bolt';
 import type { RequestView } from '../../approval/guard.ts';
-import { limitWords, visible } from '../visible.ts';
+import { factLines, shortFact } from '../fact-lines.ts';
+import { visible } from '../visible.ts';
 import { bytesOf, escapeMrkdwn, head, oneLine, plural, tail } from './text.ts';
 import { ACTION, type Subject, subjectValue } from './values.ts';
 
@@ -26,8 +27,11 @@ const HIDING = /[ \t]{100}|(?:[ \t]*\n){8}/;
 const HIDDEN_SECRET = /‹secret, \d+ bytes?›/;
 const EXCERPT_CHARACTERS = 1_200;
 const EXCERPT_LINES = 20;
-const REASONS_SHOWN = 8;
-const RELATIONS_SHOWN = 20;
+/** Of one line of facts; a card that leaves more out has no approve button. */
+const ITEMS_SHOWN = 20;
+const LINE_CHARACTERS = [1_500, 600, 250, 120];
+/** All lines of facts, as JSON. */
+const FACTS_CHARACTERS = 7_500;
 
 /**
  * True when a person can answer this request from its Slack card: all of it is on the card, and a click is good
@@ -45,6 +49,7 @@ export function renderCard(request: RequestView, mentions: Mentions): Card {
 /** True when statement and parameters can be shown whole within Slack's limits. */
 export function fitsWhole(request: RequestView): boolean {
   if (!small(visible(request.sql)) || !small(parameterText(request))) return false;
+  if (factsWithin(request).cut) return false;
   const size = JSON.stringify(compose(request, NOBODY, true).blocks).length;
   return size <= CARD_CHARACTERS;
 }
@@ -99,31 +104,8 @@ function notification(request: RequestView): string {
 }
 
 function facts(request: RequestView, mentions: Mentions): types.RichTextElement[] {
-  const relations = request.relations.map(({ name, mode }) => `${oneLine(name, 140)} (${mode})`);
   const out: types.RichTextElement[] = [
-    ...fact('Agent', `${oneLine(request.session.agent, 100)}${ofOwner(request.session.owner)}`),
-    ...fact('On behalf of', onBehalfOf(request.session.onBehalfOf)),
-    ...fact(
-      'Run',
-      request.session.run === null
-        ? null
-        : `${oneLine(request.session.run, 120)}${claim(request.session.runVerified)}`,
-    ),
-    ...fact('Program', applicationName(request.session.applicationName)),
-    ...fact('Database', `${oneLine(request.session.database, 63)} as ${oneLine(request.session.role, 63)}`),
-    ...fact('Class', `${oneLine(request.class, 30)}, rule ${oneLine(request.rule, 100)}`),
-    ...fact(
-      'Why held',
-      listed(
-        request.reasons.map((reason) => oneLine(reason, 300)),
-        REASONS_SHOWN,
-        '; ',
-      ),
-    ),
-    ...fact('Data', relations.length === 0 ? null : listed(relations, RELATIONS_SHOWN, ', ')),
-    ...fact('Search path', oneLine(request.searchPath, 200)),
-    ...fact('Result', limitWords(request.limits)),
-    ...fact('Transaction', request.inTransaction ? 'open: it keeps its locks while it waits' : null),
+    ...factsWithin(request).elements,
     ...fact('Waiting', waiting(request)),
     ...fact('People needed', request.demand.quorum > 1 ? String(request.demand.quorum) : null),
     ...fact('Request', request.id),
@@ -141,27 +123,33 @@ function facts(request: RequestView, mentions: Mentions): types.RichTextElement[
   return out;
 }
 
+/** The lines that every channel shows, with as much of each as a card has room for. */
+function factsWithin(request: RequestView): {
+  readonly elements: readonly types.RichTextElement[];
+  readonly cut: boolean;
+} {
+  const lines = factLines(request);
+  let shown: readonly (readonly types.RichTextElement[])[] = [];
+  for (const characters of LINE_CHARACTERS) {
+    const short = lines.map((line) => shortFact(line, ITEMS_SHOWN, characters));
+    shown = lines.map(({ label }, place) => fact(oneLine(label, 40), short[place]?.text ?? ''));
+    if (JSON.stringify(shown).length <= FACTS_CHARACTERS)
+      return { elements: shown.flat(), cut: short.some(({ cut }) => cut) };
+  }
+  let room = FACTS_CHARACTERS;
+  const first = shown.filter((elements) => {
+    room -= JSON.stringify(elements).length;
+    return room >= 0;
+  });
+  const left = fact('And', `${plural(shown.length - first.length, 'more line')} of facts (see Details)`);
+  return { elements: [...first.flat(), ...left], cut: true };
+}
+
 function waiting(request: RequestView): string | null {
   if (request.state !== 'open') return null;
   return request.waiting
     ? 'the agent, on its connection'
     : 'nobody just now; it runs when the agent sends it again';
-}
-
-function ofOwner(owner: string | null): string {
-  return owner === null ? '' : ` (owner ${oneLine(owner, 100)}, who cannot approve)`;
-}
-
-function onBehalfOf(person: string | null): string | null {
-  return person === null ? null : `${oneLine(person, 100)}, who cannot approve`;
-}
-
-function claim(verified: boolean): string {
-  return verified ? '' : ' (claimed by the agent)';
-}
-
-function applicationName(name: string | null): string | null {
-  return name === null || name === '' ? null : `${oneLine(name, 100)} (claimed by the agent)`;
 }
 
 function statement(
@@ -274,11 +262,6 @@ function excerptHead(sql: string): string {
 
 function excerptTail(sql: string): string {
   return tail(sql.split('\n').slice(-EXCERPT_LINES).join('\n'), EXCERPT_CHARACTERS);
-}
-
-function listed(items: readonly string[], limit: number, separator: string): string {
-  const more = items.length - limit;
-  return `${items.slice(0, limit).join(separator)}${more > 0 ? ` and ${more} more (see Details)` : ''}`;
 }
 
 function fact(name: string, value: string | null): types.RichTextElement[] {

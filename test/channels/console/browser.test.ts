@@ -88,7 +88,7 @@ describe.runIf(CHROMIUM !== undefined)('the console in a browser', () => {
     });
     const { id } = await http.approvals.open(asked);
     const page = await signedIn({ javaScriptEnabled: false, colorScheme: 'dark' });
-    await page.getByRole('link', { name: 'See the parameters, and answer' }).click();
+    await page.getByRole('link', { name: 'See all of it, and answer' }).click();
     await picture(page, 'request-dark');
     expect(await page.locator('pre').first().innerText()).toContain('‹U+202E›sdrawkcab');
     await page.getByLabel('Reason').fill('checked');

@@ -143,6 +143,7 @@ export function request(changes: Partial<RequestView> = {}): RequestView {
     demand: { approvers: [], quorum: 1, assurance: 1 },
     limits: { rows: null, bytes: null },
     inTransaction: false,
+    context: null,
     digest: randomBytes(32).toString('hex'),
     createdAt: new Date(),
     expiresAt: new Date(Date.now() + 3_600_000),

@@ -1,0 +1,130 @@
+import type { RequestView } from '../approval/guard.ts';
+import type { ContextRelation, RequestContext } from '../approval/port.ts';
+import { limitWords, visible } from './visible.ts';
+
+/**
+ * The facts about a request beside its statement, the same in each channel and in the same order; a channel only lays
+ * them out. All text is visible and without line breaks.
+ */
+export type FactLine = {
+  readonly label: string;
+  readonly text: string;
+  /** What the text speaks of; the first of `of`, most important first. */
+  readonly items: readonly string[];
+  readonly of: number;
+};
+
+export function factLines(view: RequestView): readonly FactLine[] {
+  const { session, context } = view;
+  return [
+    line(
+      'Agent',
+      `${session.agent}${session.owner === null ? '' : ` (owner ${session.owner}, who cannot approve)`}`,
+    ),
+    ...optional('On behalf of', session.onBehalfOf, (person) => `${person}, who cannot approve`),
+    ...optional('Run', session.run, (run) => `${run}${session.runVerified ? '' : CLAIMED}`),
+    ...optional('Program', session.applicationName || null, (name) => `${name}${CLAIMED}`),
+    ...claims(context),
+    line('Database', `${session.database} as ${session.role}`),
+    ...optional(
+      'From',
+      session.clientAddress,
+      (address) => `${address}${session.tls ? ', TLS' : ', no TLS'}`,
+    ),
+    line('Class', `${view.class}, rule ${view.rule}`),
+    ...listing('Why held', '', view.reasons),
+    ...listing('Crosses to', '', context?.boundary.map((one) => one.replaceAll('_', ' ')) ?? []),
+    ...listing('Data', '', dataItems(view)),
+    line('Search path', view.searchPath),
+    line('Result', limitWords(view.limits) ?? 'without a limit'),
+    ...(view.inTransaction ? [line('Transaction', 'open: it keeps its locks while it waits')] : []),
+    ...(context?.sent == null
+      ? []
+      : [line('Already sent', `${context.sent.rows} rows, ${context.sent.bytes} bytes of this result`)]),
+    ...(context?.findings ?? []).map(({ label, text, items, of }) => ({
+      label: flat(label),
+      text: flat(text),
+      items: items.map(flat),
+      of,
+    })),
+  ];
+}
+
+/** As one text; at most `most` items, and then how many there are. */
+export function factText({ text, items, of }: FactLine, most: number): string {
+  const shown = items.slice(0, most);
+  const rest = of - shown.length;
+  const listed = `${shown.join(', ')}${rest > 0 ? `${shown.length === 0 ? '' : ' '}and ${rest.toLocaleString('en-US')} more` : ''}`;
+  return text === '' ? listed : listed === '' ? text : `${text}: ${listed}`;
+}
+
+/** Characters of one item where room is short. */
+const ITEM_CHARACTERS = 300;
+
+/** The same where room is short; `cut`: something was left out. */
+export function shortFact(
+  line: FactLine,
+  most: number,
+  characters: number,
+): { readonly text: string; readonly cut: boolean } {
+  const items = line.items.map((item) => head(item, ITEM_CHARACTERS));
+  const long = items.some((item, place) => item !== line.items[place]);
+  for (let count = Math.min(most, items.length); count > 0; count--) {
+    const text = factText({ ...line, items: items.slice(0, count) }, count);
+    if (text.length <= characters) return { text, cut: long || count < line.of };
+  }
+  const text = factText(line, 0);
+  return { text: head(text, characters), cut: line.of > 0 || text.length > characters };
+}
+
+function head(text: string, most: number): string {
+  return text.length <= most ? text : `${text.slice(0, most - 1).replace(/[\ud800-\udbff]$/, '')}…`;
+}
+
+const CLAIMED = ' (claimed by the agent)';
+
+function line(label: string, text: string): FactLine {
+  return { label, text: flat(text), items: [], of: 0 };
+}
+
+function optional(
+  label: string,
+  value: string | null,
+  words: (value: string) => string,
+): readonly FactLine[] {
+  return value === null ? [] : [line(label, words(value))];
+}
+
+function listing(label: string, text: string, items: readonly string[]): readonly FactLine[] {
+  return items.length === 0 ? [] : [{ label, text, items: items.map(flat), of: items.length }];
+}
+
+function claims(context: RequestContext | null): readonly FactLine[] {
+  return listing(
+    'Agent says',
+    'in a comment, in its own words',
+    (context?.claims ?? []).map(({ key, value }) => `${key} = ${value}`),
+  );
+}
+
+/** The names come from what the digest binds; columns and tags from the context. */
+function dataItems({ relations, context }: RequestView): readonly string[] {
+  return relations.map(({ name, mode }) => {
+    const known = context?.relations.find((one) => one.name === name && one.mode === mode);
+    return `${name} (${[mode, ...(known === undefined ? [] : details(known))].join('; ')})`;
+  });
+}
+
+function details({ read, written, tags }: ContextRelation): readonly string[] {
+  const columns = (verb: string, names: readonly string[] | null) =>
+    names === null || names.length === 0 ? [] : [`${verb} ${names.join(' ')}`];
+  return [
+    ...columns('reads', read),
+    ...columns('writes', written),
+    ...(tags.length === 0 ? [] : [`tags ${tags.join(' ')}`]),
+  ];
+}
+
+function flat(text: string): string {
+  return visible(text).replace(/\n/g, '‹U+000A›').replace(/\t/g, '‹U+0009›');
+}
