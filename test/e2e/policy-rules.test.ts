@@ -74,7 +74,8 @@ describe('rules of a running program', () => {
 
   it('what passes by the planner’s word is stopped at the number of the rule that it passed', async () => {
     // Conditions that the planner takes for rare, and that are always true.
-    const fooled = "SELECT email FROM people WHERE md5(city) || '' = md5(city) AND upper(email) || '' = upper(email)";
+    const fooled =
+      "SELECT email FROM people WHERE md5(city) || '' = md5(city) AND upper(email) || '' = upper(email)";
     const { rows, error } = await ask(fooled);
     expect([rows, error]).toEqual([20, expect.stringMatching(/^54000 Rule default:read/)]);
   });
