@@ -53,7 +53,7 @@ describe('what people are told when a statement is held', () => {
       ]),
     );
     const rows = await stack.audited(
-      `SELECT detail ->> 'context' AS context FROM audit.entry WHERE kind = 'request_opened' AND request_id = $1`,
+      `SELECT detail[array_position(detail, 'context') + 1] AS context FROM audit.entry WHERE kind = 'request_opened' AND request_id = $1`,
       [request.id],
     );
     expect(JSON.parse(rows[0]?.['context'])).toEqual(request.context);
