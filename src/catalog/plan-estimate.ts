@@ -31,7 +31,7 @@ export async function explained(
   path: string | null,
 ): Promise<unknown> {
   await client.query('BEGIN READ ONLY');
-  if (path !== null) await client.query(`SELECT pg_catalog.set_config('search_path', $1, true)`, [path]);
+  if (path !== null) await client.query(FOR_PEOPLE, [path]);
   const json =
     parameters === null && MAY_HAVE_PARAMETERS.test(sql.toString('latin1'))
       ? await explainedForAny(client, sql)
@@ -39,6 +39,10 @@ export async function explained(
   await client.query('ROLLBACK');
   return json === null ? null : JSON.parse(json);
 }
+
+/** Whoever only wants to tell people does not wait long for a lock. */
+const FOR_PEOPLE = `SELECT pg_catalog.set_config('search_path', $1, true),
+  pg_catalog.set_config('lock_timeout', '300', true)`;
 
 /** As a prepared statement, by the plan that the server would make for any values. */
 async function explainedForAny(client: pg.Client, sql: Buffer): Promise<string | null> {

@@ -85,12 +85,32 @@ describe.runIf(CHROMIUM !== undefined)('the console in a browser', () => {
       ],
       inTransaction: true,
       demand: { approvers: ['dba'], quorum: 2, assurance: 1 },
+      context: {
+        claims: [{ key: 'task', value: 'fix addresses' }],
+        boundary: [],
+        relations: [],
+        findings: [
+          { label: 'Estimate', text: '1,200 rows updated in public.customers', items: [], of: 0 },
+          {
+            label: 'Foreign keys',
+            text: 'a change of its keys reaches 2 other tables',
+            items: ['public.orders (update, at most 2,000 rows)', 'public.notes (update, rows not known)'],
+            of: 2,
+          },
+        ],
+        sent: null,
+      },
     });
     const { id } = await http.approvals.open(asked);
     const page = await signedIn({ javaScriptEnabled: false, colorScheme: 'dark' });
     await page.getByRole('link', { name: 'See all of it, and answer' }).click();
     await picture(page, 'request-dark');
     expect(await page.locator('pre').first().innerText()).toContain('‹U+202E›sdrawkcab');
+    const listed = page.locator('dd', { hasText: 'reaches 2 other tables' }).getByRole('listitem');
+    expect(await listed.allInnerTexts()).toEqual([
+      'public.orders (update, at most 2,000 rows)',
+      'public.notes (update, rows not known)',
+    ]);
     await page.getByLabel('Reason').fill('checked');
     await page.getByRole('button', { name: 'Approve' }).click();
     await until(async () => ((await http.approvals.get(id))?.verdicts.length ?? 0) === 1);
