@@ -17,7 +17,7 @@ const SEED = Number(process.env['COUNTERSIGN_SEED'] ?? 1);
 const STATEMENTS = Number(process.env['COUNTERSIGN_STATEMENTS'] ?? 8_000);
 const VERBOSE = process.env['COUNTERSIGN_VERBOSE'] !== undefined;
 /** In the long run nothing is given up for its time. */
-const STATEMENT_MS = STATEMENTS > 100_000 ? 5_000 : 300;
+const STATEMENT_MS = STATEMENTS > 100_000 ? 5_000 : 150;
 /** Databases side by side: while one session works, the others' results are looked at. */
 const BENCHES = 2;
 const CORPUS_SHARE = 0.1;

@@ -166,6 +166,8 @@ export const DEFINITIONS: Readonly<Record<string, readonly string[]>> = {
     'ALTER OPERATOR lab.<+> (int, int) SET (RESTRICT = NONE)',
     'ALTER OPERATOR lab.<+> (int, int) OWNER TO CURRENT_ROLE',
     'ALTER OPERATOR FAMILY lab.rank_ops USING btree ADD FUNCTION 1 (lab.rank, int) btint4cmp(int, int)',
+    'ALTER OPERATOR FAMILY lab.rank_ops USING btree RENAME TO {new}',
+    'ALTER OPERATOR FAMILY lab.rank_ops USING btree SET SCHEMA shadow',
     'ALTER COLLATION lab.nope REFRESH VERSION',
     'ALTER COLLATION lab.col RENAME TO {new}',
     'ALTER CONVERSION lab.conv RENAME TO {new}',

@@ -142,7 +142,7 @@ export const WRITES: Readonly<Record<string, readonly string[]>> = {
     'MERGE INTO lab.gen_ok t USING (SELECT {number} AS id) s ON t.id = s.id WHEN NOT MATCHED THEN INSERT (id, a) VALUES (s.id, {number}) WHEN MATCHED THEN DELETE',
     "MERGE INTO lab.calm t USING (VALUES ({number}, 'x')) s (id, v) ON s.id = t.id WHEN MATCHED THEN UPDATE SET v = s.v WHEN NOT MATCHED BY TARGET THEN INSERT VALUES (s.id, s.v, NULL)",
     "MERGE INTO lab.large t USING lab.owned s ON t.id = s.id WHEN MATCHED THEN UPDATE SET v = 'm'",
-    'MERGE INTO lab.large t USING lab.plain s ON true WHEN MATCHED THEN DO NOTHING',
+    '!MERGE INTO lab.large t USING lab.plain s ON true WHEN MATCHED THEN DO NOTHING',
     'MERGE INTO lab.log t USING lab.plain s ON false WHEN NOT MATCHED THEN INSERT DEFAULT VALUES',
     'MERGE INTO lab.log t USING lab.plain s ON false WHEN NOT MATCHED THEN INSERT (what) OVERRIDING USER VALUE VALUES (s.name)',
     '!MERGE INTO lab.calm t USING (SELECT 1 AS id) s ON s.id = t.id WHEN NOT MATCHED BY SOURCE THEN DELETE',
