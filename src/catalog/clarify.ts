@@ -59,20 +59,28 @@ export async function clarify(
   const estimates = await Promise.all(
     named.statements.map((statement) =>
       sizeInDoubt(statement)
-        ? orNull(
-            questions.estimate(
-              sql.subarray(statement.start, statement.end),
-              statement.doubt.searchPath,
-              parameters,
-            ),
-          )
+        ? questions
+            .estimate(sql.subarray(statement.start, statement.end), statement.doubt.searchPath, parameters)
+            .catch((error: unknown): typeof LATE => {
+              failed(error);
+              return LATE;
+            })
         : Promise.resolve(null),
     ),
   );
   if (estimates.some((estimate) => estimate !== null))
-    return await again(estimates.map((estimate, place) => answerOf(meanings[place] ?? null, estimate)));
+    return await again(
+      estimates.map((estimate, place) =>
+        estimate === LATE
+          ? { meaning: meanings[place] ?? null, estimate: null, late: true }
+          : answerOf(meanings[place] ?? null, estimate),
+      ),
+    );
   return named === first ? null : named;
 }
+
+/** The question failed: nobody knows whether there is an answer. */
+const LATE = 'late';
 
 function answerOf(meaning: Meaning | null, estimate: Estimate | null): Answer | null {
   return meaning === null && estimate === null ? null : { meaning, estimate };

@@ -12,9 +12,12 @@ const HEADER = 5;
 /** What becomes of a frame. */
 export type Handled = 'pass' | 'stop' | { readonly replace: Buffer };
 
+/** `drop`: it does not go on. `pause`: it waits, and everything behind it, until `resume`; then it is asked about again. */
+export type DataHandled = 'pass' | 'drop' | 'pause' | 'stop';
+
 export type ScanListener = {
   /** A DataRow or CopyData begins; `bytes`: its body's length. */
-  readonly data: (bytes: number) => 'pass' | 'stop';
+  readonly data: (bytes: number) => DataHandled;
   /** A whole frame of another type: a view. */
   readonly frame: (type: number, frame: Buffer) => Handled;
   /** Bytes that go on to the client, in order: views. */
@@ -25,12 +28,20 @@ export class BackendScanner {
   readonly #limit: number;
   /** A frame that is kept whole and is not whole yet, or the beginning of a header. */
   readonly #kept = new PartialFrame();
-  /** Bytes of a DataRow or CopyData that are still to come. */
+  /** Bytes of a DataRow or CopyData that are still to come, and whether they go on. */
   #passing = 0;
+  #dropping = false;
+  /** What came behind a frame that waits, from that frame on; null: none waits. */
+  #waiting: Buffer[] | null = null;
 
   /** `limit`: bytes of the longest frame that is kept whole. */
   constructor(limit: number) {
     this.#limit = limit;
+  }
+
+  /** A frame waits: nothing more should be read. */
+  get paused(): boolean {
+    return this.#waiting !== null;
   }
 
   /**
@@ -38,16 +49,20 @@ export class BackendScanner {
    * not be used again. Returns false where the listener said stop.
    */
   push(chunk: Buffer, listener: ScanListener): boolean {
+    if (this.#waiting !== null) {
+      this.#waiting.push(Buffer.from(chunk));
+      return true;
+    }
     let at = Math.min(this.#passing, chunk.length);
     this.#passing -= at;
     /** Where bytes begin that go on unchanged. */
-    let from = 0;
+    let from = this.#dropping ? at : 0;
     if (this.#kept.have > 0) {
       at = this.#fill(chunk, listener);
       if (at < 0) return at === NOT_WHOLE;
-      from = at;
       const body = Math.min(this.#passing, chunk.length - at);
       this.#passing -= body;
+      from = this.#dropping ? at + body : at;
       at += body;
     }
     const flush = (to: number) => {
@@ -57,12 +72,17 @@ export class BackendScanner {
       const left = chunk.length - at;
       const size = left < HEADER ? 0 : this.#size(chunk, at, flush);
       if (size > 0 && isData(chunk[at])) {
-        if (listener.data(size - HEADER) === 'stop') {
-          flush(at);
-          return false;
+        const handled = listener.data(size - HEADER);
+        this.#dropping = handled === 'drop';
+        if (handled !== 'pass') flush(at);
+        if (handled === 'stop') return false;
+        if (handled === 'pause') {
+          this.#waiting = [Buffer.from(chunk.subarray(at))];
+          return true;
         }
         this.#passing = Math.max(0, size - left);
         at += size - this.#passing;
+        if (handled === 'drop') from = at;
         continue;
       }
       if (size === 0 || size > left) {
@@ -83,6 +103,14 @@ export class BackendScanner {
     return true;
   }
 
+  /** Goes on with the frame that waits. As `push`. */
+  resume(listener: ScanListener): boolean {
+    const waiting = this.#waiting;
+    if (waiting === null) return true;
+    this.#waiting = null;
+    return this.push(waiting.length === 1 ? (waiting[0] ?? EMPTY) : Buffer.concat(waiting), listener);
+  }
+
   /** Goes on with what was kept; where the chunk's rest begins, or one of the two negative values. */
   #fill(chunk: Buffer, listener: ScanListener): number {
     const kept = this.#kept;
@@ -90,9 +118,16 @@ export class BackendScanner {
     if (kept.have < HEADER) return NOT_WHOLE;
     const size = this.#size(kept.bytes, 0, NO_FLUSH);
     if (isData(kept.bytes[0])) {
-      if (listener.data(size - HEADER) === 'stop') return STOPPED;
+      const handled = listener.data(size - HEADER);
+      this.#dropping = handled === 'drop';
+      if (handled === 'stop') return STOPPED;
+      if (handled === 'pause') {
+        this.#waiting = [Buffer.concat([kept.take(), chunk.subarray(at)])];
+        return NOT_WHOLE;
+      }
       this.#passing = size - HEADER;
-      listener.out(kept.take());
+      const header = kept.take();
+      if (handled === 'pass') listener.out(header);
       return at;
     }
     at += kept.add(chunk, at, size);
@@ -119,6 +154,7 @@ export class BackendScanner {
 
 const NOT_WHOLE = -1;
 const STOPPED = -2;
+const EMPTY = Buffer.alloc(0);
 const NO_FLUSH = () => {};
 
 function isData(type: number | undefined): boolean {

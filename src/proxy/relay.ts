@@ -1,7 +1,7 @@
 /** The shell around one session: two wires, and the effects of the core carried out in order. */
 import { AuditUnavailable, type Entry } from '../audit/entry.ts';
 import { BACKEND, fatalError } from '../protocol/backend.ts';
-import { BackendScanner, type Handled, type ScanListener } from '../protocol/backend-scanner.ts';
+import type { Handled } from '../protocol/backend-scanner.ts';
 import { FrameError, FrameReader } from '../protocol/frame-reader.ts';
 import { longestLength } from '../protocol/frontend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
@@ -11,10 +11,12 @@ import { Session } from '../session/session.ts';
 import type { SessionSetup } from '../session/state.ts';
 import type { WaitEvent } from '../session/waits.ts';
 import { nowMicros } from './clock.ts';
+import { ADMIN_SHUTDOWN, codeOf, NOT_RECORDED } from './farewells.ts';
 import { HoldTimers } from './hold-timers.ts';
 import { joined } from './joined.ts';
 import { ask, type LaterEffect, type RelayPorts } from './questions.ts';
 import type { Upstream } from './upstream.ts';
+import { UpstreamFlow } from './upstream-flow.ts';
 import type { Wire } from './wire.ts';
 
 export class Relay {
@@ -23,8 +25,7 @@ export class Relay {
   readonly #ports: RelayPorts;
   readonly #session: Session;
   readonly #frames: FrameReader;
-  readonly #scanner: BackendScanner;
-  readonly #scan: ScanListener;
+  readonly #flow: UpstreamFlow;
   readonly #ended: (why: string) => void;
 
   #toClient: Buffer[] = [];
@@ -55,14 +56,13 @@ export class Relay {
     this.#ports = ports;
     this.#session = new Session(setup);
     this.#frames = new FrameReader(ports.limits.frameBytes, longestLength);
-    this.#scanner = new BackendScanner(ports.limits.controlFrameBytes);
     this.#ended = ended;
     this.#timers = new HoldTimers(ports.observe, (event) => this.#event(event));
-    this.#scan = {
-      data: (bytes) => (this.#session.data(bytes) === 'pass' ? 'pass' : 'stop'),
+    this.#flow = new UpstreamFlow(upstream.wire, ports.limits.controlFrameBytes, {
+      data: (bytes) => this.#session.data(bytes),
       frame: (type, frame) => this.#backendFrame(type, frame),
       out: (bytes) => this.#toClient.push(bytes),
-    };
+    });
   }
 
   /** Begins to relay; `ahead` is what the client sent during log-in. */
@@ -76,10 +76,10 @@ export class Relay {
       chunk: (chunk) => this.#fromClient(chunk),
       closed: () => {
         // Nobody reads slowly any more: what runs must come to its end.
-        if (!this.#closed) this.#upstream.wire.resume();
+        if (!this.#closed) this.#flow.release('client');
         this.#event({ kind: 'clientGone' });
       },
-      drained: () => this.#upstream.wire.resume(),
+      drained: () => this.#flow.release('client'),
       ended: () => this.#inputEnded({ kind: 'eof' }),
       stalled: () => this.#stalled(),
     });
@@ -157,7 +157,7 @@ export class Relay {
     let broken: FrameError | null = null;
     this.#guarded(() => {
       try {
-        this.#scanner.push(chunk, this.#scan);
+        this.#flow.take(chunk);
       } catch (error) {
         if (!(error instanceof FrameError)) throw error;
         broken = error;
@@ -165,7 +165,7 @@ export class Relay {
     });
     // What came before it counts, and is recorded.
     if (broken !== null) this.#fault(broken);
-    if (this.#client.queuedBytes > this.#ports.limits.clientBufferBytes) this.#upstream.wire.pause();
+    if (this.#client.queuedBytes > this.#ports.limits.clientBufferBytes) this.#flow.hold('client');
   }
 
   #backendFrame(type: number, frame: Buffer): Handled {
@@ -205,7 +205,8 @@ export class Relay {
   #guarded(work: () => void): void {
     try {
       work();
-      for (const effect of this.#session.takeEffects()) this.#carryOut(effect);
+      do for (const effect of this.#session.takeEffects()) this.#carryOut(effect);
+      while (this.#flow.goOn());
       this.#writeUpstream();
       this.#writeClient();
       if (!this.#closed && this.#session.pendingBytes <= this.#ports.limits.pendingBytes)
@@ -260,7 +261,13 @@ export class Relay {
       case 'endUpstream':
         this.#writeUpstream();
         return this.#upstream.wire.endOutput();
+      case 'pauseUpstream':
+        return this.#flow.hold('question');
+      case 'resumeUpstream':
+        return this.#flow.release('question');
       case 'cancelUpstream':
+        // What was sent before it must reach the server before it.
+        this.#writeUpstream();
         return this.#cancelUpstream();
       default:
         return this.#ask(effect);
@@ -312,7 +319,7 @@ export class Relay {
         if (this.#durable !== safe) return;
         this.#durable = null;
         if (this.#closed) return;
-        this.#upstream.wire.resume();
+        this.#flow.release('record');
         this.#guarded(() => {});
       },
       (error: Error) => {
@@ -336,7 +343,7 @@ export class Relay {
     if (this.#durable !== null) {
       // Views of the socket's buffer do not live that long.
       this.#toClient = [Buffer.concat(this.#toClient)];
-      this.#upstream.wire.pause();
+      this.#flow.hold('record');
       return;
     }
     this.#ports.audit.write();
@@ -383,14 +390,4 @@ export class Relay {
   }
 }
 
-function codeOf(error: FrameError): string {
-  return error.reason === 'too long' ? SQLSTATE.programLimitExceeded : SQLSTATE.protocolViolation;
-}
-
-const NOT_RECORDED = fatalError(
-  SQLSTATE.cannotConnectNow,
-  'countersign: the statement could not be recorded; its outcome is unknown',
-);
-
 const NOTHING = Buffer.alloc(0);
-const ADMIN_SHUTDOWN = 'terminating connection due to administrator command';

@@ -60,6 +60,10 @@ export type Effect =
   | { readonly kind: 'startTimers'; readonly holdMs: number; readonly noticeMs: number }
   /** Of a hold, if there was one. */
   | { readonly kind: 'stopTimers'; readonly end: HoldEnd }
+  /** Read nothing more from upstream; what was read behind the frame in question is kept. */
+  | { readonly kind: 'pauseUpstream' }
+  /** Go on with the frame in question. */
+  | { readonly kind: 'resumeUpstream' }
   /** Send a CancelRequest upstream on its own connection; answered by `cancelDone`. */
   | { readonly kind: 'cancelUpstream' }
   /** Nothing more goes upstream: the server ends the session when it has answered what it has. */

@@ -40,7 +40,7 @@ function executeUnseen(state: SessionState, frame: Buffer, current: Current | nu
   const ruling = rule(state, subject, current);
   if (ruling.kind !== 'forward') throw new Error('a statement is hindered in mode observe');
   forwardWithheld(state);
-  forwardSqlPortal(state, frame, subject.analysis, ruling.runs);
+  forwardSqlPortal(state, frame, subject, ruling.runs, null);
   finish(state);
 }
 
@@ -119,6 +119,6 @@ function executeSqlPortal(
   if (ruling.kind !== 'forward')
     return obey(state, ruling, FRONTEND.execute, frame, '', { sql: portal.sql, judged: subject }, current);
   forwardWithheld(state);
-  forwardSqlPortal(state, frame, subject.analysis, ruling.runs);
+  forwardSqlPortal(state, frame, subject, ruling.runs, portal.passed);
   finish(state);
 }

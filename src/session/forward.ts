@@ -20,7 +20,7 @@ import {
   substituteParse,
   substituteQuery,
 } from './refusal.ts';
-import { type Run, type Safety, safetyOf } from './run.ts';
+import { type Passed, type Run, type Safety, safetyOf } from './run.ts';
 import {
   basisOf,
   type Current,
@@ -90,9 +90,10 @@ export function injectFlush(state: SessionState): void {
 export function forwardQuery(
   state: SessionState,
   frame: Buffer,
-  analysis: Analysis,
+  subject: Subject,
   runs: readonly Run[],
 ): void {
+  const { analysis } = subject;
   const entry = forward(
     state,
     frame,
@@ -105,7 +106,20 @@ export function forwardQuery(
   for (const run of runs) proposeSymbols(state, run);
   noteSessionChanges(state, analysis);
   if (entry.copyIn) startCopy(state, entry);
+  if (runs.some(({ guard }) => guard !== null))
+    // The frame's buffer is used again.
+    watch(state, runs, { ...subject, sql: Buffer.from(subject.sql) }, 'query');
   state.group += 1;
+}
+
+/** Its rows are counted, and where they are not known to be few nothing is sent behind them. */
+function watch(state: SessionState, runs: readonly Run[], subject: Subject, kind: 'query' | 'group'): void {
+  for (const run of runs) {
+    if (run.guard === null) continue;
+    run.subject = subject;
+    // COPY data must follow.
+    if (run.guard.measured && state.copy === null) state.stream = { kind, synced: false, flushed: false };
+  }
 }
 
 export function forwardBind(
@@ -159,21 +173,28 @@ export function forwardExecute(
   // Again: a Sync may lie between Bind, where it was noted first, and now.
   noteSessionChanges(state, subject.analysis);
   if (copyIn) startCopy(state, entry);
+  watch(state, runs, subject, 'group');
 }
 
 /** Execute of a portal that DECLARE made, or that nobody saw being made. */
 export function forwardSqlPortal(
   state: SessionState,
   frame: Buffer,
-  analysis: Analysis,
+  subject: Subject,
   runs: readonly Run[],
+  passed: Passed | null,
 ): void {
-  for (const run of runs) run.state = 'bound';
+  const { analysis } = subject;
+  for (const run of runs) {
+    run.state = 'bound';
+    run.cursor = passed;
+  }
   state.openRuns.add(runs);
   const copyIn = takesCopyData(analysis);
   const entry = forward(state, frame, { kind: 'execute', runs, copyIn, unparsed: copyIn }, worstSafety(runs));
   noteSessionChanges(state, analysis);
   if (copyIn) startCopy(state, entry);
+  watch(state, runs, subject, 'group');
 }
 
 export type RefusalPosition =
@@ -289,7 +310,8 @@ function preparedBySql({ body }: Extract<SymbolUse, { kind: 'prepare' }>, run: R
 
 function declaredBySql({ body, hold }: Extract<SymbolUse, { kind: 'declare' }>, run: Run): Portal {
   const sql = run.text ?? EMPTY;
-  return { kind: 'sql', body: inOwnText(body, sql), withHold: hold, sql };
+  const passed = { rows: 0, bytes: 0 };
+  return { kind: 'sql', body: inOwnText(body, sql), withHold: hold, sql, passed };
 }
 
 /** The same analysis, with places in the statement's own text instead of the string that it was cut out of. */

@@ -23,6 +23,17 @@ export class Inbox {
     this.#bytes += message.frame.length + OVERHEAD;
   }
 
+  /** Puts a message back that was taken out last. */
+  unshift(message: Waiting): void {
+    if (this.#head > 0) this.#messages[--this.#head] = message;
+    else this.#messages.unshift(message);
+    this.#bytes += message.frame.length + OVERHEAD;
+  }
+
+  peek(): Waiting | undefined {
+    return this.#messages[this.#head];
+  }
+
   /** In constant time: Array.shift is not, and a client can send a hundred thousand messages ahead. */
   shift(): Waiting | undefined {
     const message = this.#messages[this.#head];

@@ -2,6 +2,7 @@
 import { encodeError, fatalError } from '../protocol/backend.ts';
 import { injectFlush } from './forward.ts';
 import { giveUp } from './give-up.ts';
+import { leaveInterrupted } from './overflow.ts';
 import type { SessionState } from './state.ts';
 import { inputOver } from './wording.ts';
 
@@ -21,11 +22,15 @@ export function cancelRunning(state: SessionState): void {
 /** The client's socket ended: what was sent still runs, its outcome is recorded, nothing more is taken. */
 export function leave(state: SessionState): void {
   const farewell = lastWord(state);
+  const { current } = state;
   state.clientGone = true;
   state.inbox.clear();
   state.withheld = [];
   giveUp(state);
+  if (current !== null && current.interrupted !== null)
+    return leaveInterrupted(state, current, current.interrupted);
   state.phase = 'ready';
+  state.stream = null;
   if (state.ledger.empty || state.copy !== null) {
     state.phase = 'ended';
     state.effects.push({ kind: 'close', error: farewell, why: 'the client closed the connection' });

@@ -57,6 +57,11 @@ export class Ledger {
     return this.#entries[this.#head];
   }
 
+  /** What was sent behind the head, in order. */
+  behindHead(): readonly LedgerEntry[] {
+    return this.#entries.slice(this.#head + 1);
+  }
+
   push(entry: LedgerEntry): void {
     this.#entries.push(entry);
   }

@@ -158,7 +158,7 @@ function query(state: SessionState, frame: Buffer, current: Current | null): voi
     return obey(state, SETTLE_FIRST, FRONTEND.query, frame, '', NOWHERE, current);
   const ruling = rule(state, subject.value, current);
   if (ruling.kind === 'forward') {
-    forwardQuery(state, frame, subject.value.analysis, ruling.runs);
+    forwardQuery(state, frame, subject.value, ruling.runs);
     return finish(state);
   }
   obey(state, ruling, FRONTEND.query, frame, '', { sql, judged: subject.value }, current);

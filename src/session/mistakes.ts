@@ -21,5 +21,13 @@ export function mayBeMistake({ statements, syntaxError }: Analysis): boolean {
   return statements.length <= 1 && (cause === 'syntax' || cause === 'encoding');
 }
 
+/** The server's own error, without what names its source code. */
+export function clientFields(rejection: ErrorFields): ErrorFields {
+  const kept: Record<string, string> = {};
+  for (const code of ['C', 'M', 'D', 'H', 'P'])
+    if (rejection[code] !== undefined) kept[code] = rejection[code];
+  return kept;
+}
+
 /** undefined table, column, function, object, schema, parameter; ambiguous column; grouping; datatype mismatch. */
 const MISTAKES = new Set(['42P01', '42703', '42883', '42704', '3F000', '42702', '42803', '42804']);

@@ -52,7 +52,7 @@ export function obey(
 /** The message is dealt with. */
 export function finish(state: SessionState): void {
   state.current = null;
-  state.phase = 'ready';
+  state.phase = state.stream === null ? 'ready' : 'streaming';
 }
 
 /** Ends the session for the client's fault; `code` null: without a word to the client. */

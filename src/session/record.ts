@@ -4,12 +4,13 @@ import type { Release } from '../approval/port.ts';
 import type { IntentEntry, Outcome } from '../audit/entry.ts';
 import type { Meter } from '../budget/meter.ts';
 import type { Decision } from '../policy/decision.ts';
+import { nameKey } from '../protocol/frontend.ts';
 import type { RelationUse, StatementAnalysis } from '../statement/analysis.ts';
 import { redactSql } from '../statement/visible.ts';
 import { NO_METERS, uncapped } from './budget.ts';
 import { isCopyFrom } from './copy.ts';
 import { guardOf } from './row-guard.ts';
-import type { RowGuard, Run } from './run.ts';
+import type { Passed, Run } from './run.ts';
 import type { SessionState } from './state.ts';
 import type { Subject } from './subject.ts';
 
@@ -52,16 +53,10 @@ export function recordIntents(
         ...observedOf(decision, place),
       },
     });
-    return newRun(
-      state,
-      subject,
-      statement,
-      no,
-      requestId,
-      !controlsTransaction,
-      guardOf(state, statement, decision),
-      meters[place] ?? null,
-    );
+    const run = newRun(state, subject, statement, place, no, requestId, !controlsTransaction);
+    run.guard = guardOf(state, statement, decision);
+    run.meter = meters[place] ?? null;
+    return run;
   });
 }
 
@@ -75,11 +70,10 @@ function newRun(
   state: SessionState,
   subject: Subject,
   statement: StatementAnalysis,
+  place: number,
   no: number,
   requestId: string | null,
   implicit: boolean,
-  guard: RowGuard | null,
-  meter: Meter | null,
 ): Run {
   return {
     no,
@@ -99,12 +93,25 @@ function newRun(
     begun: false,
     rows: 0,
     bytes: 0,
-    guard,
-    meter,
+    guard: null,
+    meter: null,
+    subject: null,
+    place,
+    cursor: cursorOf(state, statement),
     tag: null,
     state: 'sent',
     sqlstate: null,
   };
+}
+
+/** Counts across all fetches from one cursor. */
+function cursorOf(state: SessionState, { symbols }: StatementAnalysis): Passed | null {
+  for (const symbol of symbols) {
+    if (symbol.kind !== 'fetch') continue;
+    const found = state.portals.lookup(nameKey(symbol.name), state.group);
+    if (found.kind === 'found' && found.value.kind === 'sql') return found.value.passed;
+  }
+  return null;
 }
 
 /** Commands that begin and end transactions of their own (manual, "cannot be executed inside a transaction block"). */

@@ -7,11 +7,13 @@ import {
   commandTag,
   decodeErrorFields,
   decodeParameterStatus,
+  encodeError,
   fatalError,
   type TransactionStatus,
 } from '../protocol/backend.ts';
+import type { DataHandled } from '../protocol/backend-scanner.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
-import type { TransactionOp } from '../statement/analysis.ts';
+import { applySymbols } from './apply-symbols.ts';
 import { countText } from './budget.ts';
 import { wall } from './budget-wall.ts';
 import { copyCompleted, copyFailed, copyOpened } from './copy.ts';
@@ -23,10 +25,11 @@ import { overflow } from './overflow.ts';
 import { PINNED } from './pinned.ts';
 import { endRequests, recordOutcome } from './record.ts';
 import { rewriteError } from './refusal.ts';
-import { exceeds } from './row-guard.ts';
+import { countRow, exceeds } from './row-guard.ts';
 import type { Run } from './run.ts';
 import { parseSearchPath } from './search-path.ts';
 import type { SessionState } from './state.ts';
+import { completedAnyway, stopped, swallowed } from './stopping.ts';
 
 /** What becomes of a frame: it goes on, or another takes its place, or the session is over. */
 export type Relay = 'pass' | 'end' | { readonly replace: Buffer };
@@ -46,8 +49,10 @@ export function reply(state: SessionState, type: number, frame: Buffer): Relay {
       return error(state, frame);
     case BACKEND.readyForQuery:
       return readyForQuery(state, frame);
-    default:
-      return answer(state, type, frame);
+    default: {
+      const relay = answer(state, type, frame);
+      return state.stop === null || relay === 'end' ? relay : swallowed(state, state.stop, type);
+    }
   }
 }
 
@@ -56,21 +61,29 @@ function answering({ ledger: { head } }: SessionState): Run | undefined {
   return head?.runs[head.completed];
 }
 
-/** DataRow or CopyData of `bytes` body bytes: counted; where its statement is measured, too much ends the session. */
-export function data(state: SessionState, bytes: number): Relay {
-  if (state.phase === 'ended') return 'end';
+/** DataRow or CopyData of `bytes` body bytes: counted. What comes to more than may pass waits, or ends the session. */
+export function data(state: SessionState, bytes: number): DataHandled {
+  if (state.phase === 'ended') return 'stop';
   const head = state.ledger.head;
-  if (head === undefined || head.refusal !== null || !STATEMENT.has(head.kind))
-    return lost(state, 'data without a statement');
+  if (head === undefined || head.refusal !== null || !STATEMENT.has(head.kind)) {
+    lost(state, 'data without a statement');
+    return 'stop';
+  }
+  if (state.stop !== null) return 'drop';
   head.begun = true;
   const run = head.runs[head.completed];
   if (run !== undefined) {
     const { guard } = run;
-    if (guard !== null && exceeds(guard, run, bytes)) return overflow(state, run, guard, bytes);
-    if (run.meter !== null && !run.meter.row(bytes)) return wall(state, run, bytes);
+    if (guard !== null && exceeds(guard, run, bytes)) {
+      const handled = overflow(state, run, guard, bytes);
+      if (handled !== 'pass') return handled;
+    }
+    if (run.meter !== null && !run.meter.row(bytes)) {
+      wall(state, run, bytes);
+      return 'stop';
+    }
     run.begun = true;
-    run.rows += 1;
-    run.bytes += bytes;
+    countRow(run, bytes);
   }
   return 'pass';
 }
@@ -100,7 +113,10 @@ function answer(state: SessionState, type: number, frame: Buffer): Relay {
       state.portals.confirm(head);
       break;
     case BACKEND.portalSuspended:
-      for (const run of head.runs) run.begun = true;
+      for (const run of head.runs) {
+        run.begun = true;
+        if (state.stop !== null) failRun(state, run, state.stop.fields['C'] ?? null);
+      }
       break;
     case BACKEND.commandComplete:
       return commandComplete(state, head, commandTag(frame));
@@ -150,7 +166,8 @@ function commandComplete(state: SessionState, head: LedgerEntry, tag: string): R
     if (run !== undefined && head.completed < head.runs.length - 1) head.completed += 1;
     else if (run !== undefined && !head.unparsed) head.completed += 1;
   }
-  if (run !== undefined) {
+  if (run !== undefined && state.stop !== null) failRun(state, run, state.stop.fields['C'] ?? null);
+  else if (run !== undefined) {
     run.tag = tag;
     if (run.state !== 'recorded') state.openRuns.done(run, 'complete');
     // Of a text that was not understood it is known only now whether it took COPY data.
@@ -162,34 +179,6 @@ function commandComplete(state: SessionState, head: LedgerEntry, tag: string): R
   }
   if (head.kind === 'execute') pop(state);
   return 'pass';
-}
-
-/** Names that SQL made or destroyed: at once, for PREPARE survives ROLLBACK and a string that fails later on. */
-function applySymbols(state: SessionState, run: Run, tag: string): void {
-  if (run.symbols.length === 0) return;
-  state.statements.confirm(run);
-  state.portals.confirm(run);
-  for (const symbol of run.symbols) {
-    const all = symbol.kind === 'discard' && symbol.what === 'all';
-    if (all || (symbol.kind === 'deallocate' && symbol.name === null))
-      // The unnamed one is not among those that SQL knows.
-      state.statements.deleteWhere((_, name) => name !== '');
-    if (all || (symbol.kind === 'close' && symbol.name === null))
-      // But for the portal that runs it.
-      state.portals.deleteWhere((portal) => portal.kind !== 'protocol' || portal.run !== run);
-    // Not where what makes new ones is under way already.
-    if (all && state.openRuns.answeredBut(run)) state.tempPossible = false;
-    if (symbol.kind === 'transaction') transactionChanged(state, symbol.op, tag);
-  }
-}
-
-/** Within a group or string ReadyForQuery does not tell yet, but what completed is certain. */
-function transactionChanged(state: SessionState, op: TransactionOp, tag: string): void {
-  const inside = op === 'begin' || op === 'savepoint' || op === 'release' || op === 'rollback_to';
-  state.transaction = inside || op === 'commit_and_chain' || op === 'rollback_and_chain' ? 'T' : 'I';
-  if (!tag.startsWith('COMMIT')) return;
-  // An error later in the group cannot undo it any more.
-  for (const run of state.openRuns.finished) if (run.state === 'complete') run.implicitTransaction = false;
 }
 
 function copyInResponse(state: SessionState, head: LedgerEntry): Relay {
@@ -217,9 +206,11 @@ function error(state: SessionState, frame: Buffer): Relay {
   if (head.kind === 'query' && head.midGroup && !head.begun && fields['C'] === SQLSTATE.queryCanceled)
     // It may have struck before the Query arrived, which is then skipped, or during it.
     return lost(state, 'a timeout in the middle of a group');
-  const relay = head.refusal === null ? null : rewriteError(frame, head.refusal);
+  const refusal = state.stop ?? head.refusal;
+  const relay = errorInstead(state, head, frame, severity);
+  if (state.stop !== null) stopped(state);
   if (relay === null) countText(answering(state), frame);
-  const sqlstate = relay === null ? (fields['C'] ?? null) : (head.refusal?.fields['C'] ?? null);
+  const sqlstate = relay === null ? (fields['C'] ?? null) : (refusal?.fields['C'] ?? null);
   if (state.copy?.entry === head) {
     if (state.copy.open) copyFailedOpen(state, head.kind === 'execute');
     copyFailed(state);
@@ -235,6 +226,17 @@ function error(state: SessionState, frame: Buffer): Relay {
     state.withheld = [];
   }
   return relay === null ? 'pass' : { replace: relay };
+}
+
+/** Null: the server's own goes on. */
+function errorInstead(
+  { stop }: SessionState,
+  { refusal }: LedgerEntry,
+  frame: Buffer,
+  severity: string | undefined,
+): Buffer | null {
+  if (stop !== null) return encodeError({ S: severity ?? 'ERROR', V: 'ERROR', ...stop.fields });
+  return refusal === null ? null : rewriteError(frame, refusal);
 }
 
 /** The statement that the error is about; in a Query those after it never ran. */
@@ -308,6 +310,7 @@ function readyForQuery(state: SessionState, frame: Buffer): Relay {
     state.portals.confirm(head);
   }
   if (!own) pop(state);
+  if (state.stop !== null && !own) return stoppedTooLate(state, head, status);
   settleRuns(state, status);
   if (status === 'I') transactionEnded(state);
   state.groupError = null;
@@ -317,6 +320,14 @@ function readyForQuery(state: SessionState, frame: Buffer): Relay {
   if (answered && state.setup.reportsSearchPath && state.setup.mode === 'enforce')
     state.searchPathUncertain = false;
   return own ? probed(state, BACKEND.readyForQuery, frame) : 'pass';
+}
+
+/** A result was stopped whose statement had come to its end: ReadyForQuery waits until an error stands before it. */
+function stoppedTooLate(state: SessionState, head: LedgerEntry, status: TransactionStatus): Relay {
+  const { stop } = state;
+  if (stop === null) return 'pass';
+  const instead = completedAnyway(state, head, stop, status);
+  return instead === 'end' ? 'end' : { replace: instead };
 }
 
 /** Outcomes are certain now: what completed is committed, or part of a transaction that goes on. */

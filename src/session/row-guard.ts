@@ -1,33 +1,110 @@
 /**
- * A statement that flows by the planner's estimate alone is watched: the planner may have been wrong, or fooled. What
- * comes to more than the limits of an export stops before the row that exceeds them.
+ * How much of a result may pass. What flows by the planner's estimate alone is watched by rows and bytes: the planner may
+ * have been wrong, or fooled. All else that is read is watched by its bytes, which nothing tells beforehand. What comes
+ * to more stops before the row that is too much.
  */
 import type { Decision } from '../policy/decision.ts';
 import type { StatementAnalysis } from '../statement/analysis.ts';
-import type { RowGuard, Run } from './run.ts';
+import type { Bound, Passed, RowGuard, Run } from './run.ts';
 import type { SessionState } from './state.ts';
 
-/** Null for nearly every statement: those whose size is known, and those that a person let pass without a limit. */
+/** The least of several bounds: each of them holds. */
+export function tightest(first: Bound, ...others: readonly Bound[]): Bound {
+  let { rows, bytes } = first;
+  for (const other of others) {
+    rows = Math.min(rows, other.rows);
+    bytes = Math.min(bytes, other.bytes);
+  }
+  return { rows, bytes };
+}
+
+/** Null where no rows come back, where people have let it pass without a limit, and in mode observe. */
 export function guardOf(
   state: SessionState,
   statement: StatementAnalysis,
   decision: Decision,
 ): RowGuard | null {
-  if (state.setup.mode === 'observe' || decision.decision === 'deny') return null;
-  const measured = statement.measured && decision.decision === 'allow';
-  const { limits, rule } = decision;
-  if (!measured && limits === undefined) return null;
-  const { exportRows, exportBytes } = state.setup.limits;
-  return {
-    // What the rule leaves open has the limits of an export where nothing but an estimate bounds it.
-    rows: limits?.rows ?? (measured ? exportRows : Number.POSITIVE_INFINITY),
-    bytes: limits?.bytes ?? (measured ? exportBytes : Number.POSITIVE_INFINITY),
-    rule,
-    expected: decision.decision === 'hold' ? 'approved up to a limit' : statement.reasons.join('; '),
-  };
+  const { measured, rowBoundBy, reasons } = statement;
+  const { decision: ruling, limits, rule } = decision;
+  if (state.setup.mode === 'observe' || ruling === 'deny') return null;
+  if (ruling === 'hold')
+    return limits === undefined ? null : limited(statement, limits, rule, ['approved up to a limit'], 'stop');
+  if (limits === undefined && !measured && (rowBoundBy === null || !BELOW_EXPORT.has(statement.class)))
+    return null;
+  const own = limits === undefined ? null : limited(statement, limits, rule, reasons, 'ask');
+  // What the rule leaves open has the limits of an export.
+  const open = ofExport(state, statement);
+  const rows = limits?.rows ?? open.rows;
+  const bytes = limits?.bytes ?? (BELOW_EXPORT.has(statement.class) ? open.bytes : NONE);
+  const alone = measured || writesMany(state, statement) || own?.measured === true;
+  return { rows, bytes, measured: alone, beyond: 'ask', rule, reasons };
+}
+
+type RuleLimits = { readonly rows: number | null; readonly bytes: number | null };
+
+/** The limits of a rule; null: of both there is none. */
+export function boundOf(limits: RuleLimits | undefined): Bound | null {
+  const { rows, bytes } = { rows: limits?.rows ?? NONE, bytes: limits?.bytes ?? NONE };
+  return rows === NONE && bytes === NONE ? null : { rows, bytes };
+}
+
+function limited(
+  { rowBound, rowBoundBy, command }: StatementAnalysis,
+  limits: RuleLimits,
+  rule: string,
+  reasons: readonly string[],
+  beyond: RowGuard['beyond'],
+): RowGuard | null {
+  const bound = boundOf(limits);
+  if (bound === null) return null;
+  const gives = rowBoundBy !== null || command === 'COPY TO';
+  const few = rowBound !== null && rowBound <= bound.rows && bound.bytes === NONE;
+  return { ...bound, measured: gives && !few, beyond, rule, reasons };
+}
+
+/** What it writes and gives back may be a lot: stopped in its middle, it can only be undone before its Sync. */
+function writesMany({ setup }: SessionState, { class: rank, rowBound }: StatementAnalysis): boolean {
+  if (rank !== 'write' && rank !== 'bulk_write') return false;
+  return rowBound === null || rowBound > setup.limits.exportRows;
+}
+
+/** What people have approved in the middle of a result; null: all of it. */
+export function approvedGuard(limits: RuleLimits | undefined, guard: RowGuard): RowGuard | null {
+  const bound = boundOf(limits);
+  return bound === null ? null : { ...guard, ...bound, beyond: 'stop' };
 }
 
 /** One more row, of so many bytes, would be more than may pass. */
-export function exceeds({ rows, bytes }: RowGuard, run: Run, more: number): boolean {
-  return run.rows >= rows || run.bytes + more > bytes;
+export function exceeds({ rows, bytes }: Bound, run: Run, more: number): boolean {
+  const passed = passedOf(run);
+  return passed.rows >= rows || passed.bytes + more > bytes;
+}
+
+/** What counts: of a cursor, all that was fetched from it. */
+export function passedOf(run: Run): Passed {
+  return run.cursor ?? run;
+}
+
+export function countRow(run: Run, bytes: number): void {
+  run.rows += 1;
+  run.bytes += bytes;
+  if (run.cursor === null) return;
+  run.cursor.rows += 1;
+  run.cursor.bytes += bytes;
+}
+
+const NONE = Number.POSITIVE_INFINITY;
+const BELOW_EXPORT: ReadonlySet<string> = new Set(['session', 'read', 'write', 'bulk_write']);
+
+/** Where text and catalog bound the rows, bytes alone are counted. Catalogs have a limit of rows of their own. */
+function ofExport({ setup }: SessionState, statement: StatementAnalysis): Bound {
+  const { exportRows, exportBytes, catalogRows } = setup.limits;
+  if (statement.measured) return { rows: exportRows, bytes: exportBytes };
+  const bytes = readsCatalogsAlone(statement) ? (exportBytes * catalogRows) / exportRows : exportBytes;
+  return { rows: NONE, bytes };
+}
+
+function readsCatalogsAlone({ relations, runsUserCode }: StatementAnalysis): boolean {
+  if (relations.length === 0 || runsUserCode === true) return false;
+  return relations.every(({ schema }) => schema === 'pg_catalog' || schema === 'information_schema');
 }

@@ -1,12 +1,14 @@
 /** One statement under way: its intent is recorded, its outcome is due. */
 import type { Meter } from '../budget/meter.ts';
 import type { StatementClass, SymbolUse } from '../statement/analysis.ts';
+import type { Subject } from './subject.ts';
 
 export type Run = {
   readonly no: number;
   readonly class: StatementClass;
-  readonly requestId: string | null;
-  readonly approvers: readonly string[];
+  /** Set late where people are asked about it in the middle of its result. */
+  requestId: string | null;
+  approvers: readonly string[];
   /** Microseconds since 1970 UTC. */
   readonly startedAt: number;
   readonly symbols: readonly SymbolUse[];
@@ -26,9 +28,15 @@ export type Run = {
   rows: number;
   bytes: number;
   /** What may pass of its result; null: all of it. */
-  readonly guard: RowGuard | null;
+  guard: RowGuard | null;
   /** Counts its result against the agent's budgets; null: it has nothing that counts, or is not released yet. */
-  readonly meter: Meter | null;
+  meter: Meter | null;
+  /** What it belongs to, where it is guarded: what people are asked about if it comes to more. */
+  subject: Subject | null;
+  /** Its place among the statements of the subject. */
+  readonly place: number;
+  /** What its cursor has given in all; null: it has none, and counts for itself. */
+  cursor: Passed | null;
   tag: string | null;
   /**
    * `sent` until the server answers; `bound` after BindComplete; `complete` after CommandComplete, until
@@ -38,14 +46,21 @@ export type Run = {
   sqlstate: string | null;
 };
 
-/** How much of a result may pass: rows, and bytes of their DataRow bodies. */
-export type RowGuard = {
-  readonly rows: number;
-  readonly bytes: number;
+/** Rows, and bytes of their DataRow bodies; `Infinity` where there is no bound. */
+export type Bound = { readonly rows: number; readonly bytes: number };
+
+export type RowGuard = Bound & {
+  /** Its size is not known beforehand, so nothing is sent behind it until it is complete. */
+  readonly measured: boolean;
+  /** `ask`: policy, and where it says so people, decide about the rest. `stop`: people have set this bound. */
+  readonly beyond: 'ask' | 'stop';
   readonly rule: string;
-  /** What was expected of it, in plain words. */
-  readonly expected: string;
+  /** Why it was let pass, in plain words. */
+  readonly reasons: readonly string[];
 };
+
+/** Rows that went to the client, and bytes of their DataRow bodies. */
+export type Passed = { rows: number; bytes: number };
 
 /** Records must be safe before a reply: written (reads), on disk (writes), committed in the audit database (held). */
 export type Safety = 'written' | 'synced' | 'committed';

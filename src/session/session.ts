@@ -1,5 +1,6 @@
 /** The session core: frontend and backend messages and answers of the world come in, effects go out. No I/O. */
 import { BACKEND } from '../protocol/backend.ts';
+import type { DataHandled } from '../protocol/backend-scanner.ts';
 import { FRONTEND } from '../protocol/frontend.ts';
 import type { Effect } from './effect.ts';
 import { injectFlush } from './forward.ts';
@@ -10,6 +11,8 @@ import { process } from './messages.ts';
 import { endRequests, recordOutcome } from './record.ts';
 import { data, type Relay, reply } from './replies.ts';
 import { type CopyIn, createState, type SessionSetup, type SessionState } from './state.ts';
+import { cancelEnded } from './stopping.ts';
+import { mayFollow } from './stream.ts';
 import { resume, step, type WaitEvent } from './waits.ts';
 
 /** In these phases a person is involved: the client's leaving must not wait for the answer. */
@@ -84,10 +87,12 @@ export class Session {
     const state = this.#state;
     if (state.phase !== 'ready' || state.cancelInFlight || !state.inbox.empty) {
       state.inbox.push({ type, frame: Buffer.from(frame) });
-      if (type !== FRONTEND.terminate && type !== INPUT_END) return;
-      // Nothing can follow, so a statement that waits for a person will find nobody.
-      state.leaving = true;
-      if (LEAVES_AT_ONCE.has(state.phase)) this.event({ kind: 'clientGone' }, state.now);
+      if (type === FRONTEND.terminate || type === INPUT_END) {
+        // Nothing can follow, so a statement that waits for a person will find nobody.
+        state.leaving = true;
+        if (LEAVES_AT_ONCE.has(state.phase)) this.event({ kind: 'clientGone' }, state.now);
+      }
+      if (state.phase === 'streaming') this.#takeInbox();
       return;
     }
     process(state, type, frame, null);
@@ -109,7 +114,7 @@ export class Session {
   }
 
   /** DataRow or CopyData with a body of `bytes`. */
-  data(bytes: number): Relay {
+  data(bytes: number): DataHandled {
     return data(this.#state, bytes);
   }
 
@@ -125,6 +130,7 @@ export class Session {
     const state = this.#state;
     state.now = now;
     state.cancelInFlight = false;
+    if (state.phase === 'stopping') cancelEnded(state);
     // It found nothing to cancel: what the server keeps back must still come.
     if (state.clientGone && !state.ledger.empty) injectFlush(state);
     if (state.phase === 'settling' && state.ledger.empty) resume(state);
@@ -154,6 +160,8 @@ export class Session {
 
   #settled(): void {
     const state = this.#state;
+    state.stream = null;
+    if (state.phase === 'streaming') state.phase = 'ready';
     if (state.phase === 'settling' && !state.cancelInFlight) step(state, { kind: 'settled' });
     // The server skips what is held: nobody needs to be asked any more.
     if (state.phase === 'held' && state.skipping) {
@@ -170,9 +178,10 @@ export class Session {
 
   #takeInbox(): void {
     const state = this.#state;
-    while (state.phase === 'ready' && !state.cancelInFlight) {
-      const next = state.inbox.shift();
-      if (next === undefined) return;
+    while ((state.phase === 'ready' || state.phase === 'streaming') && !state.cancelInFlight) {
+      const next = state.inbox.peek();
+      if (next === undefined || (state.phase === 'streaming' && !mayFollow(state, next.type))) return;
+      state.inbox.shift();
       process(state, next.type, next.frame, null);
     }
   }

@@ -12,7 +12,7 @@ import type { InputEnd } from './input-end.ts';
 import { Ledger, type LedgerEntry } from './ledger.ts';
 import { Names } from './names.ts';
 import { OpenRuns } from './open-runs.ts';
-import type { Run } from './run.ts';
+import type { Passed, Run } from './run.ts';
 import type { Subject } from './subject.ts';
 
 /** Where the session stands with the message that it judges. In every phase but `ready`, further messages wait. */
@@ -36,6 +36,10 @@ export const PHASES = [
   'held',
   /** The receipt is verified and consumed. */
   'releasing',
+  /** A result that is measured flows: nothing is sent behind it until it is complete. */
+  'streaming',
+  /** The rest of a result is thrown away, until the server has ended its statement and answered for it. */
+  'stopping',
   'ended',
 ] as const;
 export type Phase = (typeof PHASES)[number];
@@ -73,6 +77,8 @@ export type Portal =
       readonly body: StatementAnalysis;
       readonly withHold: boolean;
       readonly sql: Buffer;
+      /** What was fetched from it so far. */
+      readonly passed: Passed;
     };
 
 /** What changes of names are tagged with: the message or, within a Query, the statement. */
@@ -116,6 +122,25 @@ export type Current = {
   leave: 'gone' | 'drain' | null;
   release: Release | null;
   refusal: { readonly fields: ErrorFields; readonly outcome: 'denied' | 'expired' | 'withdrawn' } | null;
+  /** No message: a statement that was sent, whose result waits in its middle. */
+  readonly interrupted: Run | null;
+};
+
+/** What may be sent behind a statement whose result is measured. */
+export type Stream = {
+  /** Nothing: a Query. Of a group, its Sync, unless that would commit something. */
+  readonly kind: 'query' | 'group';
+  /** The group's Sync was sent. */
+  synced: boolean;
+  /** The server was asked to answer what it has. */
+  flushed: boolean;
+};
+
+/** A result whose rest does not go to the client. */
+export type Stop = {
+  readonly run: Run;
+  /** What the client gets in its place. */
+  readonly fields: ErrorFields;
 };
 
 export type CopyIn = {
@@ -184,6 +209,9 @@ export type SessionState = {
   /** SQLSTATE of the error that failed the group whose Z is due. */
   groupError: string | null;
   copy: CopyIn | null;
+  /** Set while nothing may be sent behind a result. */
+  stream: Stream | null;
+  stop: Stop | null;
   /** A COPY has failed, or is about to, and the server was asked how far it had read; until then nothing goes upstream. */
   copyProbe: CopyProbe | null;
   /** Extended messages were sent since the last Sync or Query: a timeout can strike between two of them. */
@@ -244,6 +272,8 @@ export function createState(setup: SessionSetup): SessionState {
     skipping: false,
     groupError: null,
     copy: null,
+    stream: null,
+    stop: null,
     copyProbe: null,
     groupOpen: false,
     cancelInFlight: false,
@@ -307,7 +337,7 @@ export function looksUpLate(analysis: Analysis): boolean {
 
 const PLANNED_AT_BIND: ReadonlySet<string> = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'MERGE']);
 
-export function newCurrent(type: number, frame: Buffer): Current {
+export function newCurrent(type: number, frame: Buffer, interrupted: Run | null = null): Current {
   return {
     type,
     frame: Buffer.from(frame),
@@ -330,5 +360,6 @@ export function newCurrent(type: number, frame: Buffer): Current {
     leave: null,
     release: null,
     refusal: null,
+    interrupted,
   };
 }

@@ -11,9 +11,11 @@ import { endUnused } from './give-up.ts';
 
 import { cancelRunning, leave } from './leaving.ts';
 import { process } from './messages.ts';
-import { isMistake } from './mistakes.ts';
+import { clientFields, isMistake } from './mistakes.ts';
+import { interruptedAnswer } from './overflow.ts';
 import { recordIntents } from './record.ts';
 import type { Current, Phase, SessionState } from './state.ts';
+import { goneWhileStopping } from './stopping.ts';
 import {
   CANCELLED,
   cancelled,
@@ -98,6 +100,8 @@ export const TABLE: Table = {
     cancel: cancelLater,
     clientGone: leaveLater('gone'),
   }),
+  streaming: row({ refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
+  stopping: row({ refreshed: catalogRead, cancel: 'ignore', clientGone: goneWhileStopping }),
   ended: row({
     analysed: 'ignore',
     clarified: 'ignore',
@@ -151,6 +155,7 @@ export function step<K extends WaitEventKind>(
 export function resume(state: SessionState): void {
   const { current } = state;
   if (current === null) throw new Error(`nothing waits in phase ${state.phase}`);
+  if (current.interrupted !== null) return interruptedAnswer(state, current, current.interrupted);
   // Nothing goes upstream while a cancel is on its way: it could hit the wrong statement.
   if (state.cancelInFlight) {
     state.phase = 'settling';
@@ -195,14 +200,6 @@ function probed(state: SessionState, event: { readonly rejection: ErrorFields | 
   resume(state);
 }
 
-/** The server's own error, without what names its source code. */
-function clientFields(rejection: ErrorFields): ErrorFields {
-  const kept: Record<string, string> = {};
-  for (const code of ['C', 'M', 'D', 'H', 'P'])
-    if (rejection[code] !== undefined) kept[code] = rejection[code];
-  return kept;
-}
-
 function opened(state: SessionState, { request }: { readonly request: OpenedRequest }): void {
   const current = waiting(state);
   current.request = request;
@@ -217,25 +214,26 @@ function opened(state: SessionState, { request }: { readonly request: OpenedRequ
   if (request.state !== 'open') return settleAnswer(state, current, request.state, request.ended);
   state.effects.push({ kind: 'watch', requestId: request.id });
   const { limits } = state.setup;
-  const holdMs = state.transaction === 'I' ? limits.holdTimeoutMs : limits.holdTimeoutInTransactionMs;
+  const holdsLocks = state.transaction !== 'I' || current.interrupted !== null;
+  const holdMs = !holdsLocks ? limits.holdTimeoutMs : limits.holdTimeoutInTransactionMs;
   current.waitsUntil = state.now + holdMs * 1000;
   state.effects.push({ kind: 'startTimers', holdMs, noticeMs: limits.noticeIntervalMs });
   noticeDue(state);
 }
 
-function recordHeldIntents(state: SessionState, current: Current, requestId: string): void {
-  if (current.subject !== null && current.decision !== null)
+/** What runs already, and is asked about in the middle of its result, is in the log. */
+function recordHeldIntents(state: SessionState, current: Current, requestId: string | null): void {
+  if (current.subject !== null && current.decision !== null && current.interrupted === null)
     current.runs = recordIntents(state, current.subject, current.decision, requestId);
 }
 
 function openFailed(state: SessionState, event: { readonly why: string; readonly limit: boolean }): void {
   const current = waiting(state);
   const rule = current.decision?.rule ?? '';
-  if (current.subject !== null && current.decision !== null)
-    current.runs = recordIntents(state, current.subject, current.decision, null);
+  recordHeldIntents(state, current, null);
   current.refusal = current.cancelled
     ? { fields: cancelled(), outcome: 'withdrawn' }
-    : { fields: cannotAsk(rule, event.why, event.limit), outcome: 'denied' };
+    : { fields: cannotAsk(rule, event.why, event.limit, isMidway(current)), outcome: 'denied' };
   if (current.leave === 'gone') return leave(state);
   resume(state);
 }
@@ -280,7 +278,10 @@ function settleAnswer(
         ? ({ fields: sayingWhen(current, expired(rule, id)), outcome: 'expired' } as const)
         : answer === 'withdrawn'
           ? ({ fields: withdrawn(rule, id), outcome: 'withdrawn' } as const)
-          : ({ fields: releaseRefused(rule, id, `the request is ${answer}`), outcome: 'denied' } as const);
+          : ({
+              fields: releaseRefused(rule, id, `the request is ${answer}`, isMidway(current)),
+              outcome: 'denied',
+            } as const);
   refuseHold(state, current, refusal, refusal.outcome);
 }
 
@@ -320,7 +321,7 @@ function releaseFailed(state: SessionState, event: { readonly why: string }): vo
   if (current.leave === 'gone') return leave(state);
   current.refusal = current.cancelled
     ? { fields: withdrawn(rule, id), outcome: 'withdrawn' }
-    : { fields: releaseRefused(rule, id, event.why), outcome: 'denied' };
+    : { fields: releaseRefused(rule, id, event.why, isMidway(current)), outcome: 'denied' };
   resume(state);
 }
 
@@ -380,6 +381,10 @@ function openedTooLate(state: SessionState, { request }: { readonly request: Ope
 
 function releasedTooLate(state: SessionState, { release }: { readonly release: Release }): void {
   endUnused(state, release.requestId);
+}
+
+function isMidway({ interrupted }: Current): boolean {
+  return interrupted !== null;
 }
 
 function waiting(state: SessionState): Current {

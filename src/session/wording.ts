@@ -4,6 +4,7 @@ import type { Spent } from '../budget/account.ts';
 import type { Decision } from '../policy/decision.ts';
 import type { ErrorFields } from '../protocol/backend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
+import { REST_NOT_SENT } from './wording-midway.ts';
 
 const RETRY_SAME =
   'Send exactly the same statement again later: it attaches to the same request and runs once it is approved. Do not rewrite it and do not split it up.';
@@ -95,16 +96,18 @@ export function cancelledAtRelease(rule: string, requestId: string): ErrorFields
   };
 }
 
-export function releaseRefused(rule: string, requestId: string, why: string): ErrorFields {
+/** `midway`: it is about the rest of a result. */
+export function releaseRefused(rule: string, requestId: string, why: string, midway = false): ErrorFields {
   return {
     C: SQLSTATE.insufficientPrivilege,
-    M: 'countersign: the approval could not be used, so the statement was not run',
+    M: `countersign: the approval could not be used, so ${midway ? REST_NOT_SENT : 'the statement was not run'}`,
     D: `Rule ${rule}, request ${requestId}: ${why}.`,
-    H: 'Nothing was executed. Send the statement again to open a new request.',
+    H: `${midway ? '' : 'Nothing was executed. '}Send the statement again to open a new request.`,
   };
 }
 
-export function cannotAsk(rule: string, why: string, limit: boolean): ErrorFields {
+/** `midway`: it is about the rest of a result. */
+export function cannotAsk(rule: string, why: string, limit: boolean, midway = false): ErrorFields {
   return limit
     ? {
         C: SQLSTATE.programLimitExceeded,
@@ -114,9 +117,9 @@ export function cannotAsk(rule: string, why: string, limit: boolean): ErrorField
       }
     : {
         C: SQLSTATE.cannotConnectNow,
-        M: 'countersign: approval cannot be asked for at the moment, so the statement was not run',
+        M: `countersign: approval cannot be asked for at the moment, so ${midway ? REST_NOT_SENT : 'the statement was not run'}`,
         D: `Rule ${rule}: ${why}.`,
-        H: 'Nothing was executed. Statements that need no approval still run; try this one again in a minute.',
+        H: `${midway ? '' : 'Nothing was executed. '}Statements that need no approval still run; try this one again in a minute.`,
       };
 }
 
@@ -126,22 +129,6 @@ export function tooLong(limit: number, size: number): ErrorFields {
     M: `countersign: statement of ${size} bytes is longer than the limit of ${limit} bytes`,
     D: 'Limit statementBytes.',
     H: 'Send less in one statement, for example fewer rows per INSERT, or use COPY FROM STDIN.',
-  };
-}
-
-/** A result that came to more than was estimated; `more`: bytes of the row that did not pass. */
-export function overflown(
-  limits: { readonly rows: number; readonly bytes: number; readonly rule: string; readonly expected: string },
-  passed: { readonly rows: number; readonly bytes: number },
-  more: number,
-): ErrorFields {
-  const byRows = passed.rows >= limits.rows;
-  const limit = byRows ? `${limits.rows} rows` : `${limits.bytes} bytes`;
-  return {
-    C: SQLSTATE.programLimitExceeded,
-    M: `countersign: the result is larger than ${limit}, so it was stopped and the session ended`,
-    D: `Rule ${limits.rule} let the statement pass: ${limits.expected}. ${passed.rows} rows of ${passed.bytes} bytes came and were delivered; the next one, of ${more} bytes, was not. Limit ${byRows ? 'exportRows' : 'exportBytes'}.`,
-    H: 'Connect again, and ask for less: add a LIMIT, a narrower WHERE, or name fewer columns. What the session had not committed is rolled back; what you sent after this statement may or may not have run. If all of it is needed, send it as COPY (…) TO STDOUT: then a person is asked for approval.',
   };
 }
 

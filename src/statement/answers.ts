@@ -42,7 +42,12 @@ export type Estimate = {
 };
 
 /** Null: was not asked, or could not say. */
-export type Answer = { readonly meaning: Meaning | null; readonly estimate: Estimate | null };
+export type Answer = {
+  readonly meaning: Meaning | null;
+  readonly estimate: Estimate | null;
+  /** An estimate was asked for, and did not come in time. */
+  readonly late?: boolean;
+};
 
 /** By the place of the statement in its string. */
 export type Answers = readonly (Answer | null)[];

@@ -4,14 +4,14 @@ import type { Context } from './context.ts';
 import type { Facts } from './facts.ts';
 
 /**
- * What the planner may expect, as a multiple of the limit, and the statement still flows. One, as long as a result that
- * comes to more is ended and nobody is asked about the rest of it.
+ * How many rows the planner may expect to come back, as a multiple of the limit, and the statement still flows: it is often
+ * wrong by that much, and what really comes is measured. Not those that are folded into few: nobody can count them.
  */
-const ESTIMATE_FACTOR = 1;
+const ESTIMATE_FACTOR = 5;
 
 /**
  * When all else about a statement is known: what text and catalog do not bound is an export, unless it only reads and
- * the planner expects few rows. Then it flows, and is measured.
+ * the planner expects few rows, or could not say how many in time. Then it flows, and is measured.
  */
 export function raiseBySize(context: Context, type: string): void {
   const { facts, answer, limits } = context;
@@ -19,11 +19,19 @@ export function raiseBySize(context: Context, type: string): void {
   const estimate = mayBeAsked(context, type) ? (answer?.estimate ?? null) : null;
   // Of what is folded no row can be counted as it comes back, so its estimate could not be held against the truth.
   if (estimate !== null && !facts.foldsMany) facts.expectedRows = estimate.rows;
-  if (estimate !== null && isSmall(estimate, facts, limits.exportRows * ESTIMATE_FACTOR)) {
+  if (estimate !== null && isSmall(estimate, facts, limits.exportRows)) {
     facts.measured = true;
     return facts.raise('read', `reads ${expected(estimate, facts)} by the planner's estimate`);
   }
   if (estimate !== null) return facts.raise('export', inWords(estimate, facts, limits.exportRows));
+  if (answer?.late === true && mayBeAsked(context, type) && !facts.foldsMany) {
+    // Its rows are what they are, and can be counted as they come.
+    facts.measured = true;
+    return facts.raise(
+      'read',
+      'reads as many rows as the limit lets pass: the planner gave no estimate in time',
+    );
+  }
   if (mayBeAsked(context, type) && context.path !== null)
     facts.doubt = { names: facts.doubt?.names ?? false, size: true, searchPath: context.path };
   for (const reason of facts.large) facts.raise('export', reason);
@@ -59,11 +67,12 @@ function mayBeAsked({ facts, catalog, path, tempPossible }: Context, type: strin
 
 function isSmall(estimate: Estimate, { foldsMany, rowBound }: Facts, most: number): boolean {
   if (foldsMany && !(estimate.foldedRows <= most)) return false;
-  return estimate.rows <= most || (rowBound !== null && rowBound <= most);
+  return estimate.rows <= most * ESTIMATE_FACTOR || (rowBound !== null && rowBound <= most);
 }
 
 function inWords({ rows, foldedRows }: Estimate, { foldsMany, rowBound }: Facts, most: number): string {
-  const folded = foldsMany && foldedRows > most && (rows <= most || (rowBound ?? rows) <= most);
+  const folded =
+    foldsMany && foldedRows > most && (rows <= most * ESTIMATE_FACTOR || (rowBound ?? rows) <= most);
   const what = folded
     ? `folds about ${counted(foldedRows)} rows into few values`
     : `may return about ${counted(rows)} rows`;

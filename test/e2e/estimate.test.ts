@@ -44,14 +44,6 @@ const types = (frames: readonly Buffer[]) =>
   frames.map((frame) => String.fromCharCode(frame[0] ?? 0)).join('');
 const rowsIn = (frames: readonly Buffer[]) => frames.filter((frame) => frame[0] === 0x44).length;
 
-/** Sends, and takes everything until the server has ended the connection. */
-async function untilEnd(client: RawClient, ...frames: Buffer[]) {
-  client.send(...frames);
-  const came = await client.until(() => false, 60_000);
-  const last = came.at(-1) ?? Buffer.alloc(0);
-  return { came, rows: rowsIn(came), error: decodeErrorFields(last) };
-}
-
 const eventually = (holds: () => Promise<void>) => vi.waitFor(holds, { timeout: 20_000, interval: 100 });
 
 async function audited(text: string) {
@@ -108,17 +100,33 @@ describe('a read of a size that only the planner knows', () => {
   });
 });
 
+/** What comes until a person is asked, and the request. */
+async function untilAsked(client: RawClient, sql: string, ...frames: Buffer[]) {
+  client.send(...frames);
+  const came = await client.until((all) => all.some((frame) => frame[0] === 0x4e), 20_000);
+  return { came, rows: rowsIn(came), request: await stack.api.waitFor(sql) };
+}
+
+/** The rest, up to ReadyForQuery, after an answer. */
+async function answered(client: RawClient, id: string, verdict: 'approve' | 'deny') {
+  await stack.api.verdict(id, verdict);
+  const came = await client.ready();
+  const error = came.find((frame) => frame[0] === 0x45);
+  return { came, rows: rowsIn(came), error: error === undefined ? null : decodeErrorFields(error) };
+}
+
 describe.each(FOOLED)('a planner that is fooled by %s', (_why, sql) => {
   it('lets 1,000 rows out and no more, in a simple query', async () => {
     const client = await RawClient.connect(stack.agentUrl);
-    const { rows, error, came } = await untilEnd(client, Q(sql));
-    expect(rows).toBe(1_000);
-    expect(types(came)).toBe(`T${'D'.repeat(1_000)}E`);
+    const asked = await untilAsked(client, sql, Q(sql));
+    expect(types(asked.came)).toBe(`T${'D'.repeat(1_000)}N`);
+    const { came, error } = await answered(client, asked.request.id, 'deny');
+    expect(types(came)).toBe('EZ');
     expect(error).toMatchObject({
-      S: 'FATAL',
-      C: '54000',
-      M: 'countersign: the result is larger than 1000 rows, so it was stopped and the session ended',
-      D: expect.stringContaining("by the planner's estimate. 1000 rows of"),
+      S: 'ERROR',
+      C: '42501',
+      M: 'countersign: denied by approver: test',
+      D: expect.stringContaining('The result is not whole: 1000 rows of'),
     });
     await eventually(async () =>
       expect(await audited(sql)).toMatchObject({
@@ -126,16 +134,21 @@ describe.each(FOOLED)('a planner that is fooled by %s', (_why, sql) => {
         decision: 'allow',
         outcome: 'failed',
         rows: 1_000,
-        sqlstate: '54000',
+        sqlstate: '42501',
       }),
     );
+    client.send(Q('SELECT 1'));
+    expect(types(await client.ready())).toBe('TDCZ');
+    client.close();
   });
 
-  it('nor in an extended one', async () => {
+  it('nor in an extended one, unless it is approved', async () => {
     const client = await RawClient.connect(stack.agentUrl);
-    const { rows, error, came } = await untilEnd(client, P(sql), B(), E(), S);
-    expect([rows, error['C']]).toEqual([1_000, '54000']);
-    expect(types(came)).toBe(`12${'D'.repeat(1_000)}E`);
+    const asked = await untilAsked(client, sql, P(sql), B(), E(), S);
+    expect(types(asked.came)).toBe(`12${'D'.repeat(1_000)}N`);
+    const { came } = await answered(client, asked.request.id, 'approve');
+    expect(types(came)).toMatch(/^D{1000,}CZ$/);
+    client.close();
   });
 
   it('nor by an Execute for a few rows again and again', async () => {
@@ -148,70 +161,49 @@ describe.each(FOOLED)('a planner that is fooled by %s', (_why, sql) => {
       rows += rowsIn(await client.ready());
     }
     expect(rows).toBe(900);
-    const end = await untilEnd(client, E('p', 300), S);
-    expect([end.rows, end.error['C']]).toEqual([100, '54000']);
+    const asked = await untilAsked(client, sql, E('p', 300), S);
+    expect(asked.rows).toBe(100);
+    expect(types((await answered(client, asked.request.id, 'deny')).came)).toBe('EZ');
+    client.close();
   });
 });
 
-describe('the end of a session', () => {
-  it('in a pipeline: what came before is whole, what comes after is not answered', async () => {
+describe('a result that is stopped', () => {
+  it('in a pipeline: what came before is whole, and what comes after is answered', async () => {
+    // Not the one that was denied just now.
+    const sql = `${CORRELATED} -- in a pipeline`;
     const client = await RawClient.connect(stack.agentUrl);
-    const { rows, error, came } = await untilEnd(
+    const asked = await untilAsked(
       client,
+      sql,
       ...[P('SELECT 1'), B(), E(), S],
-      ...[P(CORRELATED), B(), E(), S],
+      ...[P(sql), B(), E(), S],
       ...[P('SELECT 2'), B(), E(), S],
     );
-    expect([rows, error['C']]).toEqual([1_001, '54000']);
-    expect(types(came)).toBe(`12DCZ12${'D'.repeat(1_000)}E`);
-  });
-
-  it('in a transaction: it is rolled back', async () => {
-    const client = await RawClient.connect(stack.agentUrl);
-    client.send(Q('BEGIN'), Q('INSERT INTO notes VALUES (1)'));
-    await client.ready(2);
-    const { rows } = await untilEnd(client, Q(CORRELATED));
-    expect(rows).toBe(1_000);
-    const left = () => stack.shop.query('SELECT count(*)::int AS n FROM notes');
-    const running = () =>
-      stack.shop.query(
-        `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'SELECT id, a FROM fooled%'`,
-      );
-    await eventually(async () => expect((await running()).rows).toEqual([]));
-    expect((await left()).rows).toEqual([{ n: 0 }]);
+    expect(types(asked.came)).toBe(`12DCZ12${'D'.repeat(1_000)}N`);
+    await stack.api.verdict(asked.request.id, 'deny');
+    expect(types(await client.ready(2))).toBe('EZ12DCZ');
+    client.close();
   });
 
   it('in a string: earlier results are whole', async () => {
     const client = await RawClient.connect(stack.agentUrl);
-    const { error, came } = await untilEnd(client, Q(`SELECT 1; ${STALE}; SELECT 2`));
-    expect(error['C']).toBe('54000');
-    expect(types(came)).toBe(`TDCT${'D'.repeat(1_000)}E`);
+    const asked = await untilAsked(client, STALE, Q(`SELECT 1; ${STALE}; SELECT 2`));
+    expect(types(asked.came)).toBe(`TDCT${'D'.repeat(1_000)}N`);
+    expect(types((await answered(client, asked.request.id, 'deny')).came)).toBe('EZ');
+    client.close();
   });
 
   it('comes before too many bytes, however few the rows', async () => {
     const client = await RawClient.connect(stack.agentUrl);
-    const { rows, error, came } = await untilEnd(client, Q(WIDE));
+    const { rows, came, request } = await untilAsked(client, WIDE, Q(WIDE));
     const bytes = came.filter((frame) => frame[0] === 0x44).reduce((sum, frame) => sum + frame.length - 5, 0);
     expect(bytes).toBeLessThanOrEqual(1024 * 1024);
     expect(bytes).toBeGreaterThan(900_000);
     expect(rows).toBe(16);
-    expect(error).toMatchObject({
-      C: '54000',
-      M: expect.stringContaining('larger than 1048576 bytes'),
-      H: expect.stringContaining('name fewer columns'),
-    });
-  });
-
-  it('is nothing to other sessions', async () => {
-    const other = new pg.Client({ connectionString: stack.agentUrl });
-    await other.connect();
-    const pid = (await other.query('SELECT pg_backend_pid() AS pid')).rows;
-    const clients = await Promise.all([1, 2, 3].map(() => RawClient.connect(stack.agentUrl)));
-    const ends = Promise.all(clients.map((client) => untilEnd(client, Q(CORRELATED))));
-    for (let i = 0; i < 50; i++) await other.query('SELECT count(*) FROM groups');
-    expect((await ends).map(({ rows }) => rows)).toEqual([1_000, 1_000, 1_000]);
-    expect((await other.query('SELECT pg_backend_pid() AS pid')).rows).toEqual(pid);
-    await other.end();
+    const { error } = await answered(client, request.id, 'deny');
+    expect(error).toMatchObject({ C: '42501', D: expect.stringContaining('16 rows of') });
+    client.close();
   });
 });
 

@@ -100,6 +100,37 @@ describe(`a result of ${SIZE_MB} MB, read slowly`, () => {
   }, 600_000);
 });
 
+describe(`a result of ${SIZE_MB} MB that waits for a person in its middle`, () => {
+  it('takes little memory, and comes whole when it is approved', async () => {
+    const asking = await serveBeside(stack);
+    await expectServed(asking.agentUrl);
+    const before = asking.peakMemory();
+    const sql = `SELECT repeat('x', ${MIB / 2}) FROM generate_series(1, ${2 * SIZE_MB}) -- asked`;
+    const { client } = await logInRaw(asking.agentUrl, 0x30000);
+    client.send(simple(sql));
+    const { id } = await stack.api.waitFor('-- asked');
+    await new Promise((done) => setTimeout(done, 3_000));
+    const waiting = asking.peakMemory();
+    await stack.api.verdict(id, 'approve');
+    const read = reader(client.socket);
+    for (let end = false; !end; ) {
+      const tail = await read(16 * MIB);
+      if (tail === null) throw new Error('the connection ended');
+      end = tail.toString('latin1') === 'Z\0\0\0\x05I';
+    }
+    await eventually('it is recorded', async () => (await recordOf(sql))?.outcome === 'executed', 30_000);
+    expect((await recordOf(sql))?.rows).toBe(2 * SIZE_MB);
+    const after = asking.peakMemory();
+    client.close();
+    await asking.close();
+    if (before === null || waiting === null || after === null) return;
+    const megabytes = [before, waiting, after].map((bytes) => Math.round(bytes / MIB)).join(', ');
+    process.stdout.write(`asked in its middle: peak memory before, while and after: ${megabytes} MB\n`);
+    expect(waiting - before).toBeLessThan(64 * MIB);
+    expect(after - before).toBeLessThan(96 * MIB);
+  }, 600_000);
+});
+
 describe('a reader that never reads', () => {
   it('is cut off, its statement cancelled, and the outcome is what it was', async () => {
     const sql = `SELECT repeat('x', ${MIB}) FROM generate_series(1, 200) -- never`;

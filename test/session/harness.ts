@@ -13,7 +13,7 @@ import { NO_DETAILS } from '../../src/statement/details.ts';
 /**
  * An analysis by key words, so that the machine can be tested without a parser: the class is the text's first word
  * (`read 1`, `ddl x`, `deny y`), `mistake` is what our grammar rejects, `late` goes to a worker, `vague` is opaque as
- * long as the server was not asked, `measured` flows by an estimate. Statements are cut at `;`.
+ * long as the server was not asked, `measured` flows by an estimate, `bounded` by a LIMIT (`returning` is a write of that kind). Statements are cut at `;`.
  */
 export function fakeAnalysis(sql: string): Analysis {
   const statements = sql
@@ -47,6 +47,7 @@ function fakeStatement(text: string): StatementAnalysis {
     ddl: 'ddl',
     deny: 'admin',
     write: 'write',
+    returning: 'write',
     copyin: 'write',
     mistake: 'unparsed',
     prepare: fakeClass(body),
@@ -67,7 +68,7 @@ function fakeStatement(text: string): StatementAnalysis {
     changesSearchPath: false,
     makesTemp: false,
     changesCatalog: word === 'ddl',
-    rowBound: null,
+    rowBound: word === 'returning' ? 1 : null,
     secrets: [],
     changesPinned: word === 'pinned',
     dependsOnParameters: [],
@@ -76,7 +77,7 @@ function fakeStatement(text: string): StatementAnalysis {
     calls: [],
     cause: null,
     tags: [],
-    rowBoundBy: null,
+    rowBoundBy: word === 'bounded' || word === 'returning' ? 'limit' : null,
     ...NO_DETAILS,
     unresolved:
       word === 'execute' || word === 'fetch'
@@ -102,6 +103,8 @@ export class TestSession {
   effects: Effect[] = [];
   entries: Entry[] = [];
   now = 1_000_000;
+  paused = false;
+  unread: Buffer[] = [];
   /** Everything that reached the client, as `type` or `type:detail`. */
   client: string[] = [];
 
@@ -150,17 +153,35 @@ export class TestSession {
     return this.#take();
   }
 
-  /** Server messages. */
+  /** Server messages; those behind a frame that waits are read when upstream is read again. */
   b(...frames: Buffer[]): this {
-    for (const frame of frames) {
-      const type = frame[0] ?? 0;
-      const relay =
-        type === 0x44 || type === 0x64
-          ? this.session.data(frame.length - 5)
-          : this.session.backend(type, frame, ++this.now);
-      const seen = relay === 'pass' ? frame : relay === 'end' ? null : relay.replace;
+    this.unread.push(...frames);
+    while (!this.paused) {
+      const frame = this.unread.shift();
+      if (frame === undefined) break;
+      const seen = this.#read(frame);
       if (seen !== null && seen.length > 0) this.client.push(describe(seen));
     }
+    return this.#take();
+  }
+
+  #read(frame: Buffer): Buffer | null {
+    const type = frame[0] ?? 0;
+    if (type !== 0x44 && type !== 0x64) {
+      const relay = this.session.backend(type, frame, ++this.now);
+      return relay === 'pass' ? frame : relay === 'end' ? null : relay.replace;
+    }
+    const handled = this.session.data(frame.length - 5);
+    if (handled === 'pause') {
+      this.paused = true;
+      this.unread.unshift(frame);
+    }
+    return handled === 'pass' ? frame : null;
+  }
+
+  /** The cancel's own connection has ended. */
+  cancelDone(): this {
+    this.session.cancelDone(++this.now);
     return this.#take();
   }
 
@@ -174,8 +195,9 @@ export class TestSession {
       this.effects.push(effect);
       if (effect.kind === 'record') this.entries.push(effect.entry);
       if (effect.kind === 'toClient') this.client.push(describe(effect.frame));
+      if (effect.kind === 'resumeUpstream') this.paused = false;
     }
-    return this;
+    return this.unread.length > 0 && !this.paused ? this.b() : this;
   }
 
   /** What went upstream since the last call: `Q read 1`, `P:name text`, `B`, `S` … */
@@ -217,7 +239,7 @@ export class TestSession {
   }
 }
 
-const HELD = new Set<StatementClass>(['ddl', 'opaque', 'unparsed']);
+const HELD = new Set<StatementClass>(['export', 'ddl', 'opaque', 'unparsed']);
 
 export const OPEN: OpenedRequest = {
   id: 'req_1',

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { DEFAULT_LIMITS } from '../../src/config/limits.ts';
 import { PHASES } from '../../src/session/state.ts';
 import { TABLE } from '../../src/session/waits.ts';
 import { F, OPEN, RELEASE, TestSession } from './harness.ts';
@@ -37,6 +38,13 @@ const INTO: Record<(typeof PHASES)[number], () => TestSession> = {
   held: () => new TestSession().f(F.query('ddl t')).opened(),
   releasing: () =>
     new TestSession().f(F.query('ddl t')).opened().on({ kind: 'answered', state: 'approved', ended: null }),
+  streaming: () => new TestSession().f(F.query('measured 1')),
+  stopping: () =>
+    new TestSession({ limits: { ...DEFAULT_LIMITS, exportBytes: 10 } })
+      .f(F.query('measured 1'))
+      .b(B.rowDescription(), B.dataRow(11))
+      .opened()
+      .on({ kind: 'answered', state: 'denied', ended: null }),
   ended: () => new TestSession().on({ kind: 'clientGone' }),
 };
 

@@ -143,8 +143,24 @@ describe('an estimate', () => {
       doubt: null,
       reasons: ["may return about 60,000 rows by the planner's estimate; the limit is 1,000"],
     });
-    expect(judged(SOME, rows(1_001)).class).toBe('export');
+    expect(judged(SOME, rows(5_001)).class).toBe('export');
+    // What is near the limit is measured.
+    expect(judged(SOME, rows(5_000))).toMatchObject({ class: 'read', measured: true });
     expect(judged(SOME, rows(Number.NaN)).class).toBe('export');
+  });
+
+  it('that does not come in time lets flow what can be measured, and nothing that is folded', () => {
+    const late = (sql: string) => {
+      const answer = { meaning: null, estimate: null, late: true };
+      return analysed(sql, catalog, PUBLIC, null, [answer]).statements[0];
+    };
+    expect(late(SOME)).toMatchObject({ class: 'read', measured: true, doubt: null });
+    expect(late('SELECT json_agg(big) FROM big WHERE a > 7')).toMatchObject({
+      class: 'export',
+      measured: false,
+    });
+    expect(late('COPY (SELECT * FROM big WHERE a > 5) TO STDOUT')).toMatchObject({ class: 'export' });
+    expect(late('DELETE FROM big WHERE a > 5 RETURNING *')?.class).toBe('export');
   });
 
   it('counts what is folded, where something is', () => {

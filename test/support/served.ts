@@ -52,6 +52,8 @@ export async function serveBeside(stack: Stack, options: ServedOptions = {}): Pr
     limits: { budgetRows: 1e12, budgetBytes: 1e15, ...options.limits },
     budgets: options.budgets ?? [],
     tags: stack.config.tags,
+    // What is approved in the stack is released here, too.
+    keys: { directory: stack.config.keys.directory },
     dataDirectory: 'data',
   };
   const file = join(directory, 'countersign.yaml');
