@@ -9,7 +9,7 @@ import { uncapped } from './budget.ts';
 import { injectFlush } from './forward.ts';
 import { giveUp } from './give-up.ts';
 import type { LedgerEntry } from './ledger.ts';
-import { questionOf } from './question.ts';
+import { openEffect, questionOf } from './question.ts';
 import { approvedGuard, boundOf, exceeds, passedOf } from './row-guard.ts';
 import type { RowGuard, Run } from './run.ts';
 import { type Current, newCurrent, type Phase, type SessionState } from './state.ts';
@@ -86,7 +86,7 @@ function ask(state: SessionState, run: Run, subject: Subject, decision: Decision
   current.question = questionOf(state, subject, decision);
   state.current = current;
   state.phase = 'opening';
-  state.effects.push({ kind: 'open', question: current.question });
+  state.effects.push(openEffect(state, subject, current.question, passedOf(run)));
 }
 
 const NO_FRAME = Buffer.alloc(0);

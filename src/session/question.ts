@@ -5,6 +5,7 @@ import { claimsOf } from '../statement/claims.ts';
 import { showSql, showText } from '../statement/visible.ts';
 import type { Effect } from './effect.ts';
 import { relationNames } from './record.ts';
+import type { Passed } from './run.ts';
 import { type SessionState, scopeOf } from './state.ts';
 import type { Subject } from './subject.ts';
 
@@ -23,7 +24,7 @@ const MOST_RELATIONS = 100;
 const MOST_COLUMNS = 50;
 
 /** What is known of the statement itself, for people; the shell adds what it finds out. */
-function contextOf({ sql, analysis, named }: Subject): RequestContext {
+function contextOf({ sql, analysis, named }: Subject, sent: Passed | null): RequestContext {
   const { statements } = analysis;
   const columns = (names: readonly string[] | null | undefined) =>
     names == null ? null : names.slice(0, MOST_COLUMNS).map(showText);
@@ -41,15 +42,20 @@ function contextOf({ sql, analysis, named }: Subject): RequestContext {
         tags: (use.tags ?? []).map(showText),
       })),
     findings: [],
-    sent: null,
+    sent: sent === null ? null : { rows: String(sent.rows), bytes: String(sent.bytes) },
   };
 }
 
-/** Asks people, and the shell to find out what they are to be told. */
-export function openEffect(state: SessionState, subject: Subject, question: Question): Effect {
+/** Asks people, and the shell to find out what they are to be told. `sent`: of a result that was stopped in its middle. */
+export function openEffect(
+  state: SessionState,
+  subject: Subject,
+  question: Question,
+  sent: Passed | null = null,
+): Effect {
   return {
     kind: 'open',
-    question: { ...question, context: contextOf(subject) },
+    question: { ...question, context: contextOf(subject, sent) },
     subject,
     scope: scopeOf(state),
     catalogCertain: !state.catalogUncertain,
