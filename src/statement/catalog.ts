@@ -156,6 +156,8 @@ export type Meant = {
 export type Catalog = {
   /** Changes whenever the snapshot's content may have changed; part of every cache key. */
   readonly version: string;
+  /** Changes whenever what names mean may have changed; sizes and statistics do not matter. Left out: as `version`. */
+  readonly objects?: string;
   /** Server version number, e.g. 180004. */
   readonly serverVersion: number;
   /** The relation of that schema, or undefined. Covers pg_catalog and information_schema too. */

@@ -140,6 +140,7 @@ export class TestSession {
         approval: null,
       }),
       knowledge: () => 'k',
+      objects: () => 'o',
       ...options,
     });
   }
