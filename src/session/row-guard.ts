@@ -14,7 +14,7 @@ export function guardOf(
   decision: Decision,
 ): RowGuard | null {
   if (state.setup.mode === 'observe' || decision.decision === 'deny') return null;
-  const measured = statement.measured && decision.decision === 'allow';
+  const measured = statement.measured === 'export' && decision.decision === 'allow';
   const { limits, rule } = decision;
   if (!measured && limits === undefined) return null;
   const { exportRows, exportBytes } = state.setup.limits;

@@ -227,12 +227,14 @@ function query(context: Context, type: string, node: unknown): void {
   facts.rowBoundBy = facts.rowBound === null ? 'nothing' : (size.by ?? null);
   facts.carriedRows = Math.max(bound, size.total);
   if (context.body !== null) return void context.body.sizes.push(size);
+  const most = size.unfolds === true ? bound : Math.max(bound, size.total);
+  if (size.tables && !size.data && !(most <= limits.catalogRows)) facts.measured = 'catalog';
   if (context.catalog === null || !size.data || size.total <= limits.exportRows) return;
-  const most = Number.isFinite(size.total) ? `up to ${Math.ceil(size.total)} rows` : 'rows without a bound';
+  const upTo = Number.isFinite(size.total) ? `up to ${Math.ceil(size.total)} rows` : 'rows without a bound';
   const names = facts.relations.filter(({ schema }) => schema !== 'pg_catalog').map(({ name }) => name);
   const { at } = facts;
   facts.at = context.largestAt;
-  facts.tooLarge(`may return ${most} of ${names.slice(0, 5).join(', ')}; the limit is ${limits.exportRows}`);
+  facts.tooLarge(`may return ${upTo} of ${names.slice(0, 5).join(', ')}; the limit is ${limits.exportRows}`);
   facts.at = at;
 }
 

@@ -72,7 +72,7 @@ function fakeStatement(text: string): StatementAnalysis {
     changesPinned: word === 'pinned',
     dependsOnParameters: [],
     doubt: word === 'vague' ? { names: true, size: false, searchPath: ['public'] } : null,
-    measured: word === 'measured',
+    measured: word === 'measured' ? 'export' : null,
     calls: [],
     cause: null,
     tags: [],
