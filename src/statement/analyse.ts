@@ -12,6 +12,7 @@ import {
 } from './context.ts';
 import { Facts, isHigher } from './facts.ts';
 import { installHandlers } from './handlers.ts';
+import { noteMade } from './made.ts';
 import { applyMeaning, doubtAboutNames, meaningOf } from './meaning.ts';
 import type { ParseResult } from './parse-result.ts';
 import { checkSecretColumns } from './secret-columns.ts';
@@ -126,6 +127,7 @@ function contextOf(
     secretColumns: [],
     prepared: new Map(),
     portals: new Map(),
+    made: new Set(),
     later: false,
     body,
   };
@@ -143,6 +145,7 @@ function* run(
     const statement = analyseStatement(context, node, start, end);
     statements.push(statement);
     done();
+    noteMade(context, node, statement);
     // What ran before in this string is in force for the rest of it.
     if (statement.makesTemp) context.tempPossible = true;
     if (statement.changesSearchPath) {

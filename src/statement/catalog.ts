@@ -59,6 +59,11 @@ export type Relation = {
     readonly update: readonly string[];
     readonly delete: readonly string[];
   };
+  /**
+   * A read may give values that each hold many rows, as far as the catalog can tell; who looks into the view knows
+   * better. Left out: it does not.
+   */
+  readonly folds?: boolean;
   /** User code that ANALYZE of it calls: also what indexes and statistics are over. Left out: not known. */
   readonly analyzeEffects?: readonly string[];
   /**

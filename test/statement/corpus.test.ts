@@ -59,6 +59,9 @@ async function run(catalog: Catalog | null, scope: NameScope, questions: ServerQ
   const missed = results.filter((r) => r.hold && flows(r.analysis));
   const heldWrongly = results.filter((r) => !r.hold && !flows(r.analysis));
   const rightClass = results.filter((r) => r.class.includes(r.analysis.class)).length;
+  for (const { id, analysis, class: expected } of process.env['CORPUS_VERBOSE'] ? results : [])
+    if (catalog !== null && !expected.includes(analysis.class))
+      console.log(`${id}: ${analysis.class}, not ${expected.join('|')}: ${analysis.reasons.join('; ')}`);
   return { results, missed, heldWrongly, rightClass };
 }
 
