@@ -47,9 +47,15 @@ export async function clarify(
   };
   const types = parameters?.map(({ typeOid }) => typeOid) ?? [];
   const meanings = await Promise.all(
-    first.statements.map(({ doubt, start, end }) =>
-      doubt?.names === true
-        ? orNull(questions.meaning(sql.subarray(start, end), doubt.searchPath, types))
+    first.statements.map((statement) =>
+      statement.doubt?.names === true
+        ? orNull(
+            questions.meaning(
+              textOf(sql, statement),
+              statement.doubt.searchPath,
+              statement.doubt.types ?? types,
+            ),
+          )
         : Promise.resolve(null),
     ),
   );
@@ -61,9 +67,9 @@ export async function clarify(
       sizeInDoubt(statement)
         ? orNull(
             questions.estimate(
-              sql.subarray(statement.start, statement.end),
+              textOf(sql, statement),
               statement.doubt.searchPath,
-              parameters,
+              statement.doubt.types === undefined ? parameters : null,
             ),
           )
         : Promise.resolve(null),
@@ -72,6 +78,12 @@ export async function clarify(
   if (estimates.some((estimate) => estimate !== null))
     return await again(estimates.map((estimate, place) => answerOf(meanings[place] ?? null, estimate)));
   return named === first ? null : named;
+}
+
+/** What the questions about a statement are about. */
+function textOf(sql: Buffer, { start, end, doubt }: StatementAnalysis): Buffer {
+  const [from, to] = doubt?.part ?? [start, end];
+  return sql.subarray(from, to);
 }
 
 function answerOf(meaning: Meaning | null, estimate: Estimate | null): Answer | null {
