@@ -47,9 +47,15 @@ export async function clarify(
   };
   const types = parameters?.map(({ typeOid }) => typeOid) ?? [];
   const meanings = await Promise.all(
-    first.statements.map(({ doubt, start, end }) =>
-      doubt?.names === true
-        ? orNull(questions.meaning(sql.subarray(start, end), doubt.searchPath, types))
+    first.statements.map((statement) =>
+      statement.doubt?.names === true
+        ? orNull(
+            questions.meaning(
+              textOf(sql, statement),
+              statement.doubt.searchPath,
+              statement.doubt.types ?? types,
+            ),
+          )
         : Promise.resolve(null),
     ),
   );
@@ -60,7 +66,11 @@ export async function clarify(
     named.statements.map((statement) =>
       sizeInDoubt(statement)
         ? questions
-            .estimate(sql.subarray(statement.start, statement.end), statement.doubt.searchPath, parameters)
+            .estimate(
+              textOf(sql, statement),
+              statement.doubt.searchPath,
+              statement.doubt.types === undefined ? parameters : null,
+            )
             .catch((error: unknown): typeof LATE => {
               failed(error);
               return LATE;
@@ -81,6 +91,12 @@ export async function clarify(
 
 /** The question failed: nobody knows whether there is an answer. */
 const LATE = 'late';
+
+/** What the questions about a statement are about. */
+function textOf(sql: Buffer, { start, end, doubt }: StatementAnalysis): Buffer {
+  const [from, to] = doubt?.part ?? [start, end];
+  return sql.subarray(from, to);
+}
 
 function answerOf(meaning: Meaning | null, estimate: Estimate | null): Answer | null {
   return meaning === null && estimate === null ? null : { meaning, estimate };

@@ -13,6 +13,14 @@ import type { Access, Step } from './step.ts';
 import { typeSteps } from './type-steps.ts';
 import { viewSteps } from './view-steps.ts';
 
+export type Outcome = {
+  readonly effects: readonly string[];
+  /** Effects that are no more than that a view puts many rows into one value: who looks into the view can count them. */
+  readonly folds: readonly string[];
+  /** Functions of users that look names up when they run are among what the steps lead to. */
+  readonly runsUserCode: boolean;
+};
+
 const TRIGGER_BIT = { insert: 4, delete: 8, update: 16 } as const;
 const RULE_EVENT = { insert: '3', update: '2', delete: '4' } as const;
 
@@ -40,21 +48,19 @@ export class Closure {
    * that functions which are known to write (and nothing worse) add nothing to it.
    */
   effects(start: readonly Step[], writes = false): readonly string[] {
-    return this.outcome(start, writes).effects;
+    const { effects, folds } = this.outcome(start, writes);
+    return folds.length === 0 ? effects : [...effects, ...folds].sort();
   }
 
-  /** The same, and whether functions of users that look names up when they run are among what the steps lead to. */
-  outcome(
-    start: readonly Step[],
-    writes: boolean,
-  ): { readonly effects: readonly string[]; readonly runsUserCode: boolean } {
+  outcome(start: readonly Step[], writes: boolean): Outcome {
     let runsUserCode = false;
     const seen = new Set<string>();
     const found = new Set<string>();
+    const folds = new Set<string>();
     const open = [...start];
     for (let step = open.pop(); step !== undefined; step = open.pop()) {
       if (step.kind === 'effect') {
-        found.add(step.text);
+        (step.folds === true ? folds : found).add(step.text);
         continue;
       }
       const key = stepKey(step);
@@ -64,7 +70,7 @@ export class Closure {
         runsUserCode = true;
       for (const next of this.#expand(step, writes)) open.push(next);
     }
-    return { effects: [...found].sort(), runsUserCode };
+    return { effects: [...found].sort(), folds: [...folds].sort(), runsUserCode };
   }
 
   /** Columns of a relation, decoded once. */

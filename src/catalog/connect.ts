@@ -1,5 +1,6 @@
 import pg from 'pg';
 import type { ListedFunction } from '../config/config.ts';
+import type { Limits } from '../config/limits.ts';
 import type { NameScope } from '../statement/analysis.ts';
 import type { Catalog } from '../statement/catalog.ts';
 import type { ServerQuestions } from './clarify.ts';
@@ -29,6 +30,8 @@ export type ConnectOptions = {
   readonly tags?: readonly TagRule[];
   /** For whoever makes the judgement: functions that a person vouches for. */
   readonly functions?: readonly ListedFunction[];
+  /** Likewise: how much a body may give back, and how long it may be. */
+  readonly limits?: Limits;
 };
 
 /** One look at a database, for `countersign explain --upstream`. Throws what `pg` throws when it cannot connect. */

@@ -32,6 +32,7 @@ export async function loadScoped(
   const snapshot = await decodeSnapshot(raw);
   judgement.inspect?.([...snapshot.functions.values()]);
   const scoped = new ScopedCatalogs(snapshot, judgement, tags);
+  scoped.objects = raw.objects.slice(0, 32);
   scoped.version = await versionOf(snapshot, raw.digest, scoped);
   return scoped;
 }

@@ -10,6 +10,8 @@ export type RawCatalog = {
 } & {
   /** sha256 over all that was read, without file sizes. */
   readonly digest: string;
+  /** The same without statistics of columns, which ANALYZE changes but which change no meaning. */
+  readonly objects: string;
 };
 
 type RawPart = keyof typeof PARTS | 'server' | 'relations' | 'viewDefinitions';
@@ -65,8 +67,11 @@ async function readSnapshot(client: pg.ClientBase, withLocks: boolean): Promise<
   for (const statement of sql.OPENING) await client.query(statement);
   try {
     const digest = createHash('sha256');
-    const read = async (name: string, text: string, values: unknown[] = [], skip: readonly number[] = []) =>
-      await query(client, digest, name, text, values, skip);
+    const objects = createHash('sha256');
+    const read = async (name: string, text: string, values: unknown[] = [], skip: readonly number[] = []) => {
+      const digests = name === 'columnStatistics' ? [digest] : [digest, objects];
+      return await query(client, digests, name, text, values, skip);
+    };
     const server = await read('server', sql.SERVER);
     const relations = await read('relations', sql.relations(withLocks), [], SIZES);
     const parts: Partial<Record<keyof typeof PARTS, readonly RawRow[]>> = {};
@@ -80,7 +85,8 @@ async function readSnapshot(client: pg.ClientBase, withLocks: boolean): Promise<
       viewDefinitions.push(
         ...(await read('views', sql.VIEW_DEFINITIONS, [views.slice(at, at + VIEWS_AT_ONCE)])),
       );
-    return { ...complete, server, relations, viewDefinitions, digest: digest.digest('hex') };
+    const digests = { digest: digest.digest('hex'), objects: objects.digest('hex') };
+    return { ...complete, server, relations, viewDefinitions, ...digests };
   } finally {
     await client.query('ROLLBACK');
   }
@@ -94,7 +100,7 @@ async function unlockedViews(
 ): Promise<readonly string[]> {
   const views = relations.filter((r) => r[3] === 'v' && Number(r[0]) >= 16384).map((r) => String(r[0]));
   if (views.length === 0) return [];
-  const locked = new Set((await query(client, null, '', sql.LOCKED, [], [])).map(([oid]) => oid));
+  const locked = new Set((await query(client, [], '', sql.LOCKED, [], [])).map(([oid]) => oid));
   if (locked.size === 0) return views;
   const blockedRules = new Set(
     dependencies
@@ -107,7 +113,7 @@ async function unlockedViews(
 
 async function query(
   client: pg.ClientBase,
-  digest: Hash | null,
+  digests: readonly Hash[],
   name: string,
   text: string,
   values: readonly unknown[],
@@ -119,10 +125,11 @@ async function query(
     rowMode: 'array',
     types: { getTypeParser: () => (value: string | Buffer) => String(value) },
   });
-  if (digest !== null) {
-    digest.update(`\n${name}\n`);
+  if (digests.length > 0) {
+    for (const digest of digests) digest.update(`\n${name}\n`);
     for (const [at, row] of result.rows.entries()) {
-      digest.update(JSON.stringify(skip.length === 0 ? row : row.filter((_, i) => !skip.includes(i))));
+      const text = JSON.stringify(skip.length === 0 ? row : row.filter((_, i) => !skip.includes(i)));
+      for (const digest of digests) digest.update(text);
       if (at % 2_000 === 1_999) await new Promise((next) => setImmediate(next));
     }
   }

@@ -1,7 +1,7 @@
 import type { Column, Relation, RelationKind } from '../statement/catalog.ts';
 import type { Tree } from '../statement/tree.ts';
 import { cascades } from './cascades.ts';
-import type { Closure } from './closure.ts';
+import type { Closure, Outcome } from './closure.ts';
 import { columnStatistics } from './column-statistics.ts';
 import { estimateRows } from './estimate.ts';
 import type { CatalogJudgement } from './judgement.ts';
@@ -35,6 +35,7 @@ export function decodeRelation(
   const tags = tagger.tags(row.oid);
   const outcome = (access: Access) =>
     closure.outcome([{ kind: 'relation', oid: row.oid, access }], access !== 'read' && access !== 'casts');
+  const allOf = ({ effects, folds }: Outcome) => [...effects, ...folds];
   const outcomes = lazy({
     read: () => outcome('read'),
     insert: () => outcome('insert'),
@@ -64,12 +65,12 @@ export function decodeRelation(
     uniqueKeys: uniqueKeys(snapshot, closure, row),
     effects: lazy({
       read: () => outcomes.read.effects,
-      insert: () => outcomes.insert.effects,
-      update: () => outcomes.update.effects,
-      delete: () => outcomes.delete.effects,
+      insert: () => allOf(outcomes.insert),
+      update: () => allOf(outcomes.update),
+      delete: () => allOf(outcomes.delete),
     }),
     get analyzeEffects() {
-      analyzed ??= outcome('analyze').effects;
+      analyzed ??= allOf(outcome('analyze'));
       return analyzed;
     },
     runsUserCode: lazy({
@@ -79,8 +80,11 @@ export function decodeRelation(
       delete: () => outcomes.delete.runsUserCode,
     }),
     get castEffects() {
-      castEffects ??= outcome('casts').effects;
+      castEffects ??= allOf(outcome('casts'));
       return castEffects;
+    },
+    get folds() {
+      return outcomes.read.folds.length > 0;
     },
     cascades: {
       update: cascades(snapshot, closure, row, 'update'),

@@ -33,6 +33,8 @@ export type ScopedCatalog = {
 export class ScopedCatalogs {
   /** Of the snapshot; set once it has been computed. */
   version = '';
+  /** See `Catalog.objects`. */
+  objects = '';
   readonly snapshot: Snapshot;
   readonly #judgement: CatalogJudgement;
   readonly #tagger: Tagger;
@@ -136,7 +138,7 @@ export class ScopedCatalogs {
   }
 
   #catalog(closure: Closure, prove: (fn: FunctionRow) => FunctionProof): Catalog {
-    const { snapshot, version } = this;
+    const { snapshot, version, objects } = this;
     const types = groupTypes(snapshot, closure);
     const relations = new Map<number, Relation>();
     const relationOf = (row: RelationRow): Relation =>
@@ -148,6 +150,7 @@ export class ScopedCatalogs {
     let analyzed: readonly string[] | undefined;
     return {
       version,
+      objects,
       serverVersion: snapshot.serverVersion,
       relation: (schema, name) => {
         const row = this.#relations.get(name)?.find((candidate) => candidate.schema === schema);

@@ -18,5 +18,5 @@ export type Step =
       readonly tree: string;
       readonly via: string;
     }
-  /** Nothing further: this is an effect. */
-  | { readonly kind: 'effect'; readonly text: string };
+  /** Nothing further: this is an effect. `folds`: nothing but that many rows come out in one value. */
+  | { readonly kind: 'effect'; readonly text: string; readonly folds?: true };

@@ -43,7 +43,7 @@ function bodySteps(
       steps.push({ kind: 'effect', text: `${via}: ${label(system)} ${judged.reason}` });
   }
   if (folds(snapshot, rule) && rowsBelow(snapshot, relation.oid, columns) > MANY_ROWS)
-    steps.push({ kind: 'effect', text: `${via} puts many rows into one value` });
+    steps.push({ kind: 'effect', text: `${via} puts many rows into one value`, folds: true });
   return steps;
 }
 

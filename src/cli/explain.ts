@@ -5,6 +5,7 @@ import { type Analyser, loadAnalyser } from '../analyser/analyser.ts';
 import { createSecondParser, type SecondParser } from '../analyser/second-parser.ts';
 import { clarify } from '../catalog/clarify.ts';
 import type { ConnectedCatalog, ConnectOptions } from '../catalog/connect.ts';
+import type { Config } from '../config/config.ts';
 import { DEFAULT_LIMITS, type Limits } from '../config/limits.ts';
 import { loadConfig } from '../config/load.ts';
 import { decide } from '../policy/decide.ts';
@@ -15,9 +16,9 @@ import { analyse } from '../statement/analyse.ts';
 import type { Analysis } from '../statement/analysis.ts';
 import type { Answers } from '../statement/answers.ts';
 import { withSecondOpinion } from '../statement/second-opinion.ts';
-import { showSql } from '../statement/visible.ts';
 import { CliError } from './exit.ts';
-import { factRows } from './explain-text.ts';
+import { type Explained, explanationText } from './explain-text.ts';
+import { paintFor } from './paint.ts';
 
 /** How a database is looked at; `connectCatalog` of src/catalog, loaded only where there is one. */
 export type ConnectCatalog = (
@@ -25,18 +26,7 @@ export type ConnectCatalog = (
   options: ConnectOptions,
 ) => Promise<ConnectedCatalog>;
 
-export type Explanation = {
-  readonly class: string;
-  readonly decision: 'allow' | 'hold' | 'deny';
-  readonly rule: string;
-  readonly reasons: readonly string[];
-  /** `write public.orders` and the like. */
-  readonly relations: readonly string[];
-  /** `RULE would hold` and the like, of rules in mode observe. */
-  readonly observed?: readonly string[];
-  /** Facts of each statement, a name and a value each, for people. */
-  readonly facts: () => readonly (readonly [string, string])[];
-};
+export type Explanation = Explained;
 
 export type Explainer = {
   /** `context`: who asks, where it is another than the setup's. */
@@ -86,7 +76,10 @@ export function explainCommand(program: Command, connect: ConnectCatalog = conne
       try {
         if (sql === undefined)
           await explainLines(explainer, process.stdin, (line) => process.stdout.write(line));
-        else process.stdout.write(forPeople(await explainer.explain(sql)));
+        else
+          process.stdout.write(
+            explanationText(await explainer.explain(sql), paintFor(process.env, process.stdout)),
+          );
       } finally {
         await explainer.close();
       }
@@ -100,7 +93,7 @@ export async function openExplainer(setup: ExplainerSetup): Promise<Explainer> {
   return {
     explain: (sql, context = setup.context) =>
       explainOne({ ...setup, context }, analyser, second, Buffer.from(sql, 'utf8')),
-    analyse: (sql) => analyseOne(setup, analyser, second, Buffer.from(sql, 'utf8')),
+    analyse: async (sql) => (await analyseOne(setup, analyser, second, Buffer.from(sql, 'utf8'))).analysis,
     close: async () => {
       await second?.close();
       await analyser.close();
@@ -114,14 +107,18 @@ async function analyseOne(
   analyser: Analyser,
   second: SecondParser | null,
   sql: Buffer,
-): Promise<Analysis> {
+): Promise<{ readonly analysis: Analysis; readonly answers: Answers }> {
   const parse = analyser.needsWorker(sql) ? await analyser.parseLater(sql) : analyser.parse(sql);
   const { connected, searchPath, limits } = setup;
   const scope = connected?.scope ?? { searchPath, tempPossible: false };
-  const analyseWith = (answers: Answers) =>
-    analyse(parse, connected?.catalog ?? null, scope, limits, null, answers);
+  let heard: Answers = [];
+  const analyseWith = (answers: Answers) => {
+    heard = answers;
+    return analyse(parse, connected?.catalog ?? null, scope, limits, null, answers);
+  };
   const known = await withServerAnswers(setup, sql, analyseWith);
-  return second === null ? known : withSecondOpinion(known, await second.read(sql), sql);
+  const analysis = second === null ? known : withSecondOpinion(known, await second.read(sql), sql);
+  return { analysis, answers: heard };
 }
 
 async function explainOne(
@@ -130,13 +127,19 @@ async function explainOne(
   second: SecondParser | null,
   sql: Buffer,
 ): Promise<Explanation> {
-  const analysis = await analyseOne(setup, analyser, second, sql);
+  const { analysis, answers } = await analyseOne(setup, analyser, second, sql);
   const decision = decide(analysis, setup.context, setup.policy, setup.mode);
   const shown = {
+    sql,
     class: decision.class,
-    relations: [...new Set(analysis.statements.flatMap(relationsOf))],
     observed: (decision.observed ?? []).map((one) => `rule ${one.rule} would ${one.decision}`),
-    facts: () => analysis.statements.flatMap((statement) => factRows(statement, sql)),
+    policyDigest: setup.policy.digest,
+    mode: setup.mode,
+    statements: analysis.statements,
+    estimates: analysis.statements.map((_, place) => answers[place]?.estimate ?? null),
+    errorPosition: analysis.syntaxError?.position ?? null,
+    catalog: setup.connected?.catalog ?? null,
+    limits: setup.limits,
   };
   const rejected = await rejection(setup, analysis, sql);
   if (rejected !== null)
@@ -155,10 +158,6 @@ async function withServerAnswers(
   const again = (answers: Answers) => Promise.resolve(analyseWith(answers));
   // Without an answer it is judged without: held.
   return (await clarify(sql, first, null, connected.questions, again, () => undefined)) ?? first;
-}
-
-function relationsOf({ relations }: Analysis['statements'][number]): string[] {
-  return relations.map(({ mode, schema, name }) => `${mode} ${schema === null ? name : `${schema}.${name}`}`);
 }
 
 /** A mistake is left to the server: where it rejects the text as well (or cannot be asked), nobody is. */
@@ -201,19 +200,6 @@ async function explainLine(explainer: Explainer, line: string): Promise<object> 
   return { id, class: class_, decision, rule, reasons };
 }
 
-function forPeople(explanation: Explanation): string {
-  const rows: [string, string][] = [
-    ['decision', explanation.decision],
-    ['class', explanation.class],
-    ['rule', explanation.rule],
-    ...explanation.reasons.map((reason): [string, string] => ['because', reason]),
-    ...(explanation.observed ?? []).map((rule): [string, string] => ['observed', rule]),
-    ...explanation.facts().map(([name, value]): [string, string] => [name, value]),
-  ];
-  // Names and messages come from the statement: nothing in them may hide.
-  return rows.map(([name, value]) => `${name.padEnd(9)} ${showSql(Buffer.from(value), [])}\n`).join('');
-}
-
 async function setupFrom(options: Options, connect: ConnectCatalog): Promise<ExplainerSetup> {
   const config = options.config === undefined ? null : await loadConfig(options.config, process.env);
   const agent = config?.agents.find(({ name }) => name === options.agent) ?? null;
@@ -226,8 +212,7 @@ async function setupFrom(options: Options, connect: ConnectCatalog): Promise<Exp
       : await connect(options.upstream, {
           ...(options.role === undefined ? {} : { role: options.role }),
           searchPath,
-          ...(config === null ? {} : { tags: config.tags }),
-          ...(config === null || config.functions.length === 0 ? {} : { functions: config.functions }),
+          ...(config === null ? {} : knownBy(config)),
         });
   return {
     policy: config?.policy ?? { digest: '', rules: [] },
@@ -244,6 +229,11 @@ async function setupFrom(options: Options, connect: ConnectCatalog): Promise<Exp
     connected,
     searchPath: searchPath ?? ['public'],
   };
+}
+
+/** What the configuration adds to what a database says of itself. */
+function knownBy({ functions, tags, limits }: Config): Partial<ConnectOptions> {
+  return { functions, tags, limits, probeMs: limits.probeMs };
 }
 
 /** As in `SET search_path`: names with commas between, folded to lower case unless quoted. */
@@ -268,8 +258,9 @@ export const connectLazily: ConnectCatalog = async (server, options) => {
     import('../catalog/reading.ts'),
   ]);
   // Bodies of user functions are read when they are first needed.
-  const analyser = await loadAnalyser(DEFAULT_LIMITS);
-  const judgement = readingJudgement(analyser, DEFAULT_LIMITS, options.functions);
+  const limits = options.limits ?? DEFAULT_LIMITS;
+  const analyser = await loadAnalyser(limits);
+  const judgement = readingJudgement(analyser, limits, options.functions);
   try {
     const connected = await connectCatalog(server, { ...options, judgement });
     return {

@@ -101,7 +101,7 @@ export const NOTHING: StatementAnalysis = {
   dependsOnParameters: [],
   unresolved: null,
   doubt: null,
-  measured: false,
+  measured: null,
   calls: [],
   functions: [],
   operators: [],

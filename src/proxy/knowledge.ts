@@ -3,8 +3,8 @@ import { performance } from 'node:perf_hooks';
 import pg from 'pg';
 import type { Analyser } from '../analyser/analyser.ts';
 import { createSecondParser, type SecondParser } from '../analyser/second-parser.ts';
+import { withAnswerCache } from '../catalog/answer-cache.ts';
 import { clarify, type QuestionParameter, type ServerQuestions } from '../catalog/clarify.ts';
-import { withEstimateCache } from '../catalog/estimate-cache.ts';
 import type { CatalogJudgement } from '../catalog/judgement.ts';
 import { type CatalogLog, type CatalogProvider, startCatalog } from '../catalog/provider.ts';
 import { openSideConnection, type ServerError, type SideConnection } from '../catalog/side.ts';
@@ -81,9 +81,9 @@ export function createKnowledgeBase(setup: KnowledgeSetup): KnowledgeBase {
       const side = sideOf(agent, database);
       let asked = questions.get(side);
       if (asked === undefined) {
-        asked = withEstimateCache(
+        asked = withAnswerCache(
           side,
-          () => versionOf(provider),
+          () => ({ objects: objectsOf(provider), all: versionOf(provider) }),
           () => performance.now(),
         );
         questions.set(side, asked);
@@ -153,6 +153,7 @@ function knowledgeOf(
       ),
     decide: (analysis, at) => decide(analysis, { ...context, at }, policy(), config.mode),
     version: () => `${versionOf(provider)} ${policy().digest}`,
+    objects: () => objectsOf(provider),
     probe: async (sql: Buffer, scope: NameScope): Promise<ErrorFields | null> => {
       try {
         const objection = await side.probe(sql, scope.searchPath);
@@ -176,6 +177,11 @@ function knowledgeOf(
 
 function versionOf(provider: CatalogProvider): string {
   return provider.current()?.version ?? 'none';
+}
+
+function objectsOf(provider: CatalogProvider): string {
+  const current = provider.current();
+  return current?.objects ?? current?.version ?? 'none';
 }
 
 /** The catalog that a statement is judged by, where the last one read may no longer be true: system relations alone. */

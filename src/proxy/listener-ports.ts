@@ -16,6 +16,8 @@ export type Knowledge = {
   readonly analyseLater: (sql: Buffer, scope: NameScope, catalogCertain: boolean) => Promise<Analysis>;
   readonly decide: (analysis: Analysis, at: number) => Decision;
   readonly version: () => string;
+  /** Changes when names may have come to mean something else; the policy and sizes do not matter. */
+  readonly objects: () => string;
   readonly clarify: RelayPorts['clarify'];
   readonly probe: (sql: Buffer, scope: NameScope) => Promise<ErrorFields | null>;
   readonly findings: RelayPorts['findings'];

@@ -104,6 +104,7 @@ async function sessionSetup(
     analyse: knowledge.analyse,
     decide: knowledge.decide,
     knowledge: knowledge.version,
+    objects: knowledge.objects,
   };
 }
 

@@ -1,7 +1,7 @@
 /** Asking the server, before a person is asked, what a statement means or how large it is. */
 import type { Decision } from '../policy/decision.ts';
 import type { Analysis, StatementAnalysis } from '../statement/analysis.ts';
-import { type Current, type Prepared, type SessionState, scopeKey } from './state.ts';
+import { type Current, namesKey, type Prepared, type SessionState, scopeKey } from './state.ts';
 
 /** The analysis with the server's answers, where it was asked and names mean the same still; else the given one. */
 export function withAnswers(state: SessionState, analysis: Analysis, current: Current | null): Analysis {
@@ -28,7 +28,7 @@ export function wantsAnswers(
  * is not what would run: only what they could mean counts.
  */
 export function askable(state: SessionState, { sentUnder }: Prepared, analysis: Analysis): Analysis {
-  if (sentUnder === null || sentUnder === scopeKey(state)) return analysis;
+  if (sentUnder === null || sentUnder === namesKey(state)) return analysis;
   if (analysis.statements.every(({ doubt }) => doubt?.names !== true)) return analysis;
   const statements = analysis.statements.map(
     (statement): StatementAnalysis => ({

@@ -25,10 +25,10 @@ import {
   basisOf,
   type Current,
   looksUpLate,
+  namesKey,
   type Portal,
   type Prepared,
   type SessionState,
-  scopeKey,
   type Tag,
 } from './state.ts';
 import type { Subject } from './subject.ts';
@@ -76,7 +76,7 @@ export function forwardWithheld(state: SessionState): void {
   const withheld = state.withheld;
   state.withheld = [];
   for (const { name, frame, prepared } of withheld) {
-    prepared.sentUnder = scopeKey(state);
+    prepared.sentUnder = namesKey(state);
     const entry = forward(state, frame, { kind: 'parse', name });
     state.statements.propose(name, prepared, entry, state.group);
   }

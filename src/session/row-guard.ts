@@ -24,7 +24,8 @@ export function guardOf(
   statement: StatementAnalysis,
   decision: Decision,
 ): RowGuard | null {
-  const { measured, rowBoundBy, reasons } = statement;
+  const { rowBoundBy, reasons } = statement;
+  const measured = statement.measured === 'export';
   const { decision: ruling, limits, rule } = decision;
   if (state.setup.mode === 'observe' || ruling === 'deny') return null;
   if (ruling === 'hold')
@@ -99,9 +100,9 @@ const BELOW_EXPORT: ReadonlySet<string> = new Set(['session', 'read', 'write', '
 /** Where text and catalog bound the rows, bytes alone are counted. Catalogs have a limit of rows of their own. */
 function ofExport({ setup }: SessionState, statement: StatementAnalysis): Bound {
   const { exportRows, exportBytes, catalogRows } = setup.limits;
-  if (statement.measured) return { rows: exportRows, bytes: exportBytes };
+  if (statement.measured === 'export') return { rows: exportRows, bytes: exportBytes };
   const bytes = readsCatalogsAlone(statement) ? (exportBytes * catalogRows) / exportRows : exportBytes;
-  return { rows: NONE, bytes };
+  return { rows: statement.measured === 'catalog' ? catalogRows : NONE, bytes };
 }
 
 function readsCatalogsAlone({ relations, runsUserCode }: StatementAnalysis): boolean {

@@ -52,7 +52,7 @@ export type Prepared = {
   analysis: Analysis;
   /** What bare names meant when it was analysed; when that has changed (null: always) it is analysed again. */
   scopeKey: string | null;
-  /** What names meant when its Parse was sent: the server has resolved them then. Null: it was not sent yet. */
+  /** `namesKey` when its Parse was sent: the server has resolved them then. Null: it was not sent yet. */
   sentUnder: string | null;
   /** Made by SQL PREPARE: `sql` is that PREPARE alone, without the rest of its string. */
   readonly bySql: boolean;
@@ -190,6 +190,8 @@ export type SessionSetup = {
   readonly budget?: SessionBudget;
   /** Changes when the catalog or the policy does. */
   readonly knowledge: () => string;
+  /** Changes when names may have come to mean something else in the database; policy and sizes do not matter. */
+  readonly objects: () => string;
 };
 
 export type SessionState = {
@@ -313,8 +315,17 @@ export function scopeOf(state: SessionState): NameScope {
 
 /** Equal keys: the same text means the same. */
 export function scopeKey(state: SessionState): string {
+  return `${state.setup.knowledge()}\u0001${pathKey(state)}`;
+}
+
+/** Equal keys: the server resolves the same text to the same objects. */
+export function namesKey(state: SessionState): string {
+  return `${state.setup.objects()}\u0001${pathKey(state)}`;
+}
+
+function pathKey(state: SessionState): string {
   const path = state.searchPathUncertain ? '?' : (state.searchPath?.join('\u0000') ?? '?');
-  return `${state.setup.knowledge()}\u0001${state.tempPossible}\u0001${state.catalogUncertain}\u0001${path}`;
+  return `${state.tempPossible}\u0001${state.catalogUncertain}\u0001${path}`;
 }
 
 /** What the judgement of a command that looks names up only when it is executed rests on. */

@@ -1,5 +1,5 @@
 import type { Analysis, NameScope, StatementAnalysis, StatementClass } from './analysis.ts';
-import type { Answers } from './answers.ts';
+import type { Answer, Answers } from './answers.ts';
 import { checkCasts } from './casts.ts';
 import type { Catalog } from './catalog.ts';
 import { TAGS } from './commands.ts';
@@ -12,12 +12,14 @@ import {
 } from './context.ts';
 import { Facts, isHigher } from './facts.ts';
 import { installHandlers } from './handlers.ts';
+import { noteMade } from './made.ts';
 import { applyMeaning, doubtAboutNames, meaningOf } from './meaning.ts';
 import type { ParseResult } from './parse-result.ts';
+import { partOf } from './part.ts';
 import { checkSecretColumns } from './secret-columns.ts';
-import { sessionCommand } from './session-commands.ts';
+import { type Inner, sessionCommand } from './session-commands.ts';
 import { heldTogether, raiseBySize } from './size-limit.ts';
-import { child, typeOf } from './tree.ts';
+import { child, type Tree, typeOf } from './tree.ts';
 import { unreadable } from './unreadable.ts';
 import { installUtilityHandlers, utilityCommand } from './utility.ts';
 import { type BodyVariables, variableLevel } from './variables.ts';
@@ -126,6 +128,7 @@ function contextOf(
     secretColumns: [],
     prepared: new Map(),
     portals: new Map(),
+    made: new Set(),
     later: false,
     body,
   };
@@ -143,6 +146,7 @@ function* run(
     const statement = analyseStatement(context, node, start, end);
     statements.push(statement);
     done();
+    noteMade(context, node, statement);
     // What ran before in this string is in force for the rest of it.
     if (statement.makesTemp) context.tempPossible = true;
     if (statement.changesSearchPath) {
@@ -156,7 +160,7 @@ function* run(
 }
 
 function analyseStatement(context: Context, node: unknown, start: number, end: number): StatementAnalysis {
-  const { facts: outer, level, ctes, tableRows, catalog, path, base } = context;
+  const { facts: outer, level, ctes, tableRows, catalog, path, base, answer } = context;
   const facts = new Facts();
   const scope = { searchPath: context.later ? null : path, tempPossible: context.tempPossible };
   context.catalog = base?.under?.(scope) ?? base;
@@ -168,9 +172,12 @@ function analyseStatement(context: Context, node: unknown, start: number, end: n
   context.largestAt = -1;
   const type = typeOf(node);
   const body = child(node, type);
+  // What the server said of a command is about the query in it.
+  if (!QUERIES.has(type)) context.answer = null;
+  const within: Inner = (inner, wrapped) => contained(inner, type, body ?? {}, wrapped, answer, start, end);
   facts.command = TAGS[type] ?? type.replace('Stmt', '').toUpperCase();
   if (body === null) facts.raise('unparsed', 'a statement has an unknown form');
-  else if (!sessionCommand(context, type, body, (inner, wrapped) => contained(inner, wrapped, start, end))) {
+  else if (!sessionCommand(context, type, body, within)) {
     if (!utilityCommand(context, type, body, { start, end })) query(context, type, node);
   }
   if (context.casts.length > 0) checkCasts(context, node);
@@ -184,6 +191,7 @@ function analyseStatement(context: Context, node: unknown, start: number, end: n
   facts.at = facts.largeAt;
   raiseBySize(context, type);
   facts.at = at;
+  context.answer = answer;
   context.facts = outer;
   context.level = level;
   context.ctes = ctes;
@@ -199,13 +207,26 @@ function analyseStatement(context: Context, node: unknown, start: number, end: n
   return facts.finish(context.sql, start, end);
 }
 
-/** A statement in another one: the server cannot be asked about it alone. */
-function contained(context: Context, node: unknown, start: number, end: number): StatementAnalysis {
-  const { answer } = context;
-  context.answer = null;
+/** A statement in another one; the server can be asked about it alone where it is certain where it stands. */
+function contained(
+  context: Context,
+  type: string,
+  around: Tree,
+  node: unknown,
+  answer: Answer | null,
+  start: number,
+  end: number,
+): StatementAnalysis {
+  const part = QUERIES.has(typeOf(node)) ? partOf(context, type, around, node, start, end) : null;
+  context.answer = part === null ? null : answer;
   const statement = analyseStatement(context, node, start, end);
-  context.answer = answer;
-  return { ...statement, doubt: null };
+  context.answer = null;
+  const { doubt } = statement;
+  if (doubt === null || part === null) return { ...statement, doubt: null };
+  // With parameters of its own it could be planned as something else than it is.
+  const size = doubt.size && (part.types?.length ?? 0) === 0;
+  const types = part.types === null ? {} : { types: part.types };
+  return { ...statement, doubt: { ...doubt, size, part: part.part, ...types } };
 }
 
 const QUERIES = new Set(['SelectStmt', 'InsertStmt', 'UpdateStmt', 'DeleteStmt', 'MergeStmt']);
@@ -227,12 +248,14 @@ function query(context: Context, type: string, node: unknown): void {
   facts.rowBoundBy = facts.rowBound === null ? 'nothing' : (size.by ?? null);
   facts.carriedRows = Math.max(bound, size.total);
   if (context.body !== null) return void context.body.sizes.push(size);
+  const most = size.unfolds === true ? bound : Math.max(bound, size.total);
+  if (size.tables && !size.data && !(most <= limits.catalogRows)) facts.measured = 'catalog';
   if (context.catalog === null || !size.data || size.total <= limits.exportRows) return;
-  const most = Number.isFinite(size.total) ? `up to ${Math.ceil(size.total)} rows` : 'rows without a bound';
+  const upTo = Number.isFinite(size.total) ? `up to ${Math.ceil(size.total)} rows` : 'rows without a bound';
   const names = facts.relations.filter(({ schema }) => schema !== 'pg_catalog').map(({ name }) => name);
   const { at } = facts;
   facts.at = context.largestAt;
-  facts.tooLarge(`may return ${most} of ${names.slice(0, 5).join(', ')}; the limit is ${limits.exportRows}`);
+  facts.tooLarge(`may return ${upTo} of ${names.slice(0, 5).join(', ')}; the limit is ${limits.exportRows}`);
   facts.at = at;
 }
 

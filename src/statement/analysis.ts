@@ -140,14 +140,20 @@ export type StatementAnalysis = StatementDetails & {
   readonly unresolved: UnresolvedName | null;
   /** Set where the server could still say something that lowers the class; null where its answers count already. */
   readonly doubt: Doubt | null;
-  /** It flows by an estimate of the planner alone: its rows and bytes are to be measured against the export limits. */
-  readonly measured: boolean;
+  /** What its rows and bytes are to be measured against while it flows; null: what bounds them is known beforehand. */
+  readonly measured: Measure | null;
   /**
    * Users' functions that the server says are called, each as signature, OID and digest of its body; empty where it was
    * not asked. An approval is bound to them: an overload that fits better, or another body, is another call.
    */
   readonly calls: readonly string[];
 };
+
+/**
+ * `export`: it flows by an estimate of the planner alone, so the limits of an export. `catalog`: it reads system catalogs
+ * alone, which nothing bounds in them but `catalogRows`; not a reason to hold anything.
+ */
+export type Measure = 'export' | 'catalog';
 
 /** A name that the text alone does not explain, and what the rest of the statement is without it. */
 export type UnresolvedName = {

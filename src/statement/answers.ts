@@ -11,6 +11,10 @@ export type Doubt = {
   readonly size: boolean;
   /** What bare names mean where this statement stands in its string. */
   readonly searchPath: readonly string[];
+  /** Bytes of the string that the questions are about, where that is a query within; left out: the statement. */
+  readonly part?: readonly [number, number];
+  /** OIDs of its parameters' types, where it has parameters of its own (PREPARE); left out: those of the message. */
+  readonly types?: readonly number[];
 };
 
 /**

@@ -59,6 +59,11 @@ export type Relation = {
     readonly update: readonly string[];
     readonly delete: readonly string[];
   };
+  /**
+   * A read may give values that each hold many rows, as far as the catalog can tell; who looks into the view knows
+   * better. Left out: it does not.
+   */
+  readonly folds?: boolean;
   /** User code that ANALYZE of it calls: also what indexes and statistics are over. Left out: not known. */
   readonly analyzeEffects?: readonly string[];
   /**
@@ -156,6 +161,8 @@ export type Meant = {
 export type Catalog = {
   /** Changes whenever the snapshot's content may have changed; part of every cache key. */
   readonly version: string;
+  /** Changes whenever what names mean may have changed; sizes and statistics do not matter. Left out: as `version`. */
+  readonly objects?: string;
   /** Server version number, e.g. 180004. */
   readonly serverVersion: number;
   /** The relation of that schema, or undefined. Covers pg_catalog and information_schema too. */

@@ -72,6 +72,8 @@ export type Context = {
   /** Null: the text knows the name, but not any more what it is. */
   readonly prepared: Map<string, StatementAnalysis | null>;
   readonly portals: Map<string, StatementAnalysis>;
+  /** Plain tables that this string has made; see made.ts. */
+  readonly made: Set<string>;
   /** The statement at hand is executed later, when search_path may be another: that of function bodies is unknown. */
   later: boolean;
   /** The statements are a function's body: their sizes are collected instead of judged, and variables are known. */

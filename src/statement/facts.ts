@@ -1,4 +1,5 @@
 import {
+  type Measure,
   type RelationUse,
   STATEMENT_CLASSES,
   type StatementAnalysis,
@@ -54,7 +55,7 @@ export class Facts {
   /** Built-in functions that were judged by their arguments. */
   readonly argumentsJudged = new Set<string>();
   calls: readonly string[] = NO_CALLS;
-  measured = false;
+  measured: Measure | null = null;
   /** Byte of the part that is being walked; -1: the statement as a whole. */
   at = -1;
   readonly relations: NotedUse[] = [];
@@ -112,7 +113,7 @@ export class Facts {
     if (inner.changesPinned) this.changesPinned = true;
     if (inner.runsUserCode === true) this.runsUserCode = true;
     if (inner.unresolved !== null) this.unresolved = inner.unresolved;
-    if (inner.measured) this.measured = true;
+    if (inner.measured !== null && this.measured !== 'export') this.measured = inner.measured;
     if (inner.sizes !== undefined) this.#addSizes(inner.sizes);
     for (const schema of inner.reaches ?? NO_TAGS) this.reach(schema);
     for (const command of inner.commands ?? [inner.command]) this.does(command);

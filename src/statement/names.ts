@@ -1,6 +1,7 @@
 import { BUILTIN_OPERATOR_NAMES, isBuiltinType } from './builtins.ts';
 import type { Relation } from './catalog.ts';
 import { type Context, raiseIfRun } from './context.ts';
+import { isMade, isMadeTemporary } from './made.ts';
 import { meaningOf, raiseByName } from './meaning.ts';
 import { isSystemRelationName, isSystemSchema } from './system-relations.ts';
 import { list, nameParts, type Tree, text } from './tree.ts';
@@ -10,7 +11,7 @@ import { noteDeed, noteSizes } from './user-calls.ts';
 export type ResolvedRelation =
   | { readonly kind: 'system'; readonly schema: string; readonly relation: Relation | null }
   | { readonly kind: 'user'; readonly candidates: readonly Relation[] }
-  /** No catalog: taken for a plain table of unknown size. */
+  /** A plain table of unknown size: the string itself made it, or there is no catalog to ask. */
   | { readonly kind: 'plain' }
   | { readonly kind: 'unknown'; readonly reason: string };
 
@@ -25,6 +26,7 @@ export function resolveRelation(context: Context, rangeVar: Tree): ResolvedRelat
   const name = text(rangeVar, 'relname');
   if (schema !== '') return resolveQualified(context, schema, name);
   const { catalog } = context;
+  if (isMadeTemporary(context, name)) return { kind: 'plain' };
   if (context.tempPossible)
     return { kind: 'unknown', reason: `${name} may mean a temporary table of this session` };
   if (catalog === null) {
@@ -35,6 +37,7 @@ export function resolveRelation(context: Context, rangeVar: Tree): ResolvedRelat
   if (context.path === null) return resolveAnywhere(context, name);
   const path = context.path.includes('pg_catalog') ? context.path : ['pg_catalog', ...context.path];
   for (const at of path) {
+    if (isMade(context, at, name)) return { kind: 'plain' };
     const relation = catalog.relation(at, name);
     if (relation === undefined) continue;
     return isSystemSchema(at)
@@ -45,6 +48,7 @@ export function resolveRelation(context: Context, rangeVar: Tree): ResolvedRelat
 }
 
 function resolveQualified(context: Context, schema: string, name: string): ResolvedRelation {
+  if (isMade(context, schema, name)) return { kind: 'plain' };
   if (schema === 'pg_temp' || schema.startsWith('pg_temp_'))
     return { kind: 'unknown', reason: `${schema}.${name} is a temporary table` };
   if (context.catalog === null)

@@ -20,6 +20,23 @@ export function rememberedRows(context: Context, wrapped: unknown): number | nul
   return rememberedSize(context, wrapped)?.rows ?? null;
 }
 
+/** A value that holds a whole table is an export, whatever the number of rows. */
+export function checkFold(context: Context, inputRows: number, filtered: boolean): void {
+  if (context.definition) return;
+  if (context.catalog === null) {
+    if (inputRows === Number.POSITIVE_INFINITY && !filtered)
+      context.facts.tooLarge('folds a whole table into few values');
+    return;
+  }
+  const { exportRows } = context.limits;
+  if (inputRows <= exportRows) return;
+  const rows = Number.isFinite(inputRows)
+    ? `up to ${Math.ceil(inputRows)} rows`
+    : 'an unknown number of rows';
+  context.facts.foldsMany = true;
+  context.facts.tooLarge(`folds ${rows} into few values, more than ${exportRows}`);
+}
+
 /** 0 times Infinity is nothing at all. */
 export function product(a: number, b: number): number {
   return a === 0 || b === 0 ? 0 : a * b;

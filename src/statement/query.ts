@@ -6,7 +6,7 @@ import { visitFrom } from './from.ts';
 import { distinctRows, groupRows } from './groups.ts';
 import { Level } from './level.ts';
 import { groupKeys, outputsOf, renamedInner } from './outputs.ts';
-import { product, rememberedSize, rememberSize, UNKNOWN_SIZE } from './query-sizes.ts';
+import { checkFold, product, rememberedSize, rememberSize, UNKNOWN_SIZE } from './query-sizes.ts';
 import { isFiltered, rowsOf } from './sizes.ts';
 import { conjunctsFix } from './sources.ts';
 import { bodyOf, child, list, nameParts, type Tree, text } from './tree.ts';
@@ -131,23 +131,6 @@ export function boundOf(level: Level): RowBoundBy {
 function isNever(where: unknown): boolean {
   const comparison = bodyOf(where, 'A_Expr');
   return bodyOf(comparison?.['lexpr'], 'ColumnRef') === null && restriction(where) === 'never';
-}
-
-/** A value that holds a whole table is an export, whatever the number of rows. */
-export function checkFold(context: Context, inputRows: number, filtered: boolean): void {
-  if (context.definition) return;
-  if (context.catalog === null) {
-    if (inputRows === Number.POSITIVE_INFINITY && !filtered)
-      context.facts.tooLarge('folds a whole table into few values');
-    return;
-  }
-  const { exportRows } = context.limits;
-  if (inputRows <= exportRows) return;
-  const rows = Number.isFinite(inputRows)
-    ? `up to ${Math.ceil(inputRows)} rows`
-    : 'an unknown number of rows';
-  context.facts.foldsMany = true;
-  context.facts.tooLarge(`folds ${rows} into few values, more than ${exportRows}`);
 }
 
 function setOperation(context: Context, node: Tree, level: Level, parent: Level | null): QuerySize {

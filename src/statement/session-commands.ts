@@ -1,4 +1,5 @@
 import type { StatementAnalysis, TransactionOp } from './analysis.ts';
+import type { Doubt } from './answers.ts';
 import { type Context, unparsed } from './context.ts';
 import type { Facts } from './facts.ts';
 import { noteSetting, noteSettingOf, settingValue } from './setting-uses.ts';
@@ -130,9 +131,11 @@ function prepare(context: Context, node: Tree, inner: Inner): void {
   visitAll(context, list(node, 'argtypes'));
   visitChildren(context, 'PrepareStmt', { ...node, query: undefined, argtypes: [] });
   context.facts.absorb(body);
+  context.facts.doubt = asked(body.doubt);
   const name = text(node, 'name');
-  context.prepared.set(name, body);
-  context.facts.symbols.push({ kind: 'prepare', name, body });
+  const known = { ...body, doubt: null };
+  context.prepared.set(name, known);
+  context.facts.symbols.push({ kind: 'prepare', name, body: known });
 }
 
 function execute(context: Context, node: Tree): void {
@@ -185,10 +188,16 @@ function declareCursor(context: Context, node: Tree, inner: Inner): void {
   visitChildren(context, 'DeclareCursorStmt', { ...node, query: undefined });
   facts.absorb(body);
   const hold = (integer(node, 'options') & CURSOR_HOLD) !== 0;
-  if (hold) facts.raise('export', 'a cursor WITH HOLD keeps its whole result');
+  if (hold) {
+    facts.raise('export', 'a cursor WITH HOLD keeps its whole result');
+    facts.measured = null;
+  }
+  // One that keeps its result is an export of any size.
+  facts.doubt = hold ? asked(body.doubt, false) : asked(body.doubt);
   const name = text(node, 'portalname');
-  context.portals.set(name, body);
-  facts.symbols.push({ kind: 'declare', name, hold, body });
+  const known = { ...body, doubt: null };
+  context.portals.set(name, known);
+  facts.symbols.push({ kind: 'declare', name, hold, body: known });
 }
 
 const ALL_ROWS = 2_147_483_647;
@@ -280,7 +289,16 @@ function explain(context: Context, node: Tree, inner: Inner): void {
   for (const [name, portal] of portals) context.portals.set(name, portal);
   if (analyze) facts.absorbRun(body);
   else absorbPlanned(facts, body);
+  // Of what is only planned no rows come back.
+  facts.doubt = asked(body.doubt, analyze);
   facts.raise('read');
+}
+
+/** What is still to be asked; null: nothing. */
+function asked(doubt: Doubt | null, size = true): Doubt | null {
+  if (doubt === null) return null;
+  const rest = { ...doubt, size: doubt.size && size };
+  return rest.names || rest.size ? rest : null;
 }
 
 /** What planning can do: not write, not return rows; but call what it takes for stable. */

@@ -20,13 +20,13 @@ export function raiseBySize(context: Context, type: string): void {
   // Of what is folded no row can be counted as it comes back, so its estimate could not be held against the truth.
   if (estimate !== null && !facts.foldsMany) facts.expectedRows = estimate.rows;
   if (estimate !== null && isSmall(estimate, facts, limits.exportRows)) {
-    facts.measured = true;
+    facts.measured = 'export';
     return facts.raise('read', `reads ${expected(estimate, facts)} by the planner's estimate`);
   }
   if (estimate !== null) return facts.raise('export', inWords(estimate, facts, limits.exportRows));
   if (answer?.late === true && mayBeAsked(context, type) && !facts.foldsMany) {
     // Its rows are what they are, and can be counted as they come.
-    facts.measured = true;
+    facts.measured = 'export';
     return facts.raise(
       'read',
       'reads as many rows as the limit lets pass: the planner gave no estimate in time',
@@ -42,17 +42,17 @@ export function raiseBySize(context: Context, type: string): void {
  * enough beside a statement that changes something, or ends a transaction.
  */
 export function heldTogether(statements: readonly StatementAnalysis[]): readonly StatementAnalysis[] {
-  if (statements.length < 2 || !statements.some(({ measured }) => measured)) return statements;
+  if (statements.length < 2 || !statements.some(({ measured }) => measured === 'export')) return statements;
   const other = statements.find(
     ({ class: found, symbols }) => found !== 'read' && (found !== 'session' || symbols.length > 0),
   );
   if (other === undefined) return statements;
   return statements.map((statement) =>
-    statement.measured
+    statement.measured === 'export'
       ? {
           ...statement,
           class: 'export',
-          measured: false,
+          measured: null,
           reasons: [...statement.reasons, `which is too uncertain in one string with ${other.command}`],
         }
       : statement,

@@ -4,6 +4,7 @@ import { conjuncts } from './equalities.ts';
 import type { Level, Source } from './level.ts';
 import { type ResolvedRelation, resolveRelation } from './names.ts';
 import { renamedInner } from './outputs.ts';
+import { checkFold } from './query-sizes.ts';
 import type { NotedUse } from './relation-use.ts';
 import { hasSecretColumn } from './secret-columns.ts';
 import { isSystemSchema, sensitiveSystemRelation } from './system-relations.ts';
@@ -92,6 +93,7 @@ export function relationSource(context: Context, rangeVar: Tree, access: Access)
   const view = only === null ? null : viewSize(context, only);
   if (only !== null && view !== null) {
     const own = columnNames(only);
+    if (view.data && view.perRow > 1) checkFold(context, view.perRow, view.filtered);
     if (view.rows > context.largestRows) [context.largestRows, context.largestAt] = [view.rows, facts.at];
     facts.at = at;
     if (columns.length > 0) use?.noteAll('read');
@@ -106,6 +108,8 @@ export function relationSource(context: Context, rangeVar: Tree, access: Access)
   const data = resolved.kind !== 'system';
   const rows = data ? largest(user) : (relation?.rows ?? Number.POSITIVE_INFINITY);
   if (data) context.tableRows += rows;
+  const folds = user.some((candidate) => candidate.folds === true);
+  if (folds) checkFold(context, Number.POSITIVE_INFINITY, false);
   if (data && rows > context.largestRows) [context.largestRows, context.largestAt] = [rows, facts.at];
   facts.at = at;
   // Under aliases of its columns nobody follows which is which.
@@ -120,7 +124,7 @@ export function relationSource(context: Context, rangeVar: Tree, access: Access)
     relation: columns.length > 0 ? null : relation,
     ...(use === null || columns.length > 0 ? NO_USE : { use }),
     rows,
-    perRow: 1,
+    perRow: folds ? Number.POSITIVE_INFINITY : 1,
     data,
     tables: true,
     filtered: false,

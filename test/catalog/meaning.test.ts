@@ -261,11 +261,34 @@ describe('with the answer', () => {
   });
 });
 
+describe('a query in a command', () => {
+  const within: readonly ((query: string) => string)[] = [
+    (query) => `EXPLAIN ${query}`,
+    (query) => `EXPLAIN (ANALYZE, COSTS off) ${query}`,
+    (query) => `PREPARE p AS ${query}`,
+    (query) => `PREPARE p (int, text) AS ${query}`,
+    (query) => `DECLARE c CURSOR FOR ${query}`,
+  ];
+
+  test.each(within.map((command) => [command('…'), command] as const))('%s', async (_, command) => {
+    expect(analysed(command("SELECT lower('A')")).class).toBe('opaque');
+    expect((await asked(command("SELECT lower('A')"))).class).toBe('read');
+    expect((await asked(command('SELECT lower(1)'))).class).toBe('opaque');
+    expect((await asked(command('SELECT lower(id) FROM customers WHERE id = 1'))).class).toBe('opaque');
+  });
+
+  test('with parameters of the types that PREPARE says', async () => {
+    expect((await asked('PREPARE p (text) AS SELECT lower($1)')).class).toBe('read');
+    expect((await asked('PREPARE p (int) AS SELECT lower($1)')).class).toBe('opaque');
+    expect((await asked('PREPARE p (int, varchar) AS SELECT lower($2)')).class).toBe('read');
+  });
+});
+
 describe('the server is not asked', () => {
   test.each([
     ['SELECT id FROM customers WHERE id < 3'],
     ['CREATE TABLE t AS SELECT lower(name) FROM customers'],
-    ['EXPLAIN SELECT 1 <+> 1'],
+    ['EXPLAIN /* */ SELECT 1 <+> 1'],
     ['DO $$ BEGIN PERFORM app.lower(1); END $$'],
     ["SELECT dblink_connect('host=x password=secret'), lower('A')"],
   ])('%s', (sql) => {

@@ -70,7 +70,7 @@ export const PLANTED: readonly Planted[] = [
     name: 'what flows by an estimate is not measured',
     analysis: (analysis) => ({
       ...analysis,
-      statements: analysis.statements.map((s) => ({ ...s, measured: false })),
+      statements: analysis.statements.map((s) => ({ ...s, measured: null })),
     }),
   },
 ];

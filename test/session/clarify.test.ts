@@ -47,6 +47,17 @@ describe('a statement that the server can explain', () => {
   });
 });
 
+it('is asked about what it has parsed under another policy, or while tables were smaller', () => {
+  let knowledge = 'one policy';
+  const s = new TestSession({ knowledge: () => knowledge }).f(F.parse('vague 1', 'early'), F.flush());
+  s.b(B.parseComplete());
+  knowledge = 'another policy';
+  s.f(F.bind('early'));
+  expect(s.kinds()).toContain('clarify');
+  s.on({ kind: 'clarified', analysis: harmless });
+  expect(s.sent().at(-1)).toBe('B');
+});
+
 describe('the server is not asked', () => {
   it('where policy lets it run anyway', () => {
     const s = new TestSession({
@@ -72,11 +83,14 @@ describe('the server is not asked', () => {
   });
 
   it('about what it has parsed before names came to mean something else', () => {
-    let knowledge = 'one catalog';
-    const s = new TestSession({ knowledge: () => knowledge }).f(F.parse('vague 1', 'early'), F.flush());
+    let objects = 'one catalog';
+    const s = new TestSession({ objects: () => objects, knowledge: () => objects }).f(
+      F.parse('vague 1', 'early'),
+      F.flush(),
+    );
     expect(s.sent()).toContain('P:early vague 1');
     s.b(B.parseComplete());
-    knowledge = 'another catalog';
+    objects = 'another catalog';
     s.f(F.bind('early'));
     expect(s.kinds()).not.toContain('clarify');
   });

@@ -73,7 +73,7 @@ function fakeStatement(text: string): StatementAnalysis {
     changesPinned: word === 'pinned',
     dependsOnParameters: [],
     doubt: word === 'vague' ? { names: true, size: false, searchPath: ['public'] } : null,
-    measured: word === 'measured',
+    measured: word === 'measured' ? 'export' : null,
     calls: [],
     cause: null,
     tags: [],
@@ -143,6 +143,7 @@ export class TestSession {
         approval: null,
       }),
       knowledge: () => 'k',
+      objects: () => 'o',
       ...options,
     });
   }

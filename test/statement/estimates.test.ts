@@ -39,7 +39,7 @@ describe('a doubt about size', () => {
     'SELECT * FROM big WHERE a > $1',
   ])('is there for %s', (sql) => {
     const { doubt, class: found, measured } = judged(sql);
-    expect([found, measured]).toEqual(['export', false]);
+    expect([found, measured]).toEqual(['export', null]);
     expect(doubt).toEqual({ names: false, size: true, searchPath: ['public'] });
   });
 
@@ -49,9 +49,6 @@ describe('a doubt about size', () => {
     'COPY (SELECT * FROM big WHERE a > 5) TO STDOUT',
     'COPY big TO STDOUT',
     'DECLARE c CURSOR WITH HOLD FOR SELECT * FROM big WHERE a > 5',
-    'DECLARE c CURSOR FOR SELECT * FROM big WHERE a > 5',
-    'PREPARE p AS SELECT * FROM big WHERE a > 5',
-    'EXPLAIN ANALYZE SELECT * FROM big WHERE a > 5',
     'CREATE TABLE t AS SELECT * FROM big WHERE a > 5',
     'SELECT * INTO t FROM big WHERE a > 5',
     'SELECT f(id) FROM big WHERE a > 5',
@@ -70,7 +67,7 @@ describe('a doubt about size', () => {
     expect(judged(sql).doubt?.size ?? false).toBe(false);
     // An answer that nobody asked for changes nothing.
     expect(judged(sql, rows(1, 1)).class).toBe(judged(sql).class);
-    expect(judged(sql, rows(1, 1)).measured).toBe(false);
+    expect(judged(sql, rows(1, 1)).measured).toBe(null);
   });
 
   it('is not there where names are not certain, nor without a catalog', () => {
@@ -94,9 +91,9 @@ describe('a doubt about size', () => {
         s.measured,
         s.doubt !== null,
       ]);
-    const plain = ['read', false, false];
-    expect(judge(`SELECT 1; ${SOME}`)).toEqual([plain, ['read', true, false]]);
-    expect(judge(`${SOME}; SELECT 1`)).toEqual([['export', false, true], plain]);
+    const plain = ['read', null, false];
+    expect(judge(`SELECT 1; ${SOME}`)).toEqual([plain, ['read', 'export', false]]);
+    expect(judge(`${SOME}; SELECT 1`)).toEqual([['export', null, true], plain]);
   });
 });
 
@@ -107,16 +104,16 @@ describe('an estimate in a string of several statements', () => {
 
   it('is enough beside reads and settings', () => {
     expect(classes(`SELECT 1; ${SOME}; SET work_mem = '4MB'`)).toEqual([
-      ['read', false],
-      ['read', true],
-      ['session', false],
+      ['read', null],
+      ['read', 'export'],
+      ['session', null],
     ]);
   });
 
   it.each(['INSERT INTO small VALUES (1)', 'COMMIT', "SELECT nextval('s')"])(
     'is not enough beside %s, which may have run when the result is stopped',
     (other) => {
-      expect(classes(`SELECT 1; ${SOME}; ${other}`)[1]).toEqual(['export', false]);
+      expect(classes(`SELECT 1; ${SOME}; ${other}`)[1]).toEqual(['export', null]);
       const { class: found, reasons } = analysed(
         `SELECT 1; ${SOME}; ${other}`,
         catalog,
@@ -132,14 +129,14 @@ describe('an estimate in a string of several statements', () => {
 
 describe('an estimate', () => {
   it('within the limit lets the statement flow, measured', () => {
-    expect(judged(SOME, rows(1_000))).toMatchObject({ class: 'read', measured: true, doubt: null });
-    expect(judged(SOME, rows(0))).toMatchObject({ class: 'read', measured: true });
+    expect(judged(SOME, rows(1_000))).toMatchObject({ class: 'read', measured: 'export', doubt: null });
+    expect(judged(SOME, rows(0))).toMatchObject({ class: 'read', measured: 'export' });
   });
 
   it('above it holds, and is the reason', () => {
     expect(judged(SOME, rows(60_000))).toMatchObject({
       class: 'export',
-      measured: false,
+      measured: null,
       doubt: null,
       reasons: ["may return about 60,000 rows by the planner's estimate; the limit is 1,000"],
     });
@@ -165,7 +162,7 @@ describe('an estimate', () => {
 
   it('counts what is folded, where something is', () => {
     const fold = 'SELECT json_agg(big) FROM big WHERE a > 7';
-    expect(judged(fold, rows(1, 900))).toMatchObject({ class: 'read', measured: true });
+    expect(judged(fold, rows(1, 900))).toMatchObject({ class: 'read', measured: 'export' });
     expect(judged(fold, rows(1, 5_000))).toMatchObject({
       class: 'export',
       reasons: ["folds about 5,000 rows into few values by the planner's estimate; the limit is 1,000"],
@@ -177,5 +174,42 @@ describe('an estimate', () => {
     const fold = 'SELECT b.id, (SELECT json_agg(c) FROM big c WHERE c.a = b.id) FROM big b LIMIT 20';
     expect(judged(fold, rows(100_000, 400)).class).toBe('read');
     expect(judged(fold, rows(100_000, 4_000)).class).toBe('export');
+  });
+});
+
+describe('a read of system catalogs alone', () => {
+  const system = (rows: number | null) =>
+    catalogOf({
+      tables: {
+        pg_class: { schema: 'pg_catalog', rows, columns: ['oid', 'relname'] },
+        pg_attribute: { schema: 'pg_catalog', rows: 3_000, columns: ['attrelid', 'attname'] },
+        big: { rows: 1_000_000 },
+      },
+    });
+  const measured = (sql: string, rows: number | null = 2_000) => {
+    const { class: found, statements } = analysed(sql, system(rows));
+    return [found, statements.at(-1)?.measured];
+  };
+
+  it.each([
+    ['SELECT * FROM pg_class', 200_000],
+    ['SELECT * FROM pg_class', null],
+    ['SELECT * FROM pg_class, pg_attribute', 2_000],
+    ['SELECT * FROM (SELECT relname FROM pg_class) c ORDER BY 1', null],
+    ['EXPLAIN ANALYZE SELECT * FROM pg_class', null],
+    ['SELECT 1; SELECT * FROM pg_class', null],
+    ['CREATE TABLE t (); SELECT * FROM pg_class', null],
+  ])('%s flows, or is what the rest makes it, and is measured by its own limit', (sql, rows) => {
+    expect(measured(sql, rows)).toEqual([sql.startsWith('CREATE') ? 'ddl' : 'read', 'catalog']);
+  });
+
+  it('is not measured where it is known to be small, nor what reads no relation at all', () => {
+    expect(measured('SELECT * FROM pg_class')).toEqual(['read', null]);
+    expect(measured('SELECT * FROM pg_class LIMIT 10', null)).toEqual(['read', null]);
+    expect(measured('SELECT 1')).toEqual(['read', null]);
+  });
+
+  it("with a table of users' it is as any other", () => {
+    expect(measured('SELECT * FROM pg_class, big')).toEqual(['export', null]);
   });
 });

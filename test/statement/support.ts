@@ -36,6 +36,7 @@ type Table = {
   /** Values that a column has, and the share of the commonest one. */
   readonly statistics?: Readonly<Record<string, { readonly values: number; readonly share: number }>>;
   readonly cascades?: Relation['cascades'];
+  readonly folds?: boolean;
   /** A view with that query, its names with their schema. */
   readonly view?: string;
 };
@@ -108,6 +109,7 @@ function relationOf(name: string, table: Table, i: number): Relation {
     uniqueKeys: table.view !== undefined ? [] : (table.keys ?? [['id']]),
     effects: { read: [], insert: [], update: [], delete: [], ...table.effects },
     castEffects: [],
+    folds: table.folds ?? false,
     cascades: table.cascades ?? { update: [], delete: [] },
     viewDefinition: table.view ?? null,
     viewQuery: table.view === undefined ? null : parsed(table.view),

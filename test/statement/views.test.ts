@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { analysed, catalogOf, classOf } from './support.ts';
+import { analysed, catalogOf, classOf, PUBLIC } from './support.ts';
 
 const few = { values: 20, share: 0.1 };
 const catalog = catalogOf({
@@ -46,6 +46,16 @@ const catalog = catalogOf({
       columns: ['n'],
       view: 'WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT r.n + 1 FROM r, public.big WHERE big.id = r.n) SELECT n FROM r',
     },
+    dump: { columns: ['all_of_it'], view: 'SELECT json_agg(b) AS all_of_it FROM public.big b' },
+    lists: { columns: ['a', 'ids'], view: 'SELECT a, array_agg(id) AS ids FROM public.big GROUP BY a' },
+    arrays: {
+      columns: ['id', 'ids'],
+      view: 'SELECT s.id, ARRAY(SELECT id FROM public.big) AS ids FROM public.small s',
+    },
+    over_dump: { columns: ['x'], view: 'SELECT all_of_it AS x FROM public.dump' },
+    small_dump: { columns: ['x'], view: 'SELECT json_agg(s) AS x FROM public.small s' },
+    unread_dump: { kind: 'view', rows: null, columns: ['x'], keys: [], folds: true },
+    over_unread: { columns: ['x'], view: 'SELECT x FROM public.unread_dump' },
     opaque_view: { kind: 'view', rows: null, columns: ['id'], keys: [] },
     parents: {
       columns: ['key', 'x'],
@@ -184,5 +194,39 @@ describe('a query in FROM is seen through as a view is', () => {
     'SELECT * FROM (SELECT * FROM big WHERE id = 1) s RIGHT JOIN other ON other.id = s.id',
   ])('%s is not bounded', (sql) => {
     expect(classOf(sql, catalog)).toBe('export');
+  });
+});
+
+describe('a view that folds a big table', () => {
+  const judged = (sql: string, rows = 1, foldedRows = 0) => {
+    const answer = { meaning: null, estimate: { rows, foldedRows } };
+    return analysed(sql, catalog, PUBLIC, null, [answer]).class;
+  };
+
+  it.each([
+    'SELECT * FROM dump',
+    'SELECT x FROM over_dump',
+    'SELECT * FROM dump LIMIT 1',
+    'SELECT max(all_of_it::text) FROM dump',
+    'SELECT (SELECT x FROM over_dump)',
+    'SELECT * FROM arrays WHERE id = 1',
+    'SELECT * FROM unread_dump LIMIT 1',
+    'SELECT * FROM over_unread LIMIT 1',
+    'WITH d AS (SELECT * FROM dump) SELECT * FROM d',
+    'INSERT INTO small (name) SELECT x FROM over_dump RETURNING *',
+  ])('is an export: %s', (sql) => {
+    expect(classOf(sql, catalog)).toBe('export');
+    expect(judged(sql, 1, 100_000)).toBe('export');
+  });
+
+  it('is one only where the planner, too, expects many rows to be folded', () => {
+    const sql = 'SELECT * FROM lists WHERE a = 3';
+    expect(classOf(sql, catalog)).toBe('export');
+    expect(judged(sql, 1, 100_000)).toBe('export');
+    expect(judged(sql, 1, 20)).toBe('read');
+  });
+
+  it('and of a small one it only reads', () => {
+    expect(classOf('SELECT * FROM small_dump', catalog)).toBe('read');
   });
 });
