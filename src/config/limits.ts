@@ -75,10 +75,10 @@ export const DEFAULT_LIMITS = {
   exportBytes: 1024 * 1024,
   /**
    * Rows and bytes that an agent may read within a window before a person is asked, over all of its sessions, unless
-   * `budgets:` gives it another budget: ten statements of the largest size.
+   * `budgets:` gives it another budget: fifty statements of the largest size. What is personal wants a tighter one, by its tag.
    */
-  budgetRows: 10_000,
-  budgetBytes: 10 * 1024 * 1024,
+  budgetRows: 50_000,
+  budgetBytes: 50 * 1024 * 1024,
   budgetWindowMs: 60 * 60_000,
   /** How long a statement waits for a slice of a budget; then it does not run. */
   budgetWaitMs: 5_000,
