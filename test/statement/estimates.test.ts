@@ -142,7 +142,7 @@ describe('an estimate', () => {
     });
     expect(judged(SOME, rows(5_001)).class).toBe('export');
     // What is near the limit is measured.
-    expect(judged(SOME, rows(5_000))).toMatchObject({ class: 'read', measured: true });
+    expect(judged(SOME, rows(5_000))).toMatchObject({ class: 'read', measured: 'export' });
     expect(judged(SOME, rows(Number.NaN)).class).toBe('export');
   });
 
@@ -151,10 +151,10 @@ describe('an estimate', () => {
       const answer = { meaning: null, estimate: null, late: true };
       return analysed(sql, catalog, PUBLIC, null, [answer]).statements[0];
     };
-    expect(late(SOME)).toMatchObject({ class: 'read', measured: true, doubt: null });
+    expect(late(SOME)).toMatchObject({ class: 'read', measured: 'export', doubt: null });
     expect(late('SELECT json_agg(big) FROM big WHERE a > 7')).toMatchObject({
       class: 'export',
-      measured: false,
+      measured: null,
     });
     expect(late('COPY (SELECT * FROM big WHERE a > 5) TO STDOUT')).toMatchObject({ class: 'export' });
     expect(late('DELETE FROM big WHERE a > 5 RETURNING *')?.class).toBe('export');
