@@ -67,6 +67,8 @@ export class Account {
   #pledgedRows = 0;
   #pledgedBytes = 0;
   #running = 0;
+  /** The largest row that waits, for it does not fit. */
+  #waiting: Need = NOTHING;
   /** Where the next slice is asked for. */
   #rowsLowAt = Number.POSITIVE_INFINITY;
   #bytesLowAt = Number.POSITIVE_INFINITY;
@@ -117,6 +119,11 @@ export class Account {
   fits(rows: number, bytes: number): boolean {
     if (this.#limitsRows && rows > 0 && this.#usedRows + rows > this.#grantedRows) return false;
     return !(this.#limitsBytes && this.#usedBytes + bytes > this.#grantedBytes);
+  }
+
+  /** A row waits for the next slice, which must have room for it. */
+  waits(rows: number, bytes: number): void {
+    this.#waiting = { rows: Math.max(rows, this.#waiting.rows), bytes: Math.max(bytes, this.#waiting.bytes) };
   }
 
   take(rows: number, bytes: number): void {
@@ -176,9 +183,15 @@ export class Account {
     const { ahead } = this;
     const rowsLow = this.#usedRows > this.#rowsLowAt;
     const bytesLow = this.#usedBytes > this.#bytesLowAt;
+    const needed = {
+      rows: Math.max(need.rows, this.#waiting.rows),
+      bytes: Math.max(need.bytes, this.#waiting.bytes),
+    };
+    this.#waiting = NOTHING;
     const want = {
-      rows: rows === null ? 0 : wanted(need.rows, this.#pledgedRows, ahead.rows, unused.rows, rowsLow),
-      bytes: bytes === null ? 0 : wanted(need.bytes, this.#pledgedBytes, ahead.bytes, unused.bytes, bytesLow),
+      rows: rows === null ? 0 : wanted(needed.rows, this.#pledgedRows, ahead.rows, unused.rows, rowsLow),
+      bytes:
+        bytes === null ? 0 : wanted(needed.bytes, this.#pledgedBytes, ahead.bytes, unused.bytes, bytesLow),
     };
     return { ...this.#report(), want, back: NOTHING };
   }

@@ -97,7 +97,10 @@ const SAMPLED: ReadonlySet<string> = new Set([
   'pg_sequences',
 ]);
 
+const COUNTED: ReadonlySet<string> = new Set(['statistics', 'table size', 'groups']);
+
 function rowsComeBack({ rowBound, rowBoundBy, command, class: rank }: StatementAnalysis): boolean {
-  if (rowBoundBy !== null) return rowBound !== 0;
+  // A table that was empty when it was looked at need not be.
+  if (rowBoundBy !== null) return rowBound !== 0 || COUNTED.has(rowBoundBy);
   return rank === 'export' || UNKNOWN.has(rank) || command === 'COPY TO';
 }

@@ -9,6 +9,8 @@ export class Meter {
   readonly #charges: readonly Charge[];
   /** A person approved it, or mode observe lets it pass: it is counted, and not stopped. */
   readonly #unbounded: boolean;
+  /** Bytes of the row that did not fit. */
+  #waiting = 0;
   #ended = false;
 
   constructor(charges: readonly Charge[], unbounded: boolean) {
@@ -21,9 +23,16 @@ export class Meter {
   row(bytes: number): boolean {
     const charges = this.#charges;
     if (!this.#unbounded)
-      for (let i = 0; i < charges.length; i++) if (charges[i]?.account.fits(1, bytes) === false) return false;
+      for (let i = 0; i < charges.length; i++)
+        if (charges[i]?.account.fits(1, bytes) === false) return this.#wait(bytes);
     for (let i = 0; i < charges.length; i++) charges[i]?.account.take(1, bytes);
     return true;
+  }
+
+  #wait(bytes: number): false {
+    this.#waiting = bytes;
+    for (const { account } of this.#charges) account.waits(1, bytes);
+    return false;
   }
 
   /** Notices and errors: they pass, and count. */
@@ -31,9 +40,18 @@ export class Meter {
     for (const { account } of this.#charges) account.take(0, bytes);
   }
 
-  /** The account that a row of so many bytes does not fit into. */
-  full(bytes: number): Account | null {
-    return this.#charges.find(({ account }) => !account.fits(1, bytes))?.account ?? null;
+  /** The account that the last row which did not fit does not fit into; null: it would fit by now. */
+  full(): Account | null {
+    return this.#charges.find(({ account }) => !account.fits(1, this.#waiting))?.account ?? null;
+  }
+
+  /** There is less left than the statement is expected to take. */
+  get tight(): boolean {
+    if (this.#unbounded) return false;
+    return this.#charges.some(({ account, need }) => {
+      const { rows, bytes } = account.left();
+      return (rows !== null && rows < need.rows) || (bytes !== null && bytes < need.bytes);
+    });
   }
 
   /** What may still flow before a budget must be asked; null: not limited. An upper bound for the run's own guard. */

@@ -1,25 +1,76 @@
-/** A budget that is used up in the middle of a result. */
-import { encodeError } from '../protocol/backend.ts';
-import { SQLSTATE } from '../protocol/sqlstate.ts';
-import { giveUp } from './give-up.ts';
+/**
+ * A budget in the middle of a result. Where the slice is used up the next one is asked for, while upstream is not read;
+ * where there is none any more a person is asked about the rest.
+ */
+import type { DataHandled } from '../protocol/backend-scanner.ts';
+import { overBudget } from './budget.ts';
+import { cancelRunning } from './leaving.ts';
+import {
+  ask,
+  endSession,
+  goOn,
+  leaveInterrupted,
+  mayPause,
+  NO_FRAME,
+  nothingBehind,
+  putBack,
+} from './overflow.ts';
+import { passedOf } from './row-guard.ts';
 import type { Run } from './run.ts';
-import type { SessionState } from './state.ts';
-import { budgetWall } from './wording.ts';
+import { type Current, newCurrent, type SessionState } from './state.ts';
+import { beginStop } from './stopping.ts';
+import { budgetUnknown, budgetUsedUp, budgetWall, cancelled } from './wording.ts';
 
-/** As with every result that is too large, nothing but the end of the session would be true. */
-export function wall(state: SessionState, run: Run, more: number): 'end' {
-  const account = run.meter?.full(more) ?? null;
-  state.openRuns.done(run, 'failed');
-  run.sqlstate = SQLSTATE.programLimitExceeded;
-  giveUp(state);
-  state.phase = 'ended';
-  const fields =
-    account === null ? { M: 'countersign: a budget is used up' } : budgetWall(account.spent(), run);
-  const error = encodeError({ S: 'FATAL', V: 'FATAL', C: SQLSTATE.programLimitExceeded, ...fields });
-  state.effects.push(
-    { kind: 'stopTimers', end: 'failed' },
-    { kind: 'cancelUpstream' },
-    { kind: 'close', error, why: 'a budget was used up in the middle of a result' },
-  );
-  return 'end';
+/** The next row does not fit into the slice: it waits. Where it cannot the session ends. */
+export function wall(state: SessionState, run: Run): DataHandled {
+  const { subject, meter } = run;
+  const account = meter?.full() ?? null;
+  if (account === null) return 'pass';
+  if (subject === null || !mayPause(state))
+    return endSession(state, run, budgetWall(account.spent(), passedOf(run)));
+  putBack(state);
+  state.effects.push({ kind: 'pauseUpstream' });
+  if (state.cancelInFlight) {
+    beginStop(state, run, cancelled());
+    return 'pause';
+  }
+  const current = newCurrent(0, NO_FRAME, run);
+  current.subject = subject;
+  state.current = current;
+  state.phase = 'budgeting';
+  state.slicesDue += 1;
+  state.effects.push({ kind: 'budget', analysis: subject.analysis });
+  return 'pause';
+}
+
+/** The database has answered. `failed`: why it could not. */
+export function slicedMidway(state: SessionState, current: Current, run: Run, failed: string | null): void {
+  const { subject } = current;
+  const account = run.meter?.full() ?? null;
+  if (current.leave === 'gone' || state.leaving) return leaveInterrupted(state, current, run);
+  if (current.cancelled) return beginStop(state, run, cancelled());
+  if (failed !== null) return beginStop(state, run, budgetUnknown(failed));
+  if (account === null || subject === null) return goOn(state);
+  // The server may have begun with it: no error in the place of the rest would be true.
+  if (!nothingBehind(state)) {
+    endSession(state, run, budgetWall(account.spent(), passedOf(run)));
+    return;
+  }
+  const over = overBudget(state, subject.analysis, account.spent());
+  current.overBudget = over;
+  if (over.decision.decision === 'deny')
+    return beginStop(state, run, budgetUsedUp(over.decision.rule, null, 'policy', over.spent));
+  ask(state, current, run, subject, over.decision);
+}
+
+/** Whoever it was for has gone, or asks again. */
+export function slicedLate(state: SessionState): void {
+  state.slicesDue -= 1;
+}
+
+/** A result that is interrupted is stopped when the answer has come. */
+export function cancelBudgeting(state: SessionState): void {
+  const { current } = state;
+  if (current === null || current.interrupted === null) cancelRunning(state);
+  else current.cancelled = true;
 }

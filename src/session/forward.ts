@@ -106,7 +106,7 @@ export function forwardQuery(
   for (const run of runs) proposeSymbols(state, run);
   noteSessionChanges(state, analysis);
   if (entry.copyIn) startCopy(state, entry);
-  if (runs.some(({ guard }) => guard !== null))
+  if (runs.some(({ guard, meter }) => guard !== null || meter !== null))
     // The frame's buffer is used again.
     watch(state, runs, { ...subject, sql: Buffer.from(subject.sql) }, 'query');
   state.group += 1;
@@ -115,10 +115,11 @@ export function forwardQuery(
 /** Its rows are counted, and where they are not known to be few nothing is sent behind them. */
 function watch(state: SessionState, runs: readonly Run[], subject: Subject, kind: 'query' | 'group'): void {
   for (const run of runs) {
-    if (run.guard === null) continue;
+    if (run.guard === null && run.meter === null) continue;
     run.subject = subject;
     // COPY data must follow.
-    if (run.guard.measured && state.copy === null) state.stream = { kind, synced: false, flushed: false };
+    const uncertain = run.guard?.measured === true || run.meter?.tight === true;
+    if (uncertain && state.copy === null) state.stream = { kind, synced: false, flushed: false };
   }
 }
 

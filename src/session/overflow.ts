@@ -1,11 +1,11 @@
 /** A result that comes to more than it was let pass for. */
 
 import type { Decision } from '../policy/decision.ts';
-import { encodeError } from '../protocol/backend.ts';
+import { type ErrorFields, encodeError } from '../protocol/backend.ts';
 import type { DataHandled } from '../protocol/backend-scanner.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
 import { type Analysis, higherClass, type StatementAnalysis } from '../statement/analysis.ts';
-import { uncapped } from './budget.ts';
+import { decisionOf, uncapped } from './budget.ts';
 import { injectFlush } from './forward.ts';
 import { giveUp } from './give-up.ts';
 import type { LedgerEntry } from './ledger.ts';
@@ -32,14 +32,15 @@ export function overflow(state: SessionState, run: Run, guard: RowGuard, more: n
       return 'pass';
     }
   }
-  if (subject === null || decision === null || !isLast(state)) return endSession(state, run, guard, more);
+  if (subject === null || decision === null || !mayPause(state) || !nothingBehind(state))
+    return endSession(state, run, overflown(guard, passedOf(run), more));
   putBack(state);
   state.effects.push({ kind: 'pauseUpstream' });
   if (state.cancelInFlight) beginStop(state, run, cancelled());
   else if (guard.beyond === 'stop' || decision.decision === 'allow')
     beginStop(state, run, beyondApproved(guard));
   else if (decision.decision === 'deny') beginStop(state, run, deniedByPolicy(decision));
-  else ask(state, run, subject, decision);
+  else ask(state, newCurrent(0, NO_FRAME, run), run, subject, decision);
   return 'pause';
 }
 
@@ -52,7 +53,7 @@ export function interruptedAnswer(state: SessionState, current: Current, run: Ru
   if (subject === null) throw new Error('a result was interrupted for no reason');
   if (release === null) {
     // Of the time when people were asked, as every release is.
-    const decision = state.setup.decide(subject.analysis, current.decidedAt);
+    const decision = decisionOf(state, subject.analysis, current, current.decidedAt);
     state.phase = 'releasing';
     // Built anew: the store verifies the receipt against the policy that is in force now.
     state.effects.push({ kind: 'release', requestId: id, question: questionOf(state, subject, decision) });
@@ -65,6 +66,11 @@ export function interruptedAnswer(state: SessionState, current: Current, run: Ru
   run.meter = uncapped(state, subject.analysis)[run.place] ?? null;
   if (current.cancelled) return beginStop(state, run, cancelledMidway(rule, id));
   run.guard = run.guard === null ? null : approvedGuard(question?.limits, run.guard);
+  goOn(state);
+}
+
+/** The row that waits goes on, and what comes behind it. */
+export function goOn(state: SessionState): void {
   state.current = null;
   state.phase = 'streaming';
   state.stream ??= { kind: 'query', synced: false, flushed: true };
@@ -77,8 +83,14 @@ export function leaveInterrupted(state: SessionState, { decision, request }: Cur
   beginStop(state, run, nobodyWaits(decision?.rule ?? '', request?.id ?? null));
 }
 
-function ask(state: SessionState, run: Run, subject: Subject, decision: Decision): void {
-  const current = newCurrent(0, NO_FRAME, run);
+/** Puts the question about the rest of a result; `current` stands for it. */
+export function ask(
+  state: SessionState,
+  current: Current,
+  run: Run,
+  subject: Subject,
+  decision: Decision,
+): void {
   current.decision = decision;
   current.decidedAt = state.now;
   current.subject = subject;
@@ -89,7 +101,7 @@ function ask(state: SessionState, run: Run, subject: Subject, decision: Decision
   state.effects.push(openEffect(state, subject, current.question, passedOf(run)));
 }
 
-const NO_FRAME = Buffer.alloc(0);
+export const NO_FRAME = Buffer.alloc(0);
 
 /** What was judged, as the export that its statement has come to be. Null: nobody knows what it belongs to. */
 function asExport(run: Run, guard: RowGuard): Subject | null {
@@ -105,21 +117,30 @@ function asExport(run: Run, guard: RowGuard): Subject | null {
   return { ...subject, analysis: whole };
 }
 
-/** Nothing behind it would run, or has an answer, if it fails; and nothing waits for an answer of the world. */
-function isLast(state: SessionState): boolean {
-  const { ledger, current, clientGone, copy, copyProbe, phase } = state;
+/** Nothing waits for an answer of the world. */
+export function mayPause({ current, clientGone, copy, copyProbe, phase }: SessionState): boolean {
   if (clientGone || copy !== null || copyProbe !== null || !MAY_BE_INTERRUPTED.has(phase)) return false;
-  if (current !== null && current.request !== null) return false;
+  return current === null || current.request === null;
+}
+
+/** What was sent behind it would not run, or has no answer, if it fails. */
+export function nothingBehind({ ledger }: SessionState): boolean {
   const behind = ledger.behindHead();
   const sync = behind.findIndex(({ kind }) => kind === 'sync');
   return behind.every((entry, i) => entry.own || (HARMLESS.has(entry.kind) && (sync === -1 || i <= sync)));
 }
 
-const MAY_BE_INTERRUPTED: ReadonlySet<Phase> = new Set(['ready', 'streaming', 'settling', 'refreshing']);
+const MAY_BE_INTERRUPTED: ReadonlySet<Phase> = new Set([
+  'ready',
+  'streaming',
+  'settling',
+  'refreshing',
+  'budgeting',
+]);
 const HARMLESS: ReadonlySet<LedgerEntry['kind']> = new Set(['describe', 'close', 'sync']);
 
 /** A message that waits for what was sent before it is judged from the start, later. */
-function putBack(state: SessionState): void {
+export function putBack(state: SessionState): void {
   const { current } = state;
   if (current === null) return;
   state.inbox.unshift({ type: current.type, frame: current.frame });
@@ -130,13 +151,13 @@ function putBack(state: SessionState): void {
  * Ends the session. The statement may have come to its end on the server already, and later messages are on their way:
  * no error in the place of the rest would be true (nor undo what those do), so nothing but the end is.
  */
-function endSession(state: SessionState, run: Run, guard: RowGuard, more: number): 'stop' {
+export function endSession(state: SessionState, run: Run, fields: ErrorFields): 'stop' {
   // What writes may have committed.
   if (run.class === 'read' || run.class === 'session') state.openRuns.done(run, 'failed');
   run.sqlstate = SQLSTATE.programLimitExceeded;
   giveUp(state);
   state.phase = 'ended';
-  const error = encodeError({ S: 'FATAL', V: 'FATAL', ...overflown(guard, passedOf(run), more) });
+  const error = encodeError({ S: 'FATAL', V: 'FATAL', ...fields });
   state.effects.push(
     { kind: 'stopTimers', end: 'failed' },
     // What it still does there is for nobody.

@@ -42,6 +42,7 @@ export function wait(
     if (subject.judged === null) throw new Error('a budget is asked for what was not judged');
     current.budgetAsked = true;
     current.budgetFailed = null;
+    state.slicesDue += 1;
     state.effects.push({ kind: 'budget', analysis: subject.judged.analysis });
   }
   if (phase === 'probing')

@@ -79,8 +79,8 @@ export function data(state: SessionState, bytes: number): DataHandled {
       if (handled !== 'pass') return handled;
     }
     if (run.meter !== null && !run.meter.row(bytes)) {
-      wall(state, run, bytes);
-      return 'stop';
+      const handled = wall(state, run);
+      if (handled !== 'pass') return handled;
     }
     run.begun = true;
     countRow(run, bytes);

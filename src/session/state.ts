@@ -237,6 +237,8 @@ export type SessionState = {
   pinnedUncertain: boolean;
   statementNo: number;
   refusalNo: number;
+  /** Answers about budgets that are to come: only the last one is about what waits now. */
+  slicesDue: number;
   /** The Sync group of the last refusal. */
   refusedGroup: number;
   /** A Query has failed in this transaction, perhaps while it was executed. */
@@ -290,6 +292,7 @@ export function createState(setup: SessionSetup): SessionState {
     pinnedUncertain: false,
     statementNo: 0,
     refusalNo: 0,
+    slicesDue: 0,
     refusedGroup: 0,
     queryFailed: false,
     failedBinds: new Set(),

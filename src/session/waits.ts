@@ -6,6 +6,7 @@ import type { Ended, OpenedRequest, Release, RequestState } from '../approval/po
 import { type ErrorFields, encodeNotice } from '../protocol/backend.ts';
 import type { Analysis } from '../statement/analysis.ts';
 import { deniedFields, sayingWhen } from './budget.ts';
+import { cancelBudgeting, slicedLate, slicedMidway } from './budget-wall.ts';
 import type { HoldEnd } from './effect.ts';
 import { endUnused } from './give-up.ts';
 
@@ -62,7 +63,6 @@ export const TABLE: Table = {
   ready: row({
     analysed: 'ignore',
     clarified: 'ignore',
-    sliced: 'ignore',
     probed: 'ignore',
     settled: 'ignore',
     refreshed: catalogRead,
@@ -72,7 +72,7 @@ export const TABLE: Table = {
   }),
   analysing: row({ analysed, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
   clarifying: row({ clarified, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
-  budgeting: row({ sliced, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
+  budgeting: row({ sliced, refreshed: catalogRead, cancel: cancelBudgeting, clientGone: leave }),
   settling: row({ settled: resume, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
   refreshing: row({ refreshed: catalogReadResume, cancel: cancelRunning, clientGone: leave }),
   probing: row({ probed, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
@@ -105,7 +105,6 @@ export const TABLE: Table = {
   ended: row({
     analysed: 'ignore',
     clarified: 'ignore',
-    sliced: 'ignore',
     probed: 'ignore',
     opened: openedTooLate,
     openFailed: 'ignore',
@@ -122,7 +121,7 @@ function row(cells: Partial<Table[Phase]>): Table[Phase] {
   return {
     analysed: 'impossible',
     clarified: 'impossible',
-    sliced: 'impossible',
+    sliced: slicedLate,
     settled: 'ignore',
     refreshed: 'impossible',
     probed: 'impossible',
@@ -177,7 +176,12 @@ function clarified(state: SessionState, { analysis }: { readonly analysis: Analy
 }
 
 function sliced(state: SessionState, { failed }: { readonly failed: string | null }): void {
-  if (state.current !== null) state.current.budgetFailed = failed;
+  slicedLate(state);
+  if (state.slicesDue > 0) return;
+  const { current } = state;
+  if (current !== null && current.interrupted !== null)
+    return slicedMidway(state, current, current.interrupted, failed);
+  if (current !== null) current.budgetFailed = failed;
   resume(state);
 }
 

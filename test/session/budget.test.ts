@@ -131,11 +131,71 @@ describe('a statement that counts', () => {
     expect(s.client[0]).toMatch(/^E:57014 /);
   });
 
-  it('ends in the middle where the next row does not fit, and says when it opens again', () => {
+  it('waits in the middle for the next slice, and nobody is asked', () => {
     const s = new Budgeted(16).f(F.query('read 1')).slice();
-    // A slice is an eighth: the rest was not asked for.
-    s.b(...rows(2), B.dataRow());
+    s.b(...rows(5), B.complete('SELECT 5'), B.ready());
+    // A slice is an eighth of what is left.
     expect(s.client.filter((one) => one === 'D')).toHaveLength(2);
+    expect(s.session.phase).toBe('budgeting');
+    expect(s.kinds()).toEqual(['budget', 'pauseUpstream', 'budget']);
+    while (s.session.phase === 'budgeting') s.slice();
+    expect(s.client).toEqual(['T', 'D', 'D', 'D', 'D', 'D', 'C', 'Z:I']);
+    expect(s.kinds()).not.toContain('open');
+    expect(s.account.used.rows).toBe(5);
+    expect(s.outcomes()).toEqual(['1 executed']);
+  });
+
+  const intoTheWall = () => {
+    const s = new Budgeted(3).f(F.query('read 1')).slice();
+    s.b(...rows(5), B.complete('SELECT 5'), B.ready());
+    while (s.session.phase === 'budgeting') s.slice();
+    expect(s.client.filter((one) => one === 'D')).toHaveLength(3);
+    return s;
+  };
+
+  it('is asked about in the middle where all is used up, and goes on when people let it pass', () => {
+    const s = intoTheWall();
+    expect(s.session.phase).toBe('opening');
+    expect(s.effect('open').question).toMatchObject({ class: 'export', rule: 'budget:b' });
+    s.opened().approve();
+    expect(s.client.filter((one) => one === 'D')).toHaveLength(5);
+    expect(s.client.at(-1)).toBe('Z:I');
+    expect(s.account.used.rows).toBe(5);
+  });
+
+  it('ends in the middle where a person denies the rest, and says when it opens again', () => {
+    const s = intoTheWall().opened();
+    s.on({ kind: 'answered', state: 'denied', ended: { people: ['dba'], reason: null } });
+    expect(s.kinds()).toContain('cancelUpstream');
+    s.session.cancelDone(++s.now);
+    s.f();
+    s.b(B.error('57014', 'canceling statement due to user request'), B.ready());
+    expect(s.client.filter((one) => one === 'D')).toHaveLength(3);
+    expect(s.account.used.rows).toBe(3);
+  });
+
+  it('stops in the middle where the budget cannot be asked', () => {
+    const s = new Budgeted(16).f(F.query('read 1')).slice();
+    s.b(...rows(3));
+    s.on({ kind: 'sliced', failed: 'away' });
+    expect(s.session.phase).toBe('stopping');
+    expect(s.kinds()).toContain('cancelUpstream');
+    expect(s.client.filter((one) => one === 'D')).toHaveLength(2);
+  });
+
+  it('that was cancelled while its next slice was asked for stops', () => {
+    const s = new Budgeted(16).f(F.query('read 1')).slice();
+    s.b(...rows(3));
+    s.on({ kind: 'cancel' }).slice();
+    expect(s.session.phase).toBe('stopping');
+    expect(s.client.filter((one) => one === 'D')).toHaveLength(2);
+  });
+
+  it('ends the session where more was sent behind it, when all is used up', () => {
+    const s = new Budgeted(80).f(F.query('read 1')).slice();
+    s.f(F.query('read 2')).b(...rows(81));
+    expect(s.sent()).toContain('Q read 2');
+    while (s.session.phase === 'budgeting') s.slice();
     const { error } = s.effect('close');
     expect(error === null ? {} : decodeErrorFields(error)).toMatchObject({
       S: 'FATAL',
@@ -143,7 +203,21 @@ describe('a statement that counts', () => {
       M: expect.stringContaining('the budget b was used up in the middle of the result'),
       H: expect.stringContaining('opens again at 1970-01-01T01:00:00.000Z'),
     });
-    expect(s.account.used.rows).toBe(2);
+    expect(s.account.used.rows).toBe(80);
+  });
+
+  it('waits in the middle also while a slice is asked for what comes behind it', () => {
+    const s = new Budgeted(2).f(F.query('read 1')).slice();
+    s.f(F.query('read 2'));
+    expect(s.session.phase).toBe('budgeting');
+    s.b(...rows(2), B.complete('SELECT 2'), B.ready());
+    expect(s.client.filter((one) => one === 'D')).toHaveLength(1);
+    // The answer to the first question; the one for what waits now is still to come.
+    s.on({ kind: 'sliced', failed: null });
+    expect(s.session.phase).toBe('budgeting');
+    s.slice();
+    expect(s.client.slice(0, 5)).toEqual(['T', 'D', 'D', 'C', 'Z:I']);
+    expect(s.session.phase).toBe('budgeting');
   });
 
   it('counts errors and notices as bytes, and not those that are ours', () => {
