@@ -147,8 +147,8 @@ function knowledgeOf(
       analysed((performance.now() - began) / 1000);
       return analysis;
     },
-    clarify: (sql, scope, analysis, parameters) =>
-      clarify(sql, analysis, parameters, questions, again(sql, scope, parameters), (error) =>
+    clarify: (fresh, sql, scope, analysis, parameters) =>
+      clarify(sql, analysis, parameters, fresh ? side : questions, again(sql, scope, parameters), (error) =>
         log.warn({ err: error }, 'the server was not asked about a statement'),
       ),
     decide: (analysis, at) => decide(analysis, { ...context, at }, policy(), config.mode),

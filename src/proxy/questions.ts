@@ -30,8 +30,9 @@ export type RelayPorts = {
   readonly log: RelayLog;
   /** In a worker, for texts that are too much for this thread. */
   readonly analyseLater: (sql: Buffer, scope: NameScope, catalogCertain: boolean) => Promise<Analysis>;
-  /** The analysis again, with the server's answers; null: there were none. */
+  /** The analysis again, with the server's answers (`fresh`: of this moment); null: there were none. */
   readonly clarify: (
+    fresh: boolean,
     sql: Buffer,
     scope: NameScope,
     analysis: Analysis,
@@ -83,8 +84,8 @@ export async function ask(
         analysis: await ports.analyseLater(effect.sql, effect.scope, effect.catalogCertain),
       };
     case 'clarify': {
-      const { sql, scope, analysis, parameters } = effect;
-      return { kind: 'clarified', analysis: await ports.clarify(sql, scope, analysis, parameters) };
+      const { fresh, sql, scope, analysis, parameters } = effect;
+      return { kind: 'clarified', analysis: await ports.clarify(fresh, sql, scope, analysis, parameters) };
     }
     case 'probe':
       return { kind: 'probed', rejection: await ports.probe(effect.sql, effect.scope) };

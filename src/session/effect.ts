@@ -23,6 +23,8 @@ export type Effect =
   /** Ask the server what the statements with a `doubt` are; answered by `clarified`. */
   | {
       readonly kind: 'clarify';
+      /** What was answered before does not count: a person's time has passed since. */
+      readonly fresh: boolean;
       readonly sql: Buffer;
       readonly scope: NameScope;
       readonly analysis: Analysis;

@@ -32,6 +32,7 @@ export function wait(
     current.clarified = { scopeKey: scopeKey(state), analysis: null };
     state.effects.push({
       kind: 'clarify',
+      fresh: current.approved,
       sql: Buffer.from(subject.sql),
       scope: scopeOf(state),
       analysis,

@@ -18,7 +18,7 @@ beforeAll(async () => {
   database = await createDatabase('cases');
   await database.query(`CREATE SCHEMA hr; CREATE SCHEMA scratch; CREATE TABLE hr.pay (id int PRIMARY KEY, amount int);
     CREATE TABLE public.notes (id int PRIMARY KEY, body text);
-    INSERT INTO notes SELECT i, 'note' FROM generate_series(1, 5000) i; ANALYZE notes`);
+    INSERT INTO notes SELECT i, 'note' FROM generate_series(1, 9000) i; ANALYZE notes`);
   directory = directoryWith({ 'c.yaml': `${MINIMAL}${RULES}` });
 });
 afterAll(async () => {

@@ -47,6 +47,23 @@ describe('a statement that the server can explain', () => {
   });
 });
 
+it('is asked anew when people have approved it: what was answered before their time does not count', () => {
+  const plain = fakeAnalysis('ddl t');
+  const calling = {
+    ...plain,
+    statements: plain.statements.map((one) => ({ ...one, calls: ['public.f() 1 x'] })),
+  };
+  const s = new TestSession().f(F.query('vague 1'));
+  expect(s.effect('clarify').fresh).toBe(false);
+  s.on({ kind: 'clarified', analysis: calling }).opened();
+  s.on({ kind: 'answered', state: 'approved', ended: null });
+  expect(s.session.phase).toBe('clarifying');
+  expect(s.effects.filter((effect) => effect.kind === 'clarify').map(({ fresh }) => fresh)).toEqual([
+    false,
+    true,
+  ]);
+});
+
 it('is asked about what it has parsed under another policy, or while tables were smaller', () => {
   let knowledge = 'one policy';
   const s = new TestSession({ knowledge: () => knowledge }).f(F.parse('vague 1', 'early'), F.flush());
