@@ -110,7 +110,10 @@ function asExport(run: Run, guard: RowGuard): Subject | null {
   if (subject === null || statement === undefined) return null;
   const rank = higherClass(statement.class, 'export');
   const reasons = [passedSoFar(guard, passedOf(run)), ...statement.reasons];
-  const raised: StatementAnalysis = { ...statement, class: rank, reasons };
+  const { sizes } = statement;
+  // What the planner expected of it counts no longer.
+  const known = sizes === undefined ? {} : { sizes: { ...sizes, expected: null } };
+  const raised: StatementAnalysis = { ...statement, ...known, class: rank, reasons };
   const { analysis } = subject;
   const statements = analysis.statements.map((one, i) => (i === place ? raised : one));
   const whole: Analysis = { ...analysis, statements, class: higherClass(analysis.class, rank), reasons };
