@@ -1,7 +1,7 @@
 /** The budgets of one agent in this process: all of its sessions count on the same accounts. */
 import type { StatementAnalysis } from '../statement/analysis.ts';
 import { Account, type Spent } from './account.ts';
-import { type Budget, type Need, needOf, readsAnything } from './budget.ts';
+import { type Budget, foldedOf, type Need, needOf, readsAnything } from './budget.ts';
 import { type Charge, Meter } from './meter.ts';
 
 /** Whether a string may begin; the meters are of its statements, null where one takes nothing that counts. */
@@ -38,12 +38,14 @@ export class AgentBudgets {
       if (readiness === 'spent') return { kind: 'spent', spent: account.spent() };
       if (readiness === 'ask') ask = true;
     }
-    return ask ? { kind: 'ask' } : { kind: 'open', meters: charges.map((one) => meterOf(one, false)) };
+    return ask
+      ? { kind: 'ask' }
+      : { kind: 'open', meters: charges.map((one, i) => this.#meter(one, statements[i], false)) };
   }
 
   /** Counted, and not stopped. */
   uncapped(statements: readonly StatementAnalysis[]): readonly (Meter | null)[] {
-    return statements.map((statement) => meterOf(this.#charges(statement), true));
+    return statements.map((statement) => this.#meter(this.#charges(statement), statement, true));
   }
 
   /** A budget of which everybody together took all, as far as is known: for mode observe, where nobody is asked. */
@@ -62,6 +64,15 @@ export class AgentBudgets {
     for (const account of this.#untagged) account.take(0, bytes);
   }
 
+  #meter(
+    charges: readonly Charge[],
+    statement: StatementAnalysis | undefined,
+    unbounded: boolean,
+  ): Meter | null {
+    if (charges.length === 0 || statement === undefined) return null;
+    return new Meter(charges, unbounded, foldedOf(statement, this.#most));
+  }
+
   #charges(statement: StatementAnalysis): readonly Charge[] {
     const need = needOf(statement, this.#most);
     if (need === null) return NONE;
@@ -72,10 +83,6 @@ export class AgentBudgets {
       .filter(({ budget: { tag } }) => tag === null || unknown || statement.tags.includes(tag))
       .map(of);
   }
-}
-
-function meterOf(charges: readonly Charge[], unbounded: boolean): Meter | null {
-  return charges.length === 0 ? null : new Meter(charges, unbounded);
 }
 
 /** What the statements of a string need together, by account. */

@@ -50,8 +50,15 @@ export function needOf(
 ): Need | null {
   if (!readsData(statement)) return null;
   if (!rowsComeBack(statement)) return { rows: 0, bytes: Math.min(ERROR_BYTES, most.bytes) };
-  const rows = Math.max(1, Math.min(statement.rowBound ?? most.rows, most.rows));
+  const own = Math.max(1, Math.min(statement.rowBound ?? most.rows, most.rows));
+  const rows = Math.min(own + foldedOf(statement, most), Math.max(own, most.rows));
   return { rows, bytes: Math.min(rows * ROW_BYTES, most.bytes) };
+}
+
+/** Rows of tables that its result carries beyond its own: those that are folded into its values (json_agg, ARRAY(…)). */
+export function foldedOf({ sizes, rowBound }: StatementAnalysis, most: { readonly rows: number }): number {
+  const carried = sizes?.carried ?? null;
+  return carried === null || rowBound === null ? 0 : Math.max(0, Math.min(carried, most.rows) - rowBound);
 }
 
 /** Nobody can tell which data it reads, so it counts against every budget. */

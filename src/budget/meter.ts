@@ -11,10 +11,13 @@ export class Meter {
   readonly #unbounded: boolean;
   /** Bytes of the row that did not fit. */
   #waiting = 0;
+  /** Rows that are folded into the first one to come. */
+  #folded: number;
   #ended = false;
 
-  constructor(charges: readonly Charge[], unbounded: boolean) {
+  constructor(charges: readonly Charge[], unbounded: boolean, folded = 0) {
     this.#charges = charges;
+    this.#folded = folded;
     this.#unbounded = unbounded;
     for (const { account, need } of charges) account.begin(need);
   }
@@ -22,27 +25,31 @@ export class Meter {
   /** One more row with a body of so many bytes. False: it does not fit any more, and was not counted. */
   row(bytes: number): boolean {
     const charges = this.#charges;
+    const rows = 1 + this.#folded;
     if (!this.#unbounded)
       for (let i = 0; i < charges.length; i++)
-        if (charges[i]?.account.fits(1, bytes) === false) return this.#wait(bytes);
-    for (let i = 0; i < charges.length; i++) charges[i]?.account.take(1, bytes);
+        if (charges[i]?.account.fits(rows, bytes) === false) return this.#wait(rows, bytes);
+    for (let i = 0; i < charges.length; i++) charges[i]?.account.take(rows, bytes);
+    this.#folded = 0;
     return true;
   }
 
-  #wait(bytes: number): false {
+  #wait(rows: number, bytes: number): false {
     this.#waiting = bytes;
-    for (const { account } of this.#charges) account.waits(1, bytes);
+    for (const { account } of this.#charges) account.waits(rows, bytes);
     return false;
   }
 
-  /** Notices and errors: they pass, and count. */
-  text(bytes: number): void {
-    for (const { account } of this.#charges) account.take(0, bytes);
+  /** Notices and errors: they pass, and count; `rows`: what an error tells of. */
+  text(rows: number, bytes: number): void {
+    for (const { account } of this.#charges) account.take(rows, bytes);
   }
 
   /** The account that the last row which did not fit does not fit into; null: it would fit by now. */
   full(): Account | null {
-    return this.#charges.find(({ account }) => !account.fits(1, this.#waiting))?.account ?? null;
+    return (
+      this.#charges.find(({ account }) => !account.fits(1 + this.#folded, this.#waiting))?.account ?? null
+    );
   }
 
   /** There is less left than the statement is expected to take. */

@@ -90,9 +90,9 @@ export function deniedFields(
   return budgetUsedUp(rule, id, deniers(ended), overBudget.spent);
 }
 
-/** Notices and errors pass, and count. */
-export function countText(run: Run | undefined, frame: Buffer): void {
-  run?.meter?.text(frame.length - HEADER);
+/** Notices and errors pass, and count; the text of an error may tell of a row. */
+export function countText(run: Run | undefined, frame: Buffer, rows = 0): void {
+  run?.meter?.text(rows, frame.length - HEADER);
 }
 
 const HEADER = 5;

@@ -209,7 +209,7 @@ function error(state: SessionState, frame: Buffer): Relay {
   const refusal = state.stop ?? head.refusal;
   const relay = errorInstead(state, head, frame, severity);
   if (state.stop !== null) stopped(state);
-  if (relay === null) countText(answering(state), frame);
+  if (relay === null) countText(answering(state), frame, 1);
   const sqlstate = relay === null ? (fields['C'] ?? null) : (refusal?.fields['C'] ?? null);
   if (state.copy?.entry === head) {
     if (state.copy.open) copyFailedOpen(state, head.kind === 'execute');
