@@ -34,6 +34,11 @@ export class Meter {
     return true;
   }
 
+  /** So much more would fit, of a statement that may be stopped. */
+  fits(rows: number, bytes: number): boolean {
+    return this.#unbounded || this.#charges.every(({ account }) => account.fits(rows, bytes));
+  }
+
   #wait(rows: number, bytes: number): false {
     this.#waiting = bytes;
     for (const { account } of this.#charges) account.waits(rows, bytes);

@@ -30,6 +30,7 @@ import type { Run } from './run.ts';
 import { parseSearchPath } from './search-path.ts';
 import type { SessionState } from './state.ts';
 import { completedAnyway, stopped, swallowed } from './stopping.ts';
+import { passText } from './text-guard.ts';
 
 /** What becomes of a frame: it goes on, or another takes its place, or the session is over. */
 export type Relay = 'pass' | 'end' | { readonly replace: Buffer };
@@ -38,8 +39,7 @@ export type Relay = 'pass' | 'end' | { readonly replace: Buffer };
 export function reply(state: SessionState, type: number, frame: Buffer): Relay {
   switch (type) {
     case BACKEND.notice:
-      countText(answering(state), frame);
-      return 'pass';
+      return passText(answering(state), frame, 0);
     case BACKEND.notification:
       state.setup.budget?.loose(frame.length);
       return 'pass';
@@ -207,25 +207,24 @@ function error(state: SessionState, frame: Buffer): Relay {
     // It may have struck before the Query arrived, which is then skipped, or during it.
     return lost(state, 'a timeout in the middle of a group');
   const refusal = state.stop ?? head.refusal;
-  const relay = errorInstead(state, head, frame, severity);
+  const own = errorInstead(state, head, frame, severity);
   if (state.stop !== null) stopped(state);
-  if (relay === null) countText(answering(state), frame, 1);
-  const sqlstate = relay === null ? (fields['C'] ?? null) : (refusal?.fields['C'] ?? null);
+  const relay = own === null ? passText(answering(state), frame, 1) : { replace: own };
+  const sqlstate = own === null ? (fields['C'] ?? null) : (refusal?.fields['C'] ?? null);
   if (state.copy?.entry === head) {
     if (state.copy.open) copyFailedOpen(state, head.kind === 'execute');
     copyFailed(state);
   }
   state.groupError = sqlstate;
   fail(state, head, sqlstate);
-  if (head.kind === 'query' || head.kind === 'sync' || head.kind === 'functionCall')
-    return relay === null ? 'pass' : { replace: relay };
+  if (head.kind === 'query' || head.kind === 'sync' || head.kind === 'functionCall') return relay;
   pop(state);
   if (!state.ledger.skipToSync((entry) => skipped(state, entry))) {
     state.skipping = true;
     // They belong to the failed group: the server would have skipped them.
     state.withheld = [];
   }
-  return relay === null ? 'pass' : { replace: relay };
+  return relay;
 }
 
 /** Null: the server's own goes on. */
