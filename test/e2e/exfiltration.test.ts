@@ -7,9 +7,7 @@ const SAMPLE = `
   CREATE TABLE people (id integer PRIMARY KEY, email text NOT NULL, city text NOT NULL);
   INSERT INTO people SELECT i, 'person' || i || '@example.com', 'City ' || i % 50 FROM generate_series(1, ${ROWS}) i;
   CREATE TABLE copies (email text);
-  CREATE TABLE grown (email text) WITH (autovacuum_enabled = false);
-  ANALYZE;
-  INSERT INTO grown SELECT email FROM people;`;
+  ANALYZE;`;
 /** What an agent may have of the table without a person. */
 const BUDGET = 2_000;
 
@@ -106,10 +104,6 @@ const WAYS: Readonly<Record<string, Way>> = {
   'LIMIT and OFFSET': until(30, (at) => `SELECT * FROM people ORDER BY id LIMIT 1000 OFFSET ${at * 1000}`),
   'one row at a time': until(2_500, (at) => `SELECT email FROM people WHERE id = ${at + 1}`),
   'the text of errors': until(2_500, (at) => `SELECT email::integer FROM people WHERE id = ${at + 1}`),
-  'the text of one error about a table that has grown': once(
-    "SELECT string_agg(email, ',')::integer FROM grown",
-    "SELECT (string_agg(email, ',') || '!')::integer FROM grown WHERE email > ''",
-  ),
   RETURNING: until(2_500, (at) => `UPDATE people SET city = city WHERE id = ${at + 1} RETURNING email`),
   'RETURNING of all': once('UPDATE people SET city = city RETURNING email'),
   'conditions that the planner takes for rare': until(
