@@ -57,6 +57,7 @@ export function needOf(
 
 /** Rows of tables that its result carries beyond its own: those that are folded into its values (json_agg, ARRAY(…)). */
 export function foldedOf({ sizes, rowBound }: StatementAnalysis, most: { readonly rows: number }): number {
+  if (sizes?.folded !== undefined) return Math.min(sizes.folded, most.rows);
   const carried = sizes?.carried ?? null;
   return carried === null || rowBound === null ? 0 : Math.max(0, Math.min(carried, most.rows) - rowBound);
 }

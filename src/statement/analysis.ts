@@ -80,6 +80,8 @@ export type StatementSizes = {
   readonly carried: number | null;
   /** The same as the planner expects it; null: it was not asked, or many rows are folded. */
   readonly expected: number | null;
+  /** Those that are folded into its values, where `carried` is about more than one FETCH gives. */
+  readonly folded?: number;
   /** That it may store, change or delete at most, foreign keys' cascades included. */
   readonly written: number | null;
 };

@@ -44,6 +44,8 @@ export class Facts {
   #commands: string[] | null = null;
   /** Rows that its result can carry; null: it has none that was measured. `Infinity`: nothing bounds them. */
   carriedRows: number | null = null;
+  /** Rows that are folded into the values of a cursor's rows; null: `carriedRows` tells. */
+  foldedRows: number | null = null;
   /** The same by the planner's estimate. */
   expectedRows: number | null = null;
   /** Rows that it may write. `Infinity`: nothing bounds them. */
@@ -192,9 +194,10 @@ export class Facts {
   }
 
   #sizes(carried: number): StatementSizes {
-    const { expectedRows, writtenRows } = this;
+    const { expectedRows, writtenRows, foldedRows } = this;
     return {
       carried: countOf(carried),
+      ...(foldedRows === null ? NO_SIZES : { folded: Math.min(foldedRows, Number.MAX_SAFE_INTEGER) }),
       expected: expectedRows === null ? null : countOf(expectedRows),
       written: countOf(writtenRows),
     };

@@ -51,11 +51,18 @@ function resolved(statement: StatementAnalysis, lookup: NameLookup, exportRows: 
     facts.rowBound = open.use === 'run' ? body.rowBound : (statement.rowBound ?? body.rowBound);
     if (open.use === 'run' || facts.rowBoundBy === null) facts.rowBoundBy = body.rowBoundBy;
   }
+  if (open.use === 'fetch') facts.foldedRows = foldedBy(body);
   if (open.use === 'fetch' && typeof open.count === 'number' && open.count > exportRows) {
     if ((body.rowBound ?? open.count) > exportRows)
       facts.raise('export', `fetches ${open.count} rows, more than ${exportRows}`);
   }
   return facts.finish(null, statement.start, statement.end);
+}
+
+/** Rows that a cursor's query folds into its values. */
+function foldedBy({ sizes, rowBound }: StatementAnalysis): number {
+  if (sizes === undefined || rowBound === null) return 0;
+  return Math.max(0, (sizes.carried ?? Number.POSITIVE_INFINITY) - rowBound);
 }
 
 function isPlain(class_: StatementClass): boolean {

@@ -122,6 +122,15 @@ const WAYS: Readonly<Record<string, Way>> = {
     await until(40, () => 'FETCH 900 FROM c')(thief);
     await thief.ask('ROLLBACK');
   },
+  'folds through cursors': async (thief) => {
+    await thief.ask('BEGIN');
+    for (let at = 0; at < 20; at++) {
+      const part = `id BETWEEN ${at * 900} AND ${at * 900 + 899}`;
+      await thief.ask(`DECLARE c${at} CURSOR FOR SELECT string_agg(email, ',') FROM people WHERE ${part}`);
+      if (!(await thief.ask(`FETCH 1 FROM c${at}`))) break;
+    }
+    await thief.ask('ROLLBACK');
+  },
   'WITH HOLD': once('DECLARE h CURSOR WITH HOLD FOR SELECT email FROM people', 'FETCH ALL FROM h'),
   COPY: once('COPY people TO STDOUT', 'COPY (SELECT email FROM people LIMIT 10) TO STDOUT'),
   'XML of a table': once(
