@@ -4,7 +4,12 @@ import { type Equality, equalitiesOf } from './equalities.ts';
 import type { Level, Source } from './level.ts';
 
 /** Sources and equalities of a level, with the queries in its FROM list taken apart. */
-export type Flat = { readonly sources: readonly Source[]; readonly equalities: readonly Equality[] };
+export type Flat = {
+  readonly sources: readonly Source[];
+  readonly equalities: readonly Equality[];
+  /** As `Level.fullJoined`. */
+  readonly fullJoined: ReadonlySet<Source>;
+};
 
 const DEEPEST = 16;
 
@@ -25,10 +30,12 @@ type Parts = {
 function flattened(context: Context, level: Level, depth: number): Flattened {
   const sources: Source[] = [];
   const equalities: Equality[] = [];
+  const fullJoined = new Set<Source>();
   const parts = new Map<Source, Parts>();
   for (const source of level.sources) {
-    const part = partsOf(context, source, depth, equalities);
+    const part = partsOf(context, source, depth, equalities, fullJoined);
     sources.push(...part.sources);
+    if (level.fullJoined?.has(source) === true) for (const one of part.sources) fullJoined.add(one);
     parts.set(source, part);
   }
   for (const equality of equalitiesOf(context, level)) {
@@ -41,12 +48,18 @@ function flattened(context: Context, level: Level, depth: number): Flattened {
         : new Set([...equality.restricts].flatMap((source) => parts.get(source)?.sources ?? [source]));
     equalities.push({ ...target, count: equality.count, from, restricts });
   }
-  return { sources, equalities, parts };
+  return { sources, equalities, fullJoined, parts };
 }
 
 type Flattened = Flat & { readonly parts: ReadonlyMap<Source, Parts> };
 
-function partsOf(context: Context, source: Source, depth: number, equalities: Equality[]): Parts {
+function partsOf(
+  context: Context,
+  source: Source,
+  depth: number,
+  equalities: Equality[],
+  fullJoined: Set<Source>,
+): Parts {
   const { inner } = source;
   if (inner == null || depth >= DEEPEST) {
     const copy = { ...source };
@@ -54,6 +67,7 @@ function partsOf(context: Context, source: Source, depth: number, equalities: Eq
   }
   const below = flattened(context, inner.level, depth + 1);
   equalities.push(...below.equalities);
+  for (const one of below.fullJoined) fullJoined.add(one);
   return {
     sources: below.sources,
     column: (name) => {

@@ -159,6 +159,8 @@ function visitJoin(context: Context, level: Level, node: Tree, into: Set<Source>
   visitFrom(context, level, node['larg'], left);
   visitFrom(context, level, node['rarg'], right);
   for (const source of [...left, ...right]) into?.add(source);
+  if (text(node, 'jointype') === 'JOIN_FULL')
+    level.fullJoined = new Set([...(level.fullJoined ?? []), ...left, ...right]);
   visitAs(context, 'Alias', child(node, 'alias'));
   const natural = node['isNatural'] === true;
   const restricts = restrictedBy(text(node, 'jointype'), left, right);

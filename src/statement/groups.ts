@@ -101,10 +101,10 @@ function valuesOfAlias(level: Level, item: unknown, targets: readonly unknown[])
 function valuesOfColumn(source: Source, column: string): number {
   const known = baseColumn(source, column)?.column;
   const different = known?.distinctValues ?? null;
-  // One more: the null.
+  // One more: the null, also where an outer join finds no row of it.
   if (different !== null) return different + 1;
   // What hangs on its neighbour's rows (LATERAL) has other values for each of them.
-  return source.determines ? Math.max(1, source.rows) : Number.POSITIVE_INFINITY;
+  return source.determines ? source.rows + 1 : Number.POSITIVE_INFINITY;
 }
 
 const MONTHS = new Set(['month', 'months', 'quarter', 'year', 'years', 'decade', 'century', 'millennium']);

@@ -58,6 +58,8 @@ export class Level {
   unfoldsValues = false;
   /** Columns that USING merged, with the source whose value they have. */
   merged: Map<string, Source> | null = null;
+  /** Both sides of FULL JOINs: one row and one that does not match it are two. */
+  fullJoined: Set<Source> | null = null;
   /** `WHERE name = '…'` over pg_settings: the setting that `set_config(name, …)` is about. */
   fixedSetting: string | null = null;
 

@@ -13,27 +13,39 @@ const MOST_SOURCES_FLATTENED = 40;
 export function rowsOf(context: Context, level: Level): number {
   const { sources } = level;
   if (sources.length === 0) return 1;
-  const direct = productOf(level, sources, equalitiesOf(context, level));
+  const direct = productOf(level, sources, equalitiesOf(context, level), level.fullJoined ?? NO_SOURCES);
   if (!sources.some(({ inner }) => inner != null) || direct <= 1) return direct;
   const flat = flatten(context, level);
   if (flat.sources.length > MOST_SOURCES_FLATTENED) return direct;
-  return Math.min(direct, productOf(level, flat.sources, flat.equalities));
+  return Math.min(direct, productOf(level, flat.sources, flat.equalities, flat.fullJoined));
 }
 
 /** Beyond these no order of the sources is looked for: each is taken by itself, which is never less. */
 const MOST_SOURCES = 40;
 const MOST_COMPARED = 30_000;
 
-function productOf(level: Level, sources: readonly Source[], equalities: readonly Equality[]): number {
+const NO_SOURCES: ReadonlySet<Source> = new Set();
+
+/**
+ * At least one row of each source: an outer join keeps the other side's rows. Of a FULL JOIN's at least two: without a match
+ * l and r rows give l + r, which is never more than l times r where both are at least two.
+ */
+function productOf(
+  level: Level,
+  sources: readonly Source[],
+  equalities: readonly Equality[],
+  fullJoined: ReadonlySet<Source>,
+): number {
   if (sources.length === 1) return factor(level, sources[0] as Source, equalities, NOTHING_PLACED);
   if (sources.length ** 2 * equalities.length > MOST_COMPARED || sources.length > MOST_SOURCES)
     return sources.reduce(
-      (total, source) => total * Math.max(1, factor(level, source, equalities, NOTHING_PLACED)),
+      (total, source) =>
+        total * Math.max(fullJoined.has(source) ? 2 : 1, factor(level, source, equalities, NOTHING_PLACED)),
       1,
     );
   let best = Number.POSITIVE_INFINITY;
   for (const first of sources.slice(0, MOST_SOURCES_TRIED)) {
-    best = Math.min(best, productFrom(level, first, sources, equalities));
+    best = Math.min(best, productFrom(level, first, sources, equalities, fullJoined));
   }
   return best;
 }
@@ -48,13 +60,13 @@ function productFrom(
   first: Source,
   sources: readonly Source[],
   equalities: readonly Equality[],
+  fullJoined: ReadonlySet<Source>,
 ): number {
   const placed = new Set<Source>();
   let total = 1;
   let next: Source | undefined = first;
   while (next !== undefined) {
-    // At least one: an outer join keeps the other side's rows.
-    total *= Math.max(1, factor(level, next, equalities, placed));
+    total *= Math.max(fullJoined.has(next) ? 2 : 1, factor(level, next, equalities, placed));
     placed.add(next);
     next = undefined;
     let least = Number.POSITIVE_INFINITY;

@@ -23,6 +23,8 @@ const SCHEMA = `
   INSERT INTO u SELECT i, i % 4, i / 4 FROM generate_series(1, 11) i;
   CREATE TABLE w (a integer, b integer, id integer);
   INSERT INTO w SELECT i % 5, i % 2, i % 7 FROM generate_series(1, 20) i;
+  CREATE TABLE one (id integer, a integer, b integer);
+  INSERT INTO one VALUES (1, 2, 3);
   CREATE VIEW v1 AS SELECT id, a, b FROM t WHERE b IS NOT NULL;
   CREATE VIEW v2 (id, a, b) AS SELECT t.a, t.id, u.b FROM t JOIN u ON u.id = t.a;
   CREATE VIEW v3 AS SELECT a, count(*)::int AS id, max(b) AS b FROM w GROUP BY a;
@@ -65,7 +67,7 @@ function generator(seed: number) {
 type Random = ReturnType<typeof generator>;
 
 const COLUMNS = ['id', 'a', 'b'] as const;
-const RELATIONS = ['t', 'u', 'w', 'v1', 'v2', 'v3', 'v4', 'v5'];
+const RELATIONS = ['t', 'u', 'w', 'one', 'v1', 'v2', 'v3', 'v4', 'v5'];
 
 function condition(random: Random, aliases: readonly string[], depth: number): string {
   const column = () => `${random.one(aliases)}.${random.one(COLUMNS)}`;
@@ -116,6 +118,8 @@ function keyed(random: Random, outer: readonly string[]): string {
   return `(SELECT y.id, y.a, y.b FROM ${random.one(['t', 'u', 'v1'])} y WHERE y.id = ${key})`;
 }
 
+const JOINS = ['JOIN', 'JOIN', 'LEFT JOIN', 'RIGHT JOIN', 'FULL JOIN', ',', 'LATERAL'];
+
 let names = 0;
 
 function fromList(
@@ -128,7 +132,7 @@ function fromList(
   const items = 1 + random.below(depth === 0 ? 3 : 2);
   for (let i = 0; i < items; i++) {
     const alias = `q${++names}`;
-    const join = i === 0 ? '' : random.one(['JOIN', 'JOIN', 'LEFT JOIN', 'RIGHT JOIN', ',', 'LATERAL']);
+    const join = i === 0 ? '' : random.one(JOINS);
     const source =
       join === 'LATERAL' && random.chance(0.7)
         ? keyed(random, aliases)
