@@ -1,6 +1,7 @@
 /** Conditions over the relations of a statement: their names, columns and tags. */
 import type { RelationUse, StatementAnalysis, StatementClass } from '../statement/analysis.ts';
 import { globMatches } from '../statement/glob.ts';
+import { isSystemSchema } from '../statement/system-relations.ts';
 import { partsMatch, type Reading, relationMatches } from './name-globs.ts';
 
 /** Enough: one of them. Certain: all of them, and at least one. */
@@ -75,11 +76,9 @@ function columnsOf(statement: StatementAnalysis, { columns, mode }: RelationUse)
   return all.length === 0 && !BY_COLUMN.has(statement.class) ? ANY : all;
 }
 
-const SYSTEM: ReadonlySet<string | null> = new Set(['pg_catalog', 'information_schema']);
-
 /** No catalog knows it, so nobody knows what its data are. */
 function tagsUnknown({ schema, oid }: RelationUse): boolean {
-  return schema === null || (oid === null && !SYSTEM.has(schema));
+  return schema === null || (oid === null && !isSystemSchema(schema));
 }
 
 const MAKES = /^CREATE (?:TABLE|FOREIGN TABLE|VIEW|MATERIALIZED VIEW|SEQUENCE)\b/;

@@ -18,6 +18,7 @@ import type { Answers } from '../statement/answers.ts';
 import type { Catalog } from '../statement/catalog.ts';
 import { parameterValues } from '../statement/context.ts';
 import { withSecondOpinion } from '../statement/second-opinion.ts';
+import { isSystemSchema } from '../statement/system-relations.ts';
 import { nowMicros } from './clock.ts';
 import type { Knowledge } from './listener-ports.ts';
 import { sslOptions } from './side-tls.ts';
@@ -204,12 +205,11 @@ const UNCERTAIN = 'it may have been changed since the catalog was read';
 
 /** Nothing of the users' own is certain: their relations are unknown, and what functions and types do; unknown is held. */
 export function uncertainCatalog(base: Catalog | null): Catalog {
-  const system = (schema: string) => schema === 'pg_catalog' || schema === 'information_schema';
   return {
     version: `uncertain ${base?.version ?? ''}`,
     serverVersion: base?.serverVersion ?? 0,
-    relation: (schema, name) => (system(schema) ? base?.relation(schema, name) : undefined),
-    relationsNamed: (name) => base?.relationsNamed(name).filter(({ schema }) => system(schema)) ?? [],
+    relation: (schema, name) => (isSystemSchema(schema) ? base?.relation(schema, name) : undefined),
+    relationsNamed: (name) => base?.relationsNamed(name).filter(({ schema }) => isSystemSchema(schema)) ?? [],
     functionsNamed: (name) =>
       (base?.functionsNamed(name) ?? []).map((fn) => ({ ...fn, effects: [...fn.effects, UNCERTAIN] })),
     operatorSchemas: (name) => base?.operatorSchemas(name) ?? [],

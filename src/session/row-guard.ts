@@ -5,6 +5,7 @@
  */
 import type { Decision } from '../policy/decision.ts';
 import type { StatementAnalysis } from '../statement/analysis.ts';
+import { isSystemSchema } from '../statement/system-relations.ts';
 import type { Bound, Passed, RowGuard, Run } from './run.ts';
 import type { SessionState } from './state.ts';
 
@@ -107,5 +108,5 @@ function ofExport({ setup }: SessionState, statement: StatementAnalysis): Bound 
 
 function readsCatalogsAlone({ relations, runsUserCode }: StatementAnalysis): boolean {
   if (relations.length === 0 || runsUserCode === true) return false;
-  return relations.every(({ schema }) => schema === 'pg_catalog' || schema === 'information_schema');
+  return relations.every(({ schema }) => schema !== null && isSystemSchema(schema));
 }

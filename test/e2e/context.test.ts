@@ -8,7 +8,7 @@ import { type Stack, startStack } from '../support/stack.ts';
 let stack: Stack;
 let client: pg.Client;
 beforeAll(async () => {
-  stack = await startStack({ limits: { contextMs: 20_000, probeMs: 20_000 } });
+  stack = await startStack({ limits: { contextMs: 20_000, probeMs: 4_000 } });
   client = new pg.Client({ connectionString: stack.agentUrl, application_name: 'reporter' });
   client.on('error', () => {});
   await client.connect();
