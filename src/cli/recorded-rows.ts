@@ -2,6 +2,7 @@ import pg from 'pg';
 import type { Recorded } from '../policy/replay.ts';
 import type { Policy, PolicyRule } from '../policy/rule.ts';
 import { namesAll, relationTold } from '../policy/told.ts';
+import { toldStatement } from '../policy/told-facts.ts';
 import type { StatementClass } from '../statement/analysis.ts';
 import { CliError } from './exit.ts';
 
@@ -30,6 +31,8 @@ type Row = {
   readonly rows: string | null;
   readonly bytes: string | null;
   readonly sqlstate: string | null;
+  /** JSON. */
+  readonly facts: string | null;
 };
 
 const SYNTAX_ERROR = '42601';
@@ -52,7 +55,8 @@ export async function* readRecorded(
     await client.query(
       `DECLARE recorded NO SCROLL CURSOR FOR
        SELECT (extract(epoch FROM s.at) * 1000000)::bigint::text AS at, s.agent, s.owner, s.database, s.role, s.class,
-              s.rule, s.relations, left(s.sql, ${TEXT}) AS sql, s.outcome, s.rows::text AS rows, s.bytes::text AS bytes, s.sqlstate
+              s.rule, s.relations, left(s.sql, ${TEXT}) AS sql, s.outcome, s.rows::text AS rows, s.bytes::text AS bytes, s.sqlstate,
+              s.facts::text AS facts
          FROM ${client.escapeIdentifier(schema)}.statements s
         WHERE s.at >= $1 AND s.at < $2
         ORDER BY s.at, s.stream, s.seq`,
@@ -71,13 +75,15 @@ export async function* readRecorded(
 function recordedRow(row: Row): RecordedRow {
   const relations = row.relations ?? [];
   const { agent, owner, database, role } = row;
+  const pinned = row.rule === 'floor:pinned';
   return {
     recorded: {
+      statement: toldStatement(row.facts, { class: row.class, relations, sql: row.sql, pinned }),
       class: row.class,
       relations: relations.map(relationTold),
       relationsWhole: namesAll(row.class, relations, row.sql),
       context: { agent, owner, database, role, at: Number(row.at) },
-      pinned: row.rule === 'floor:pinned',
+      pinned,
       flowed:
         row.outcome === 'executed' ? { rows: Number(row.rows ?? 0), bytes: Number(row.bytes ?? 0) } : null,
     },
