@@ -36,12 +36,13 @@ type Row = {
 };
 
 const SYNTAX_ERROR = '42601';
+const UNDEFINED_COLUMN = '42703';
 
 const AT_ONCE = 2_000;
 /** Characters of a text that are looked at. */
 export const TEXT = 10_000;
 
-/** Statements of that time, oldest first, a few thousand in memory at once. Throws what `pg` throws. */
+/** Statements of that time, oldest first, a few thousand in memory at once. Throws what `pg` throws, and `CliError`. */
 export async function* readRecorded(
   url: string,
   schema: string,
@@ -67,6 +68,13 @@ export async function* readRecorded(
       for (const row of rows) yield recordedRow(row);
       if (rows.length < AT_ONCE) return;
     }
+  } catch (error) {
+    if (error instanceof pg.DatabaseError && error.code === UNDEFINED_COLUMN)
+      throw new CliError(
+        'audit_schema_old',
+        'policy diff: the audit schema is of an older version; countersign audit migrate brings it up to date',
+      );
+    throw error;
   } finally {
     await client.end();
   }

@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { isHeavy } from '../../src/analyser/scan.ts';
+import { DEFAULT_LIMITS } from '../../src/config/limits.ts';
 import { decide } from '../../src/policy/decide.ts';
 import { matches } from '../../src/policy/match.ts';
 import { CUT, factsText, MOST_FACTS } from '../../src/policy/statement-facts.ts';
@@ -11,6 +14,11 @@ import { MOST_DETAILS } from '../../src/statement/details.ts';
 import { analysed } from '../statement/support.ts';
 import { AGENTS, anyRule, anyStatement } from './random.ts';
 import { SHOP } from './support.ts';
+
+const CORPUS = readFileSync(new URL('../../fixtures/statements/public-corpus.jsonl', import.meta.url), 'utf8')
+  .trim()
+  .split('\n')
+  .map((line) => JSON.parse(line) as { readonly sql: string });
 
 const PLAIN = '{"v":1}';
 
@@ -129,6 +137,32 @@ describe('facts that are read back', () => {
       relations.map(({ schema, name }) => [schema, name]),
     );
   });
+
+  it('are what every rule would have seen of the corpus', () => {
+    const rules = fc.sample(anyRule, { numRuns: 150, seed: 1 });
+    const [context] = AGENTS;
+    if (context === undefined) throw new Error('no agent');
+    let statements = 0;
+    // Texts that only a thread of their own parses are no others.
+    for (const { sql } of CORPUS.filter(
+      (one) => !isHeavy(Buffer.from(one.sql), DEFAULT_LIMITS.inlineParseBytes),
+    )) {
+      const all = analysed(sql, SHOP).statements;
+      for (const one of all) {
+        const told = readBack(
+          one,
+          all.length === 1 ? sql : Buffer.from(sql).toString('utf8', one.start, one.end),
+        );
+        if (told === null) throw new Error(`nothing is told of ${sql}`);
+        for (const rule of rules) {
+          const at = { ...context, database: 'shop', at: 0 };
+          if (ruling(told, at, [rule]) !== ruling(one, at, [rule])) throw new Error(`${rule.name}: ${sql}`);
+        }
+        statements++;
+      }
+    }
+    expect(statements).toBeGreaterThan(300);
+  }, 180_000);
 
   it('are what every rule would have seen', () => {
     const more = fc.record({
