@@ -115,9 +115,11 @@ export class BatchEncoder {
     const relations = walk.texts();
     const request = walk.text();
     const policy = walk.text();
-    // Few have more; those are encoded field by field.
+    const end = walk.at;
+    // Facts may follow; the few that have more are encoded field by field.
+    if (!walk.atEnd && walk.isNull()) walk.texts();
+    const facts = walk.atEnd || walk.at === end ? null : walk.text();
     if (!walk.storable || !walk.atEnd) return false;
-    const end = walk.end();
 
     this.#content.seek(0);
     this.#content.bytesField(salt);
@@ -130,7 +132,14 @@ export class BatchEncoder {
     c.copy(record, no, no + 8);
     c.bytesField(content);
     c.copy(record, rest, end);
-    c.raw(NULLS.subarray(0, 4 * 9));
+    c.raw(NULLS.subarray(0, 4 * 8));
+    if (facts === null) c.int32(-1);
+    else {
+      c.int32(4 + FACTS_NAME.length + walk.at - facts);
+      c.int32(2);
+      c.raw(FACTS_NAME);
+      c.copy(record, facts, walk.at);
+    }
     this.#end();
 
     const columns = this.#columns;
@@ -150,6 +159,7 @@ export class BatchEncoder {
     columns.sql.copy(row, record, sql, digest);
     columns.sql_sha256.copy(row, record, digest, parameters);
     this.#list(row, 'parameters', record, parameters, rest);
+    if (facts !== null) this.#facts(row, record, facts, walk.at);
     const requestId = new ByteReader(record, request).textField();
     const statementNo = Number(record.readBigInt64BE(no));
     this.#statements.push({ intent: true, statement: { session: session.facts, statementNo, requestId } });
@@ -250,17 +260,33 @@ export class BatchEncoder {
     this.#columns.statement_no.bytes(row, record.subarray(no, no + 8));
   }
 
-  /** A list's column is text in array notation; few lists are new. */
   #list(row: number, name: Named, record: Buffer, start: number, end: number): void {
     if (end - start === 4) return;
-    const known = end - start <= LARGEST_KNOWN_LIST ? record.toString('latin1', start, end) : null;
+    const make = () => new ByteReader(record, start).textsField() ?? [];
+    this.#columns[name].text(row, this.#listText('', record, start, end, make));
+  }
+
+  #facts(row: number, record: Buffer, start: number, end: number): void {
+    const make = () => ['facts', new ByteReader(record, start).textField()];
+    this.#columns.detail.text(row, this.#listText('facts', record, start, end, make));
+  }
+
+  /** A list's column is text in array notation; few lists are new. `kind`: what the bytes stand for. */
+  #listText(
+    kind: '' | 'facts',
+    record: Buffer,
+    start: number,
+    end: number,
+    make: () => readonly (string | null)[],
+  ): string {
+    const known = end - start <= LARGEST_KNOWN_LIST ? kind + record.toString('latin1', start, end) : null;
     let text = known === null ? undefined : this.#lists.get(known);
     if (text === undefined) {
-      text = arrayOf(new ByteReader(record, start).textsField() ?? []);
+      text = arrayOf(make());
       if (this.#lists.size >= KNOWN_LISTS) this.#lists.clear();
       if (known !== null) this.#lists.set(known, text);
     }
-    this.#columns[name].text(row, text);
+    return text;
   }
 }
 
@@ -283,6 +309,7 @@ function newColumns(): Readonly<Record<Named, ArrayColumn>> {
   return Object.fromEntries(columns) as Record<Named, ArrayColumn>;
 }
 
+const FACTS_NAME = textField('facts');
 const KIND_FIELDS = { intent: textField('intent'), outcome: textField('outcome') } as const;
 
 function textField(text: string): Buffer {

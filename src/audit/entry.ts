@@ -41,6 +41,8 @@ export type IntentEntry = {
   readonly policyDigest: string;
   /** What a rule in mode observe would have decided; left out: none matched. In the row's `detail`. */
   readonly observed?: { readonly rule: string; readonly decision: 'allow' | 'hold' | 'deny' };
+  /** What policy asks about it beside all this, as compact JSON; left out: a plain statement. In the row's `detail`. */
+  readonly facts?: string;
 };
 
 export type Outcome = 'executed' | 'failed' | 'denied' | 'expired' | 'withdrawn' | 'unknown';

@@ -47,6 +47,13 @@ export class RecordWalk {
     return this.#record.subarray(this.field() + 4, this.at);
   }
 
+  /** Whether the next field is NULL. */
+  isNull(): boolean {
+    const start = this.skip(4);
+    this.at = start;
+    return this.#record.readInt32BE(start) === -1;
+  }
+
   get atEnd(): boolean {
     return this.at === this.#record.length;
   }

@@ -52,8 +52,11 @@ function writeIntent(writer: ByteWriter, entry: IntentEntry): void {
   writer.textsField(entry.relations);
   writer.textField(entry.requestId);
   writer.textField(entry.policyDigest);
-  // Seldom there, so left out where it is not.
-  if (entry.observed !== undefined) writer.textsField([entry.observed.rule, entry.observed.decision]);
+  // Left out where they are not there, from the end on.
+  const { observed, facts } = entry;
+  if (observed === undefined && facts === undefined) return;
+  writer.textsField(observed === undefined ? null : [observed.rule, observed.decision]);
+  if (facts !== undefined) writer.textField(facts);
 }
 
 function readIntent(reader: ByteReader, at: bigint, end: number): IntentEntry {
@@ -74,12 +77,15 @@ function readIntent(reader: ByteReader, at: bigint, end: number): IntentEntry {
     requestId: reader.textField(),
     policyDigest: text(reader),
     ...(reader.position < end ? readObserved(reader) : {}),
+    ...(reader.position < end ? { facts: text(reader) } : {}),
   };
 }
 
 function readObserved(reader: ByteReader): Pick<IntentEntry, 'observed'> {
-  const [rule = '', decision] = texts(reader);
-  return { observed: { rule, decision: decision as IntentEntry['decision'] } };
+  const fields = reader.textsField();
+  if (fields === null) return {};
+  const [rule, decision] = fields;
+  return { observed: { rule: rule ?? '', decision: decision as IntentEntry['decision'] } };
 }
 
 function writeOutcome(writer: ByteWriter, entry: OutcomeEntry): void {

@@ -43,14 +43,19 @@ function intentRow(entry: IntentEntry, stream: string, seq: bigint, salt: Buffer
     relations: entry.relations.map(storable),
     request_id: storableOrNull(entry.requestId),
     policy_digest: storable(entry.policyDigest),
-    detail: observedDetail(entry),
+    detail: intentDetail(entry),
   };
   return { row, content };
 }
 
-function observedDetail({ observed }: IntentEntry): string[] | null {
-  if (observed === undefined) return null;
-  return ['observed_rule', storable(observed.rule), 'observed_decision', observed.decision];
+/** Where facts alone are there, `BatchEncoder` makes the same of the record's bytes. */
+function intentDetail({ observed, facts }: IntentEntry): string[] | null {
+  if (observed === undefined && facts === undefined) return null;
+  const detail: string[] = [];
+  if (observed !== undefined)
+    detail.push('observed_rule', storable(observed.rule), 'observed_decision', observed.decision);
+  if (facts !== undefined) detail.push('facts', storable(facts));
+  return detail;
 }
 
 /** Who and where stand in the intent; the outcome names it by session and number. */

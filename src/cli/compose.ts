@@ -23,6 +23,7 @@ import type { Config } from '../config/config.ts';
 import { rulesText } from '../config/policy.ts';
 import { keepPolicy, type PolicyKeeper, problemsOf } from '../config/policy-keeper.ts';
 import type { Policy } from '../policy/rule.ts';
+import { FACTS_FORM } from '../policy/statement-facts.ts';
 import { type BudgetKeeper, createBudgetKeeper } from '../proxy/budget-keeper.ts';
 import { type CancelRouting, startCancelRouting } from '../proxy/cancel-routing.ts';
 import { nowMicros } from '../proxy/clock.ts';
@@ -158,6 +159,8 @@ async function openAudit(
       durability: config.audit.durability,
       agents: config.agents.map(({ name }) => name).join(', '),
       people: config.people.map(({ id }) => id).join(', '),
+      // Statements of this stream without facts are plain ones.
+      facts: String(FACTS_FORM),
     }),
   );
   return audit;

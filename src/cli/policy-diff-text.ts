@@ -87,7 +87,8 @@ function untoldSection(unknowns: readonly UntoldGroup[]): readonly string[] {
   const count = unknowns.reduce((sum, { statements }) => sum + statements, 0);
   return [
     '',
-    `cannot be said, because the log does not have what a rule asks for: ${count}`,
+    `cannot be said, because the log does not tell what a rule asks for: ${count}`,
+    '  (recorded by an older version, too much to be recorded, or erased)',
     ...unknowns.flatMap((one) => groupLines(one, `${one.rules.join(', ')} (${one.conditions.join(', ')})`)),
   ];
 }

@@ -2,6 +2,7 @@ import pg from 'pg';
 import type { Recorded } from '../policy/replay.ts';
 import type { Policy, PolicyRule } from '../policy/rule.ts';
 import { namesAll, relationTold } from '../policy/told.ts';
+import { toldStatement } from '../policy/told-facts.ts';
 import type { StatementClass } from '../statement/analysis.ts';
 import { CliError } from './exit.ts';
 
@@ -30,15 +31,18 @@ type Row = {
   readonly rows: string | null;
   readonly bytes: string | null;
   readonly sqlstate: string | null;
+  /** JSON. */
+  readonly facts: string | null;
 };
 
 const SYNTAX_ERROR = '42601';
+const UNDEFINED_COLUMN = '42703';
 
 const AT_ONCE = 2_000;
 /** Characters of a text that are looked at. */
 export const TEXT = 10_000;
 
-/** Statements of that time, oldest first, a few thousand in memory at once. Throws what `pg` throws. */
+/** Statements of that time, oldest first, a few thousand in memory at once. Throws what `pg` throws, and `CliError`. */
 export async function* readRecorded(
   url: string,
   schema: string,
@@ -52,7 +56,8 @@ export async function* readRecorded(
     await client.query(
       `DECLARE recorded NO SCROLL CURSOR FOR
        SELECT (extract(epoch FROM s.at) * 1000000)::bigint::text AS at, s.agent, s.owner, s.database, s.role, s.class,
-              s.rule, s.relations, left(s.sql, ${TEXT}) AS sql, s.outcome, s.rows::text AS rows, s.bytes::text AS bytes, s.sqlstate
+              s.rule, s.relations, left(s.sql, ${TEXT}) AS sql, s.outcome, s.rows::text AS rows, s.bytes::text AS bytes, s.sqlstate,
+              s.facts::text AS facts
          FROM ${client.escapeIdentifier(schema)}.statements s
         WHERE s.at >= $1 AND s.at < $2
         ORDER BY s.at, s.stream, s.seq`,
@@ -63,6 +68,13 @@ export async function* readRecorded(
       for (const row of rows) yield recordedRow(row);
       if (rows.length < AT_ONCE) return;
     }
+  } catch (error) {
+    if (error instanceof pg.DatabaseError && error.code === UNDEFINED_COLUMN)
+      throw new CliError(
+        'audit_schema_old',
+        'policy diff: the audit schema is of an older version; countersign audit migrate brings it up to date',
+      );
+    throw error;
   } finally {
     await client.end();
   }
@@ -71,13 +83,15 @@ export async function* readRecorded(
 function recordedRow(row: Row): RecordedRow {
   const relations = row.relations ?? [];
   const { agent, owner, database, role } = row;
+  const pinned = row.rule === 'floor:pinned';
   return {
     recorded: {
+      statement: toldStatement(row.facts, { class: row.class, relations, sql: row.sql, pinned }),
       class: row.class,
       relations: relations.map(relationTold),
       relationsWhole: namesAll(row.class, relations, row.sql),
       context: { agent, owner, database, role, at: Number(row.at) },
-      pinned: row.rule === 'floor:pinned',
+      pinned,
       flowed:
         row.outcome === 'executed' ? { rows: Number(row.rows ?? 0), bytes: Number(row.bytes ?? 0) } : null,
     },

@@ -66,20 +66,22 @@ function commandsMatch(
 
 /** A list that is full may have lost the one that matters; operators and casts call functions without a name. */
 function functionsMatch(globs: readonly string[], statement: StatementAnalysis, reading: Reading): boolean {
-  const { functions, operators, casts, calls } = statement;
+  const { functions, operators, casts } = statement;
   const incomplete = functions.length >= MOST_DETAILS;
   if (reading === 'certain' && (incomplete || operators.length > 0 || casts.length > 0)) return false;
   if (reading === 'enough' && incomplete) return true;
-  const names: readonly Called[] = [
-    ...functions.map(({ schema, name }): Called => [schema, name]),
-    // As the server resolved them: behind operators and casts, too.
-    ...calls.map(calledName),
-  ];
-  return isMeant(names, reading, (name) => globs.some((glob) => partsMatch(glob, name, reading)));
+  return isMeant(calledBy(statement), reading, (name) =>
+    globs.some((glob) => partsMatch(glob, name, reading)),
+  );
 }
 
 /** Schema and name; null: not known. */
-type Called = readonly [string | null, string | null];
+export type Called = readonly [string | null, string | null];
+
+/** The functions that a statement calls by name, and those that the server says are behind operators and casts. */
+export function calledBy({ functions, calls }: StatementAnalysis): readonly Called[] {
+  return [...functions.map(({ schema, name }): Called => [schema, name]), ...calls.map(calledName)];
+}
 
 /** `schema.name(types) OID …`, as the catalog writes it; anything else is any function. */
 function calledName(call: string): Called {

@@ -7,6 +7,8 @@ import { NOTHING, type Told } from './told.ts';
 
 /** A statement of the past, as far as the audit log tells, and what came of it. */
 export type Recorded = Told & {
+  /** With all that policy asks about; null: the log does not tell. */
+  readonly statement: StatementAnalysis | null;
   /** It changes a pinned setting, which no rule decides. */
   readonly pinned: boolean;
   /** What flowed; null: it did not run to its end. */
@@ -36,10 +38,12 @@ const MOST_UNTOLD = 8;
 type Candidate = { readonly rule: PolicyRule; readonly untold: readonly string[] };
 
 /**
- * What two policies would decide of one statement of the past. A condition that nobody can tell is taken both ways, the
- * same way in both policies: where that makes no difference to the answer, the answer is certain.
+ * What two policies would decide of one statement of the past. Where the log does not tell all about it, a condition that
+ * nobody can tell is taken both ways, the same way in both policies: where that makes no difference to the answer, the
+ * answer is certain.
  */
 export function compare(recorded: Recorded, before: Policy, after: Policy): Comparison {
+  if (recorded.statement !== null) return compareWhole(recorded.statement, recorded, before, after);
   const because: Untold[] = [];
   const names = new Map<string, number>();
   const [old, now] = [before, after].map((policy) => candidates(recorded, policy, names, because)) as [
@@ -71,8 +75,22 @@ export function compareAgain(
   const names = statement.relations.map(({ schema, name }) => (schema === null ? name : `${schema}.${name}`));
   const same = statement.class === recorded.class && sorted(names) === sorted(relations);
   if (!same || statement.changesPinned !== recorded.pinned) return null;
-  const [from, to] = [before, after].map((policy) => decide(alone(statement), recorded.context, policy));
-  return from === undefined || to === undefined ? null : difference(recorded, from, to);
+  return compareWhole(statement, recorded, before, after);
+}
+
+/** With all facts, as the policies themselves decide. */
+function compareWhole(
+  statement: StatementAnalysis,
+  recorded: Recorded,
+  before: Policy,
+  after: Policy,
+): Comparison {
+  const { context } = recorded;
+  return difference(
+    recorded,
+    decide(alone(statement), context, before),
+    decide(alone(statement), context, after),
+  );
 }
 
 function sorted(names: readonly string[]): string {

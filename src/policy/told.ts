@@ -1,7 +1,8 @@
 /**
- * What a row of the audit log tells of a statement, and whether a condition held for it. The log has who and where,
- * when, the class and the relations; not columns, tags, functions, boundaries, commands and estimated sizes. What
- * depends on those is not known (null), unless it cannot have held, or must have.
+ * What a row of the audit log tells of a statement whose facts (`told-facts.ts`) it does not have, and whether a
+ * condition held for it. Every row has who and where, when, the class and the relations; not columns, tags, functions,
+ * boundaries, commands and estimated sizes. What depends on those is not known (null), unless it cannot have held, or
+ * must have.
  */
 import type { RelationUse, StatementAnalysis, StatementClass } from '../statement/analysis.ts';
 import type { DecisionContext } from './decision.ts';

@@ -4,6 +4,7 @@ import type { Release } from '../approval/port.ts';
 import type { IntentEntry, Outcome } from '../audit/entry.ts';
 import type { Meter } from '../budget/meter.ts';
 import type { Decision } from '../policy/decision.ts';
+import { factsText } from '../policy/statement-facts.ts';
 import { nameKey } from '../protocol/frontend.ts';
 import type { RelationUse, StatementAnalysis } from '../statement/analysis.ts';
 import { redactSql } from '../statement/visible.ts';
@@ -31,6 +32,8 @@ export function recordIntents(
   );
   return analysis.statements.map((statement, place) => {
     const no = ++state.statementNo;
+    const [start, end] = alone ? [0, sql.length] : [statement.start, statement.end];
+    const text = redactSql(sql, start, end, statement.secrets);
     state.effects.push({
       kind: 'record',
       entry: {
@@ -38,9 +41,7 @@ export function recordIntents(
         at: BigInt(state.now),
         session: state.setup.facts,
         statementNo: no,
-        sql: alone
-          ? redactSql(sql, 0, sql.length, statement.secrets)
-          : redactSql(sql, statement.start, statement.end, statement.secrets),
+        sql: text,
         sqlSha256,
         parameters: statement.secrets.length > 0 ? null : parameters,
         class: decision.raised ? decision.class : statement.class,
@@ -51,6 +52,7 @@ export function recordIntents(
         requestId,
         policyDigest: decision.policy,
         ...observedOf(decision, place),
+        ...factsOf(statement, text),
       },
     });
     const run = newRun(state, subject, statement, place, no, requestId, !controlsTransaction);
@@ -65,6 +67,13 @@ function observedOf({ observed }: Decision, place: number): Pick<IntentEntry, 'o
   const found = observed?.find(({ statement }) => statement === place);
   return found === undefined ? {} : { observed: { rule: found.rule, decision: found.decision } };
 }
+
+function factsOf(statement: StatementAnalysis, text: string): Pick<IntentEntry, 'facts'> {
+  const facts = factsText(statement, text);
+  return facts === null ? NO_FACTS : { facts };
+}
+
+const NO_FACTS = {};
 
 function newRun(
   state: SessionState,

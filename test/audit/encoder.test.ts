@@ -5,11 +5,11 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { appendText, signBatch } from '../../src/audit/batch.ts';
 import { BatchEncoder } from '../../src/audit/batch-encoder.ts';
 import { SALT_BYTES, saltsOf } from '../../src/audit/block.ts';
-import { ByteWriter } from '../../src/audit/bytes.ts';
-import { GENESIS_HASH } from '../../src/audit/chain.ts';
-import type { Entry } from '../../src/audit/entry.ts';
+import { ByteReader, ByteWriter } from '../../src/audit/bytes.ts';
+import { GENESIS_HASH, rowHash } from '../../src/audit/chain.ts';
+import type { Entry, IntentEntry } from '../../src/audit/entry.ts';
 import type { RawRecord } from '../../src/audit/journal-reader.ts';
-import { KIND_NUMBERS, writeRecord } from '../../src/audit/record.ts';
+import { KIND_NUMBERS, readRecord, writeRecord } from '../../src/audit/record.ts';
 import { entryRow } from '../../src/audit/row.ts';
 import { createStreamKey, keyEntry, streamStart } from '../../src/audit/stream-key.ts';
 import {
@@ -67,8 +67,15 @@ const entries: fc.Arbitrary<Entry[]> = fc.array(
         observed: fc.option(fc.record({ rule: text, decision: fc.constantFrom('allow', 'hold', 'deny') }), {
           nil: undefined,
         }),
+        facts: fc.option(text, { nil: undefined }),
       })
-      .map(({ observed, ...change }) => intent(7, observed === undefined ? change : { ...change, observed })),
+      .map(({ observed, facts, ...change }) =>
+        intent(7, {
+          ...change,
+          ...(observed === undefined ? {} : { observed }),
+          ...(facts === undefined ? {} : { facts }),
+        }),
+      ),
     fc
       .record({
         session,
@@ -122,6 +129,34 @@ test('the database reads from it what was hashed, whatever texts the agents chos
   );
   expect((await database.query('SELECT * FROM audit.verify() WHERE NOT ok')).rows).toEqual([]);
 }, 60_000);
+
+test('what a record has is read back, and records of before facts were recorded still are', () => {
+  const observed = { rule: 'trial', decision: 'hold' } as const;
+  for (const more of [{}, { observed }, { facts: '{"v":1}' }, { observed, facts: '{"v":1}' }]) {
+    const entry = intent(1, more);
+    const [record] = raw([entry]);
+    expect(readRecord(new ByteReader(record?.record ?? Buffer.alloc(0))).entry).toEqual(entry);
+  }
+  // As they were written then: rule and decision at the end, or nothing.
+  const [plain] = raw([intent(1, { at: 5n })]);
+  const before = new ByteWriter(16);
+  before.raw(plain?.record ?? Buffer.alloc(0));
+  before.textsField(['trial', 'hold']);
+  before.int32At(0, before.length - 4);
+  const [now] = raw([intent(1, { at: 5n, observed })]);
+  expect(Buffer.from(before.written())).toEqual(now?.record);
+});
+
+test('a row without facts has the hash that it always had', () => {
+  const salt = Buffer.alloc(SALT_BYTES, 1);
+  const hashOf = (more: Partial<IntentEntry>) =>
+    rowHash(GENESIS_HASH, entryRow(intent(1, { at: 5n, ...more }), 's', 1n, salt).row).toString('hex');
+  expect(hashOf({})).toBe('bca8107950ca976ce750de70c3c227cdfedc838af446380d451e9e0a2dd3db56');
+  expect(hashOf({ observed: { rule: 'trial', decision: 'hold' } })).toBe(
+    'a5bbb5179f76d649c31bcb2cdd3996338f48b8d5ab5850820e7eb1dfdac98f29',
+  );
+  expect(hashOf({ facts: '{"v":1}' })).not.toBe(hashOf({}));
+});
 
 test('salts depend on the secret and the number alone, and every entry has its own', () => {
   const salts = saltsOf(secret, 5n, 100);

@@ -18,6 +18,8 @@ const STATEMENTS = [
   'SELECT 1; SELECT id FROM customers LIMIT 2',
   '/* \u202e */ SELECT email\n FROM customers WHERE id = 2',
   'SELECT no_such_column FROM notes',
+  "SELECT md5('x')",
+  "COPY notes TO PROGRAM 'true'",
   'SELEC 1',
 ];
 
@@ -28,7 +30,11 @@ beforeAll(async () => {
   stack = await startStack({
     sample: `CREATE TABLE notes (id int PRIMARY KEY, body text); CREATE TABLE customers (id int PRIMARY KEY, email text);
       INSERT INTO customers SELECT i, i || '@example.com' FROM generate_series(1, 50) i; ANALYZE;`,
-    config: (config) => ({ ...config, mode: 'observe' }),
+    config: (config) => ({
+      ...config,
+      mode: 'observe',
+      tags: [{ relation: 'public.customers', column: 'email', tags: ['pii'] }],
+    }),
   });
   const client = new pg.Client({ connectionString: stack.agentUrl });
   await client.connect();
@@ -140,6 +146,70 @@ describe('countersign policy diff', () => {
     expect(changes[0]?.example).toBe('/* ‹U+202E› */ SELECT email FROM customers WHERE id = 2');
   });
 
+  it.each([
+    [{ column: ['public.customers.email'] }, 2],
+    [{ tag: ['pii'] }, 2],
+    [{ function: ['pg_catalog.md5'] }, 1],
+    [{ boundary: ['program'] }, 1],
+    [{ command: ['DROP *', 'copy to'] }, 2],
+    [{ rows: { above: 1 } }, 5],
+  ])('says so by the facts that were recorded: %j', async (match, changed) => {
+    const rules = [{ name: 'asked', match, decision: 'deny' }];
+    const found = await diffed(rules);
+    expect(found).toMatchObject({ changed, untold: 0 });
+    expect(found.changes.every(({ to }) => 'rule' in to && to.rule === 'asked')).toBe(true);
+  });
+
+  it('is of the time that was asked about', async () => {
+    const rules = [{ name: 'all', match: {}, decision: 'deny' }];
+    expect((await diffed(rules, '--since', '1h')).changed).toBeGreaterThan(10);
+    expect((await diffed(rules, '--since', '1h', '--until', '30m')).statements).toBe(0);
+    expect((await diff('a', 'b', '--until', 'soon')).stderr).toContain('--until: expected a number');
+  });
+
+  it('reads for people', async () => {
+    const rules = [{ name: 'no-customers', match: { relation: ['public.customers'] }, decision: 'deny' }];
+    const { code, stdout } = await diff(file('old.yaml', []), file('new.yaml', rules));
+    expect(code).toBe(0);
+    const lines = stdout.trimEnd().split('\n');
+    expect(lines[0]).toMatch(/^[0-9a-f]{12} -> [0-9a-f]{12}, statements from \S+Z to \S+Z$/);
+    expect(lines.slice(1, 6)).toEqual([
+      '',
+      'allow -> deny: 4',
+      '       3  default:read -> no-customers; agent agent; class read; public.customers',
+      '          /* ‹U+202E› */ SELECT email FROM customers WHERE id = 2',
+      '       1  default:read -> no-customers; agent agent; class read; public.notes, public.customers',
+    ]);
+    expect(stdout).toMatch(/\n\d+ statements: 4 decided otherwise, \d+ the same, 0 cannot be said\n/);
+    expect(stdout).toMatch(/\n1 more was a mistake that the server rejects under any policy\n$/);
+  });
+
+  it('takes a configuration, or the digest of a policy that was in force', async () => {
+    const config = join(directory, 'c.yaml');
+    writeFileSync(config, `${MINIMAL}policy: { rules: [{ name: all, match: {}, decision: deny }] }\n`);
+    const { digest } = stack.config.policy;
+    const { stdout } = await diff(digest.slice(0, 12), config);
+    expect(stdout).toMatch(new RegExp(`^${digest.slice(0, 12)} -> `));
+    expect(stdout).toContain('allow -> deny: ');
+    expect(await diff('0'.repeat(12), config)).toMatchObject({ code: 2, stdout: '' });
+    const wrong = await diff(
+      file('bad.yaml', [{ name: 'x', match: { clas: ['read'] }, decision: 'deny' }]),
+      config,
+    );
+    expect(wrong.code).toBe(2);
+    expect(wrong.stderr).toContain('unknown key; did you mean class?');
+    expect((await diff(join(directory, 'none.yaml'), config)).code).toBe(2);
+  });
+});
+
+describe('of what an older version recorded, without facts', () => {
+  beforeAll(async () => {
+    await stack.audit.query(`
+      ALTER TABLE audit.entry DISABLE TRIGGER ALL;
+      UPDATE audit.entry SET detail = NULL WHERE kind = 'intent';
+      UPDATE audit.entry SET detail = ARRAY['mode', 'observe'] WHERE kind = 'configuration'`);
+  });
+
   it('says so where a rule asks for what the log does not have', async () => {
     const found = await diffed([
       { name: 'pii', match: { column: ['public.customers.email'] }, decision: 'hold' },
@@ -171,30 +241,6 @@ describe('countersign policy diff', () => {
     }
   });
 
-  it('is of the time that was asked about', async () => {
-    const rules = [{ name: 'all', match: {}, decision: 'deny' }];
-    expect((await diffed(rules, '--since', '1h')).changed).toBeGreaterThan(10);
-    expect((await diffed(rules, '--since', '1h', '--until', '30m')).statements).toBe(0);
-    expect((await diff('a', 'b', '--until', 'soon')).stderr).toContain('--until: expected a number');
-  });
-
-  it('reads for people', async () => {
-    const rules = [{ name: 'no-customers', match: { relation: ['public.customers'] }, decision: 'deny' }];
-    const { code, stdout } = await diff(file('old.yaml', []), file('new.yaml', rules));
-    expect(code).toBe(0);
-    const lines = stdout.trimEnd().split('\n');
-    expect(lines[0]).toMatch(/^[0-9a-f]{12} -> [0-9a-f]{12}, statements from \S+Z to \S+Z$/);
-    expect(lines.slice(1, 6)).toEqual([
-      '',
-      'allow -> deny: 4',
-      '       3  default:read -> no-customers; agent agent; class read; public.customers',
-      '          /* ‹U+202E› */ SELECT email FROM customers WHERE id = 2',
-      '       1  default:read -> no-customers; agent agent; class read; public.notes, public.customers',
-    ]);
-    expect(stdout).toMatch(/\n\d+ statements: 4 decided otherwise, \d+ the same, 0 cannot be said\n/);
-    expect(stdout).toMatch(/\n1 more was a mistake that the server rejects under any policy\n$/);
-  });
-
   it('says how more can be said', async () => {
     const column = [{ name: 'pii', match: { column: ['public.customers.email'] }, decision: 'hold' }];
     const files = [file('old.yaml', []), file('new.yaml', column)] as const;
@@ -207,20 +253,14 @@ describe('countersign policy diff', () => {
     );
   });
 
-  it('takes a configuration, or the digest of a policy that was in force', async () => {
-    const config = join(directory, 'c.yaml');
-    writeFileSync(config, `${MINIMAL}policy: { rules: [{ name: all, match: {}, decision: deny }] }\n`);
-    const { digest } = stack.config.policy;
-    const { stdout } = await diff(digest.slice(0, 12), config);
-    expect(stdout).toMatch(new RegExp(`^${digest.slice(0, 12)} -> `));
-    expect(stdout).toContain('allow -> deny: ');
-    expect(await diff('0'.repeat(12), config)).toMatchObject({ code: 2, stdout: '' });
-    const wrong = await diff(
-      file('bad.yaml', [{ name: 'x', match: { clas: ['read'] }, decision: 'deny' }]),
-      config,
-    );
-    expect(wrong.code).toBe(2);
-    expect(wrong.stderr).toContain('unknown key; did you mean class?');
-    expect((await diff(join(directory, 'none.yaml'), config)).code).toBe(2);
+  it('says what to do where the schema itself is older', async () => {
+    await stack.audit.query('ALTER VIEW audit.statements RENAME COLUMN facts TO none');
+    try {
+      const { code, stderr } = await diff(file('old.yaml', []), file('new.yaml', []));
+      expect(code).toBe(2);
+      expect(stderr).toContain('countersign audit migrate');
+    } finally {
+      await stack.audit.query('ALTER VIEW audit.statements RENAME COLUMN none TO facts');
+    }
   });
 });

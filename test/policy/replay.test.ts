@@ -21,6 +21,7 @@ function recorded(
     relations: relations.map(relationTold),
     relationsWhole: namesAll(name, relations, 'SELECT'),
     context: CONTEXT,
+    statement: null,
     pinned: false,
     flowed: null,
     ...more,
