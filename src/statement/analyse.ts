@@ -129,6 +129,7 @@ function contextOf(
     prepared: new Map(),
     portals: new Map(),
     made: new Set(),
+    grown: 0,
     later: false,
     body,
   };
@@ -147,6 +148,7 @@ function* run(
     statements.push(statement);
     done();
     noteMade(context, node, statement);
+    context.grown += grownBy(statement);
     // What ran before in this string is in force for the rest of it.
     if (statement.makesTemp) context.tempPossible = true;
     if (statement.changesSearchPath) {
@@ -157,6 +159,12 @@ function* run(
     yield;
   }
   return summary(heldTogether(statements));
+}
+
+/** Rows that tables may have more of when it has run; what it makes anew the catalog does not know in any case. */
+function grownBy({ class: rank, runsUserCode, sizes }: StatementAnalysis): number {
+  if (!isHigher(rank, 'read') || rank === 'ddl' || rank === 'privilege') return 0;
+  return runsUserCode === true ? Number.POSITIVE_INFINITY : (sizes?.written ?? Number.POSITIVE_INFINITY);
 }
 
 function analyseStatement(context: Context, node: unknown, start: number, end: number): StatementAnalysis {

@@ -74,6 +74,8 @@ export type Context = {
   readonly portals: Map<string, StatementAnalysis>;
   /** Plain tables that this string has made; see made.ts. */
   readonly made: Set<string>;
+  /** Rows that earlier statements of this string may have added, to any table. */
+  grown: number;
   /** The statement at hand is executed later, when search_path may be another: that of function bodies is unknown. */
   later: boolean;
   /** The statements are a function's body: their sizes are collected instead of judged, and variables are known. */

@@ -98,7 +98,9 @@ function factor(
     if (!isUsable(equality, source, placed)) continue;
     const share = relation.columns.find(({ name }) => name === equality.column)?.commonestShare ?? null;
     if (share === null) continue;
-    const most = Math.ceil(relation.rows * share * equality.count);
+    // What the statistics do not know of may all have the value.
+    const grown = Math.max(0, source.rows - relation.rows);
+    const most = Math.ceil(relation.rows * share * equality.count) + grown;
     if (most >= least) continue;
     least = most;
     level.byStatistics = true;

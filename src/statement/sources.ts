@@ -106,7 +106,7 @@ export function relationSource(context: Context, rangeVar: Tree, access: Access)
     };
   }
   const data = resolved.kind !== 'system';
-  const rows = data ? largest(user) : (relation?.rows ?? Number.POSITIVE_INFINITY);
+  const rows = data ? largest(user) + context.grown : (relation?.rows ?? Number.POSITIVE_INFINITY);
   if (data) context.tableRows += rows;
   const folds = user.some((candidate) => candidate.folds === true);
   if (folds) checkFold(context, Number.POSITIVE_INFINITY, false);

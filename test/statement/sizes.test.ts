@@ -52,6 +52,25 @@ describe('a read whose rows are bounded', () => {
   });
 });
 
+describe('rows that earlier statements of the same string add', () => {
+  const bound = (sql: string) => analysed(sql, catalog).statements.at(-1)?.rowBound;
+
+  it.each([
+    ['INSERT INTO other (id) VALUES (1), (2); SELECT * FROM small', 52],
+    ['INSERT INTO empty SELECT id FROM small; SELECT * FROM empty', 50],
+    ['INSERT INTO empty VALUES (1); INSERT INTO empty VALUES (2); SELECT * FROM empty', 2],
+    ['WITH w AS (INSERT INTO empty VALUES (1) RETURNING id) SELECT * FROM w; SELECT id FROM empty', 1],
+    ['INSERT INTO empty VALUES (1); SELECT * FROM small WHERE id = 7', 1],
+    ['SELECT * FROM small; SELECT * FROM small', 50],
+    ['COPY empty FROM STDIN; SELECT * FROM empty', null],
+    ['INSERT INTO trapped VALUES (1); SELECT * FROM empty', null],
+    ['CALL public.tidy(); SELECT * FROM empty', null],
+    ['DROP TABLE big; SELECT * FROM small', 50],
+  ])('%s: %s', (sql, rows) => {
+    expect([sql, bound(sql)]).toEqual([sql, rows]);
+  });
+});
+
 describe('a read that nothing bounds', () => {
   it.each([
     'SELECT * FROM big',
