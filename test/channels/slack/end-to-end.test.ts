@@ -172,7 +172,7 @@ describe('Slack with the real guard and store', () => {
     expect(rows).toHaveLength(1);
     expect(slack.ephemerals).toHaveLength(0);
     expect(slack.messages).toHaveLength(1);
-  });
+  }, 240_000);
 
   it('takes the click after a restart between question and answer', async () => {
     const first = await start('socket');
