@@ -54,5 +54,8 @@ export function endorsementBytes(stream: string, streamKid: string): Buffer {
   return writer.written();
 }
 
+/** Checks an Ed25519 signature with a key that is known by its thumbprint; null: that key is not known. */
+export type CheckSignature = (kid: string, bytes: Uint8Array, signature: Buffer) => boolean | null;
+
 /** One buffer for every hash: nothing here is asynchronous, so that two uses cannot meet. */
 const scratch = new ByteWriter();

@@ -1,10 +1,10 @@
 import { createPublicKey, type JsonWebKey, type KeyObject, verify } from 'node:crypto';
 import pg from 'pg';
 import { type Column, type Content, columnsOf, type Row, SCHEMA_VERSION } from './canonical.ts';
+import type { CheckSignature } from './chain.ts';
 import { quoteName } from './store.ts';
 import { jwkThumbprint } from './stream-key.ts';
 import {
-  type CheckSignature,
   checkEndorsement,
   type Finding,
   type NamedEnd,

@@ -2,11 +2,13 @@ import { type Content, columnsOf, type Row } from './canonical.ts';
 import {
   type BatchFacts,
   batchBytes,
+  type CheckSignature,
   contentHash,
   endorsementBytes,
   GENESIS_HASH,
   rowHash,
 } from './chain.ts';
+import { receiptProblem } from './receipt-check.ts';
 
 /** The checks that a verifier makes; SQL's `verify` uses the same names. */
 export type Check =
@@ -17,7 +19,8 @@ export type Check =
   | 'head'
   | 'batch'
   | 'batch_signature'
-  | 'endorsement';
+  | 'endorsement'
+  | 'receipt';
 
 /** What a check found at a row, or (without one) of the whole. `ok` is null where it could not be made. */
 export type Finding = {
@@ -43,9 +46,6 @@ export type StoredStream = {
   readonly headSeq: bigint;
   readonly headHash: Buffer;
 };
-
-/** Checks an Ed25519 signature with a key that is known by its thumbprint; null: that key is not known. */
-export type CheckSignature = (kid: string, bytes: Uint8Array, signature: Buffer) => boolean | null;
 
 export type Keys = {
   /** Keys of the installation, which the verifier trusts. */
@@ -123,6 +123,7 @@ export class StreamVerifier {
       this.#found(row.seq, 'content', "the statement's text, digest or parameters were changed or removed");
     }
     this.#checkBatch(stored);
+    this.#checkReceipt(row);
     this.#readFacts(row);
     this.#seq = row.seq;
     this.#hash = stored.hash;
@@ -188,6 +189,12 @@ export class StreamVerifier {
     if (!hash.equals(batch.hash))
       this.#found(row.seq, 'batch', `row ${row.seq} is not the one that was signed`);
     this.#batches.shift();
+  }
+
+  #checkReceipt({ seq, kind, receipt, request_id }: Row): void {
+    if (receipt === null || kind === 'intent' || kind === 'outcome') return;
+    const problem = receiptProblem(receipt, request_id, this.#keys.trusted);
+    if (problem !== null) this.#found(seq, 'receipt', problem);
   }
 
   #readFacts(row: Row): void {
