@@ -1,99 +1,44 @@
 import pg from 'pg';
-import { serialize } from 'pg-protocol';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { decodeErrorFields } from '../../src/protocol/backend.ts';
-import { RawClient } from '../support/raw-client.ts';
-import { type Stack, startStack } from '../support/stack.ts';
-
-/** What came after ANALYZE the planner does not know of: it expects a row or so, and the statements flow. */
-const SMALL = 3_000;
-const LARGE = 40_000;
-const SAMPLE = `
-  CREATE TABLE items (id integer, kind text, body text) WITH (autovacuum_enabled = off);
-  INSERT INTO items SELECT i, 'old', 'x' FROM generate_series(1, 30000) i;
-  CREATE TABLE notes (id integer);
-  CREATE TABLE sink (id integer, body text);
-  ANALYZE;
-  INSERT INTO items SELECT i, 'small', 'x' FROM generate_series(1, ${SMALL}) i;
-  INSERT INTO items SELECT i, 'large', repeat('x', 500) FROM generate_series(1, ${LARGE}) i;`;
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Stack } from '../support/stack.ts';
+import * as midway from './midway-support.ts';
+import {
+  B,
+  D,
+  E,
+  errorIn,
+  eventually,
+  LARGE,
+  P,
+  Q,
+  read,
+  rowsIn,
+  S,
+  SMALL,
+  startMidway,
+  statusIn,
+  types,
+  usable,
+} from './midway-support.ts';
 
 let stack: Stack;
 /** Waits for people no longer than a moment. */
 let hasty: Stack;
 beforeAll(async () => {
-  stack = await startStack({ sample: SAMPLE });
-  hasty = await startStack({ sample: SAMPLE, limits: { holdTimeoutInTransactionMs: 1_500, drainMs: 4_000 } });
+  stack = await startMidway();
+  hasty = await startMidway({ holdTimeoutInTransactionMs: 1_500, drainMs: 4_000 });
 });
 afterAll(async () => {
   await stack.close();
   await hasty.close();
 });
 
-const Q = serialize.query;
-const P = (text: string) => serialize.parse({ text });
-const B = (binary = false) => serialize.bind({ binary });
-const D = serialize.describe({ type: 'P', name: '' });
-const E = serialize.execute({});
-const S = serialize.sync();
-
-const types = (frames: readonly Buffer[]) =>
-  frames
-    .map((frame) => String.fromCharCode(frame[0] ?? 0))
-    .join('')
-    .replace(/D{2,}/g, 'D+');
-const rowsIn = (frames: readonly Buffer[]) => frames.filter((frame) => frame[0] === 0x44).length;
-const errorIn = (frames: readonly Buffer[]) => {
-  const error = frames.find((frame) => frame[0] === 0x45);
-  return error === undefined ? null : decodeErrorFields(error);
-};
-const statusIn = (frames: readonly Buffer[]) => String.fromCharCode(frames.at(-1)?.[5] ?? 0);
-const eventually = (holds: () => Promise<void>) => vi.waitFor(holds, { timeout: 20_000, interval: 100 });
-
-let statements = 0;
-/** Another text each time, so that no earlier answer counts for it. */
-const read = (kind: 'small' | 'large') =>
-  `SELECT id, body FROM items WHERE kind = '${kind}' -- midway ${++statements}.`;
-
-async function connected(on = stack, begin = false): Promise<RawClient> {
-  const client = await RawClient.connect(on.agentUrl);
-  if (begin) {
-    client.send(Q('BEGIN'), Q('INSERT INTO notes VALUES (1)'));
-    await client.ready(2);
-  }
-  return client;
-}
-
-/** Sends, and takes what comes until a person is asked. */
-async function asked(client: RawClient, sql: string, frames: readonly Buffer[], on = stack) {
-  client.send(...frames);
-  const came = await client.until((all) => all.some((frame) => frame[0] === 0x4e), 20_000);
-  const request = await on.api.waitFor(sql.slice(-12));
-  return { came, request };
-}
-
-async function recorded(sql: string, on = stack) {
-  const [row] = await on.audited(
-    'SELECT outcome, rows::int, bytes::int, sqlstate, approvers FROM audit.statements WHERE sql = $1',
-    [sql],
-  );
-  return row;
-}
-
+const connected = (on = stack, begin = false) => midway.connected(on, begin);
+const asked = (client: midway.Client, sql: string, frames: readonly Buffer[], on = stack) =>
+  midway.asked(on, client, sql, frames);
+const recorded = (sql: string, on = stack) => midway.recorded(on, sql);
 const notes = async (on = stack) =>
   (await on.shop.query('SELECT count(*)::int AS n FROM notes')).rows[0]?.['n'];
-
-/** Client, server and transaction agree: it goes on being usable. */
-async function usable(client: RawClient, status: string): Promise<void> {
-  if (status === 'E') {
-    client.send(Q('SELECT 1'), Q('ROLLBACK'));
-    const came = await client.ready(2);
-    expect(types(came)).toBe('EZCZ');
-    expect(errorIn(came)?.['C']).toBe('25P02');
-  }
-  client.send(Q('SELECT 1'), P('SELECT 2'), B(), E, S);
-  expect(types(await client.ready(2))).toBe('TDCZ12DCZ');
-  client.close();
-}
 
 const WAYS: readonly (readonly [string, (sql: string) => readonly Buffer[], number])[] = [
   ['a simple query', (sql) => [Q(sql)], 1],

@@ -1,0 +1,182 @@
+import { connect, createServer, type Server, type Socket } from 'node:net';
+
+/**
+ * A TCP relay that can fail as networks do. Stand it between two parts that speak TCP, in the second one's place, and
+ * break what flows through it.
+ */
+export type FaultProxy = {
+  readonly host: string;
+  readonly port: number;
+  /** Connections that go through it at this moment. */
+  readonly connections: () => number;
+  /** Breaks every connection, with a reset to both sides. New ones go through. */
+  readonly cut: () => void;
+  /** The same, and new ones are reset at once, until `resume`. */
+  readonly away: () => void;
+  /** From now on no byte goes on, in neither direction, also of new connections: nobody notices anything. */
+  readonly stall: () => void;
+  /** Everything flows again; what was stalled goes on where it was. */
+  readonly resume: () => void;
+  /**
+   * Breaks every connection, once, at what `sees` recognises in what a client says (`connection`: its number, from 1 on).
+   * `before`: it does not reach the target. `after`: it does, and the answer is lost. Resolves when that has happened.
+   */
+  readonly cutWhen: (sees: Sees, when: 'before' | 'after') => Promise<void>;
+  readonly close: () => Promise<void>;
+};
+
+export type Sees = (said: string, connection: number) => boolean;
+
+export type FaultProxyOptions = {
+  readonly target: { readonly host: string; readonly port: number };
+};
+
+/** Listens on a free port of loopback until it is closed. */
+export async function startFaultProxy({ target }: FaultProxyOptions): Promise<FaultProxy> {
+  const relay = new Relay(target);
+  const port = await relay.listen();
+  return {
+    host: '127.0.0.1',
+    port,
+    connections: () => relay.size,
+    cut: () => relay.cut(),
+    away: () => relay.away(),
+    stall: () => relay.stall(),
+    resume: () => relay.resume(),
+    cutWhen: (sees, when) => relay.cutWhen(sees, when),
+    close: () => relay.close(),
+  };
+}
+
+type Pair = {
+  readonly number: number;
+  readonly client: Socket;
+  readonly target: Socket;
+  answerLost: boolean;
+};
+type Trap = { readonly sees: Sees; readonly when: 'before' | 'after'; readonly sprung: () => void };
+
+class Relay {
+  readonly #target: FaultProxyOptions['target'];
+  readonly #server: Server;
+  readonly #pairs = new Set<Pair>();
+  #accepted = 0;
+  #away = false;
+  #stalled = false;
+  #trap: Trap | null = null;
+  #sprung: (() => void) | null = null;
+
+  constructor(target: FaultProxyOptions['target']) {
+    this.#target = target;
+    // What one side has said to the end says nothing about the other.
+    this.#server = createServer({ allowHalfOpen: true }, (client) => this.#accept(client));
+  }
+
+  listen(): Promise<number> {
+    return new Promise((done, failed) => {
+      this.#server.once('error', failed);
+      this.#server.listen(0, '127.0.0.1', () => {
+        const address = this.#server.address();
+        done(address !== null && typeof address === 'object' ? address.port : 0);
+      });
+    });
+  }
+
+  get size(): number {
+    return this.#pairs.size;
+  }
+
+  cut(): void {
+    for (const { client, target } of [...this.#pairs]) {
+      client.resetAndDestroy();
+      target.resetAndDestroy();
+    }
+    this.#pairs.clear();
+  }
+
+  away(): void {
+    this.#away = true;
+    this.cut();
+  }
+
+  stall(): void {
+    this.#stalled = true;
+    for (const { client, target } of this.#pairs) {
+      client.pause();
+      target.pause();
+    }
+  }
+
+  resume(): void {
+    this.#away = false;
+    this.#stalled = false;
+    for (const { client, target } of this.#pairs) {
+      if (!target.writableNeedDrain) client.resume();
+      if (!client.writableNeedDrain) target.resume();
+    }
+  }
+
+  cutWhen(sees: Sees, when: Trap['when']): Promise<void> {
+    return new Promise((sprung) => {
+      this.#trap = { sees, when, sprung };
+    });
+  }
+
+  async close(): Promise<void> {
+    this.away();
+    await new Promise<void>((done) => this.#server.close(() => done()));
+  }
+
+  #accept(client: Socket): void {
+    if (this.#away) {
+      client.resetAndDestroy();
+      return;
+    }
+    const target = connect({ ...this.#target, allowHalfOpen: true });
+    this.#accepted += 1;
+    const pair: Pair = { number: this.#accepted, client, target, answerLost: false };
+    this.#pairs.add(pair);
+    this.#pipe(pair, client, target, (chunk) => this.#said(pair, chunk));
+    this.#pipe(pair, target, client, () => this.#answered(pair));
+  }
+
+  /** `passes`: whether a chunk goes on. */
+  #pipe(pair: Pair, from: Socket, to: Socket, passes: (chunk: Buffer) => boolean): void {
+    from.setNoDelay(true);
+    from.on('data', (chunk: Buffer) => {
+      if (passes(chunk) && !to.write(chunk)) from.pause();
+    });
+    to.on('drain', () => {
+      if (!this.#stalled) from.resume();
+    });
+    from.on('end', () => to.end());
+    from.on('error', () => {});
+    from.on('close', (failed) => {
+      if (failed) to.resetAndDestroy();
+      else if (to.destroyed || to.writableEnded) to.destroySoon();
+      if (from.destroyed && to.destroyed) this.#pairs.delete(pair);
+    });
+    if (this.#stalled) from.pause();
+  }
+
+  #said(pair: Pair, chunk: Buffer): boolean {
+    const trap = this.#trap;
+    if (trap === null || !trap.sees(chunk.toString('latin1'), pair.number)) return true;
+    this.#trap = null;
+    if (trap.when === 'after') {
+      pair.answerLost = true;
+      this.#sprung = trap.sprung;
+      return true;
+    }
+    this.cut();
+    trap.sprung();
+    return false;
+  }
+
+  #answered(pair: Pair): boolean {
+    if (!pair.answerLost) return true;
+    this.cut();
+    this.#sprung?.();
+    return false;
+  }
+}
