@@ -113,6 +113,8 @@ export type RequestView = {
   readonly url: string;
   /** A client waits on its connection right now; false: it will come back with the same statement. */
   readonly waiting: boolean;
+  /** Until when that connection waits; null: none does, or it is not known. */
+  readonly waitsUntil: Date | null;
   readonly verdicts: readonly ShownVerdict[];
   /** Set once the request is neither open nor approved. */
   readonly endedAt: Date | null;

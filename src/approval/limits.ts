@@ -18,6 +18,8 @@ export const APPROVAL_LIMITS = {
   /** Requests that one listing returns; and characters of a statement, or of its parameters, that it shows of each. */
   listed: 200,
   listedCharacters: 20_000,
+  /** Characters of a statement, and of its parameters, that its agent is told of it by SHOW countersign.requests. */
+  ownCharacters: 500,
   /** Characters of statement and parameters together that are put to people; a longer question is refused. */
   shownCharacters: 16 * 1024 * 1024,
 } as const;

@@ -29,7 +29,8 @@ export async function openRequest(context: StoreContext, question: Question): Pr
     const lifetimeMs = question.demand.expiryMs ?? context.limits.requestLifetimeMs;
     const binding = bindingOf(question, nonce, nowMs + lifetimeMs);
     const found =
-      (await attach(context, transaction, binding)) ?? (await recentDenial(context, transaction, binding));
+      (await attach(context, transaction, binding, question.holdMs)) ??
+      (await recentDenial(context, transaction, binding));
     if (found !== null) return opened(context, found, true);
     await supersede(transaction, binding);
     await requireRoom(context, transaction, agent);
@@ -53,16 +54,18 @@ async function attach(
   context: StoreContext,
   { client }: Transaction,
   binding: Binding,
+  holdMs: number | undefined,
 ): Promise<RequestRow | null> {
   const { rows } = await client.query<RequestRow>(
-    `UPDATE countersign.request r SET attached_by = $3
+    `UPDATE countersign.request r SET attached_by = $3,
+       waits_until = clock_timestamp() + make_interval(secs => $4)
      WHERE r.id = (SELECT r.id FROM countersign.request r
        WHERE r.agent = $1 AND r.attach_key = $2 AND r.state IN ('open', 'approved') AND NOT ${ATTACHED}
          AND r.expires_at > clock_timestamp()
          AND (r.receipt_expires_at IS NULL OR r.receipt_expires_at > clock_timestamp())
        ORDER BY r.state = 'approved' DESC, r.created_at, r.id LIMIT 1 FOR UPDATE)
      RETURNING ${REQUEST_COLUMNS}`,
-    [binding.agent, attachKey(binding), context.processId],
+    [binding.agent, attachKey(binding), context.processId, seconds(holdMs)],
   );
   return rows[0] ?? null;
 }
@@ -133,8 +136,10 @@ async function insertRequest(
   const id = newRequestId();
   const { rows } = await transaction.client.query<RequestRow>(
     `INSERT INTO countersign.request AS r (id, agent, owner, on_behalf_of, database, role, sql, class, rule, command,
-       shown, parameters, binding, digest, attach_key, statement_key, nonce, forbidden, quorum, assurance, expires_at, attached_by)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
+       shown, parameters, binding, digest, attach_key, statement_key, nonce, forbidden, quorum, assurance, expires_at, attached_by,
+       waits_until)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
+       clock_timestamp() + make_interval(secs => $23))
      RETURNING ${REQUEST_COLUMNS}`,
     [
       id,
@@ -159,6 +164,7 @@ async function insertRequest(
       demand.assurance,
       new Date(binding.expiresAtMs),
       context.processId,
+      seconds(question.holdMs),
     ],
   );
   const [row] = rows;
@@ -166,6 +172,10 @@ async function insertRequest(
   transaction.notify(id);
   transaction.record(openedEntry(row, question));
   return row;
+}
+
+function seconds(ms: number | undefined): number | null {
+  return ms === undefined ? null : ms / 1000;
 }
 
 function openedEntry(row: RequestRow, question: Question): EventFacts {

@@ -29,6 +29,8 @@ export type Question = {
   readonly command: string;
   /** What the approval allows to flow at most; absent: no limit of its own. Part of the digest. */
   readonly limits?: { readonly rows: number | null; readonly bytes: number | null };
+  /** How long the connection is going to wait for the answer, milliseconds; left out: it does not. */
+  readonly holdMs?: number;
   /** Left out where the question is only built to be compared: a request keeps the context that it was opened with. */
   readonly context?: RequestContext;
 };
@@ -137,10 +139,31 @@ export type Approvals = {
   readonly withdraw: (id: string, why: string) => Promise<void>;
   /** The hold left (client gone, hold_timeout, drain); the request stays open and can be attached to again. */
   readonly detach: (id: string) => Promise<void>;
-  /** The agent's own open requests, for `SHOW countersign.requests`. */
-  readonly openOf: (
-    agent: string,
-  ) => Promise<readonly { readonly id: string; readonly sql: string; readonly state: RequestState }[]>;
+  /** The asker's own open requests, for `SHOW countersign.requests`. */
+  readonly openOf: (asker: Asker) => Promise<readonly OwnRequest[]>;
+};
+
+/** An agent, and for whom it works: what it asked for somebody else is not told. */
+export type Asker = { readonly agent: string; readonly onBehalfOf: string | null };
+
+/** What an agent is told about a request of its own. */
+export type OwnRequest = {
+  readonly id: string;
+  readonly state: 'open' | 'approved';
+  /** Visible, and cut. */
+  readonly sql: string;
+  /** The same of its parameters; null: it has none. */
+  readonly parameters: string | null;
+  readonly database: string;
+  readonly class: string;
+  readonly rule: string;
+  readonly reasons: readonly string[];
+  readonly createdAt: Date;
+  /** Of an approved one: until when it can be used. */
+  readonly expiresAt: Date;
+  readonly url: string;
+  /** A connection waits for its answer. */
+  readonly waiting: boolean;
 };
 
 export class TooManyRequests extends Error {

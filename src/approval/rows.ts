@@ -30,6 +30,8 @@ export type RequestRow = {
   readonly expires_at: Date;
   readonly revision: string;
   readonly attached: boolean;
+  /** Of the hold that it was opened for, or that attached to it last. */
+  readonly waits_until: Date | null;
   readonly receipt: string | null;
   readonly receipt_expires_at: Date | null;
   readonly ended_at: Date | null;
@@ -57,7 +59,7 @@ export const ATTACHED = `(r.attached_by IS NOT NULL AND EXISTS (SELECT FROM coun
 
 const COLUMNS = `r.id, r.state, r.class, r.rule, r.command, r.shown, r.binding, r.digest,
   r.forbidden, r.agent, r.owner, r.on_behalf_of, r.database, r.role, r.quorum, r.assurance, r.nonce, r.created_at,
-  r.expires_at, r.revision, ${ATTACHED} AS attached, r.receipt, r.receipt_expires_at, r.ended_at, r.ended_by,
+  r.expires_at, r.revision, ${ATTACHED} AS attached, r.waits_until, r.receipt, r.receipt_expires_at, r.ended_at, r.ended_by,
   r.end_reason, r.outcome, (SELECT coalesce(json_agg(json_build_object('person', v.person, 'verdict', v.verdict,
     'reason', v.reason, 'channel', v.channel, 'assurance', v.assurance, 'ids', v.ids, 'facts', v.facts,
     'at_ms', floor(extract(epoch FROM v.at) * 1000)) ORDER BY v.at, v.person), '[]')
@@ -159,6 +161,7 @@ export function viewOf(row: RequestRow, publicUrl: string): RequestView {
     expiresAt: row.expires_at,
     url: requestUrl(publicUrl, row.id),
     waiting: row.attached && isLive(row.state),
+    waitsUntil: row.attached && isLive(row.state) ? row.waits_until : null,
     verdicts: row.verdicts.map(shownVerdict),
     endedAt: row.ended_at,
     endReason: row.end_reason,

@@ -11,6 +11,7 @@ import { endLease, keepLease, sweep } from './janitor.ts';
 import { type ApprovalLimits, withDefaults } from './limits.ts';
 import { REQUEST_STATES } from './machine.ts';
 import { openRequest } from './opening.ts';
+import { openRequestsOf } from './own.ts';
 import type { Approvals } from './port.ts';
 import { mayApprove } from './refusing.ts';
 import { detachRequest, endRequest, releaseRequest, withdrawRequest } from './releasing.ts';
@@ -174,14 +175,7 @@ function handleOf(context: StoreContext, watching: Watching, rounds: Rounds): Ap
       }
     },
     detach: (id) => detachRequest(context, id),
-    openOf: async (agent) => {
-      const { rows } = await pool.query<Pick<RequestRow, 'id' | 'sql' | 'state'>>(
-        `SELECT id, sql, state FROM countersign.request
-         WHERE agent = $1 AND state IN ('open', 'approved') AND expires_at > clock_timestamp() ORDER BY created_at, id`,
-        [agent],
-      );
-      return rows;
-    },
+    openOf: (asker) => openRequestsOf(context, asker),
     guard: { decide: (answer) => decide(context, answer) },
     mayApprove: (view, person, assurance) => mayApprove(context, view, person, assurance),
     list: (filter) => listRequests(context, filter),

@@ -3,6 +3,7 @@ import type { BudgetRule } from '../config/config.ts';
 import type { Limits } from '../config/limits.ts';
 import type { StatementAnalysis } from '../statement/analysis.ts';
 import { globMatches } from '../statement/glob.ts';
+import { asksForOwnRequests } from '../statement/own-requests.ts';
 import { isSystemSchema } from '../statement/system-relations.ts';
 
 /** One budget of one agent. Windows follow one another without a gap, by the database's clock, from 1970 on. */
@@ -77,6 +78,8 @@ function readsData(statement: StatementAnalysis): boolean {
   if (statement.unresolved !== null || statement.casts.length > 0 || statement.operators.length > 0)
     return true;
   for (const { builtin, name } of statement.functions) if (!builtin || KEEPS_VALUES.has(name)) return true;
+  // Not a setting at all, but the agent's own requests.
+  if (asksForOwnRequests(statement)) return false;
   // Any value can be put into these by what returns no row.
   for (const { name, action } of statement.settings) if (action === 'show' && holdsText(name)) return true;
   for (const { schema, name } of statement.relations)

@@ -38,6 +38,7 @@ export function factLines(view: RequestView): readonly FactLine[] {
     line('Search path', view.searchPath),
     line('Result', limitWords(view.limits) ?? 'without a limit'),
     ...(view.inTransaction ? [line('Transaction', 'open: it keeps its locks while it waits')] : []),
+    ...optional('Waits until', view.waitsUntil?.toISOString() ?? null, waitsUntil),
     ...(context?.sent == null
       ? []
       : [line('Already sent', `${context.sent.rows} rows, ${context.sent.bytes} bytes of this result`)]),
@@ -79,6 +80,11 @@ export function shortFact(
 
 function head(text: string, most: number): string {
   return text.length <= most ? text : `${text.slice(0, most - 1).replace(/[\ud800-\udbff]$/, '')}…`;
+}
+
+/** The agent is told to send it again later; what was approved meanwhile runs then. */
+function waitsUntil(time: string): string {
+  return `${time.slice(0, 19).replace('T', ' ')} UTC, on the agent's connection; an answer after that counts when it sends the statement again`;
 }
 
 const CLAIMED = ' (claimed by the agent)';

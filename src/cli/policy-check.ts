@@ -4,6 +4,7 @@ import { readCatalogNames } from '../catalog/names.ts';
 import { visible } from '../channels/visible.ts';
 import { checkApprovers, knownAgent } from '../config/approver-check.ts';
 import { ConfigError } from '../config/errors.ts';
+import { checkHolds } from '../config/hold-check.ts';
 import { type InspectedConfig, inspectConfig } from '../config/load.ts';
 import { nearest } from '../config/nearest.ts';
 import { checkRules } from '../policy/check.ts';
@@ -70,7 +71,10 @@ export function findingsOf(config: InspectedConfig, names: KnownNames | null): r
       advice: 'The program does not start with this.',
     }),
   );
-  const ofRules = checkRules(policy.rules, agents, names, nearest).map((one): Finding => {
+  const ofRules = [
+    ...checkRules(policy.rules, agents, names, nearest),
+    ...checkHolds(parsed.value.limits ?? {}, policy.rules),
+  ].map((one): Finding => {
     const { path, ...rest } = one;
     const { file, line, key } = rules.problem('config_reference', path, '');
     return { ...rest, file, line, key, rule: ruleAt(path[0]) };

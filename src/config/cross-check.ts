@@ -185,7 +185,7 @@ function checkForm(rule: RuleShape, path: Path, add: Add): void {
     wrong(['match', 'command'], 'a command tag does not say what a statement does; expected class beside it');
 }
 
-const HOLD_ONLY = ['approvers', 'quorum', 'assurance', 'expiry', 'channel'] as const;
+const HOLD_ONLY = ['approvers', 'quorum', 'assurance', 'expiry', 'holdTimeout', 'channel'] as const;
 
 /** `ann+shop@example.com` reaches whoever reads `ann@example.com`. */
 function mailbox(email: string): string {

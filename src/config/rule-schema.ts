@@ -155,6 +155,13 @@ export const ruleSchema = z.strictObject({
     .refine((text) => durationMs(text) !== null, 'expected a whole number and s, m, h or d, for example 30m')
     .optional()
     .describe('How long the request stays open. Default: limits.requestLifetimeMs.'),
+  holdTimeout: z
+    .string()
+    .refine((text) => durationMs(text) !== null, 'expected a whole number and s, m, h or d, for example 90s')
+    .optional()
+    .describe(
+      'How long the connection waits for the answer; then the agent is told to send the statement again later. In a transaction limits.holdTimeoutInTransactionMs counts, if that is less. Default: limits.holdTimeoutMs.',
+    ),
   channel: z
     .string()
     .regex(/^[A-Z0-9]+$/, 'expected the id of a Slack channel, for example C0123456789')

@@ -128,13 +128,22 @@ function byDefault(statementClass: StatementClass, reasons: readonly string[]): 
   };
 }
 
-function demandOf({ approvers, quorum, assurance, expiry, channel }: PolicyRule): ApprovalDemand {
+function demandOf({
+  approvers,
+  quorum,
+  assurance,
+  expiry,
+  holdTimeout,
+  channel,
+}: PolicyRule): ApprovalDemand {
   const expiryMs = expiry === undefined ? null : durationMs(expiry);
+  const holdMs = holdTimeout === undefined ? null : durationMs(holdTimeout);
   return {
     approvers: approvers ?? [],
     quorum: quorum ?? 1,
     assurance: assurance ?? 1,
     ...(expiryMs === null ? {} : { expiryMs }),
+    ...(holdMs === null ? {} : { holdMs }),
     ...(channel === undefined ? {} : { channel }),
   };
 }
@@ -156,6 +165,7 @@ function withoutLimits(a: Ruling, b: Ruling): Ruling {
     return { decision: 'deny', rule: 'floor:approvers', reasons, approval: null };
   }
   const expiryMs = least(a.approval.expiryMs, b.approval.expiryMs);
+  const holdMs = least(a.approval.holdMs, b.approval.holdMs);
   const channel = a.approval.channel ?? b.approval.channel;
   return {
     decision: 'hold',
@@ -166,6 +176,7 @@ function withoutLimits(a: Ruling, b: Ruling): Ruling {
       quorum: Math.max(a.approval.quorum, b.approval.quorum),
       assurance: a.approval.assurance > b.approval.assurance ? a.approval.assurance : b.approval.assurance,
       ...(expiryMs === undefined ? {} : { expiryMs }),
+      ...(holdMs === undefined ? {} : { holdMs }),
       ...(channel === undefined ? {} : { channel }),
     },
   };

@@ -38,6 +38,8 @@ export type ApprovalDemand = {
   readonly assurance: 1 | 2 | 3;
   /** Life of the request, milliseconds; absent: the configuration's `requestLifetimeMs`. */
   readonly expiryMs?: number;
+  /** How long its connection waits, milliseconds; absent: the configuration's `holdTimeoutMs`. No part of what is approved. */
+  readonly holdMs?: number;
   /** Slack channel for the card; absent: the configuration's. It routes, and is no part of what is approved. */
   readonly channel?: string;
 };

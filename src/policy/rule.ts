@@ -19,6 +19,8 @@ export type PolicyRule = {
   readonly assurance?: 1 | 2 | 3;
   /** How long the request stays open, as `durationMs` reads it. */
   readonly expiry?: string;
+  /** How long a connection waits for the answer, in the same form. */
+  readonly holdTimeout?: string;
   /** Id of the Slack channel that gets the card. */
   readonly channel?: string;
 };

@@ -100,6 +100,7 @@ async function sessionSetup(
     markerPrefix: `cs:${randomBytes(9).toString('hex')}`,
     reportsSearchPath: reported !== undefined,
     unpinned: unpinnedOf(upstream.parameters),
+    fewCharacters: !EVERY_CHARACTER.has(upstream.parameters.get('server_encoding') ?? ''),
     searchPath: searchPath === null ? null : parseSearchPath(searchPath, facts.role),
     analyse: knowledge.analyse,
     decide: knowledge.decide,
@@ -107,6 +108,9 @@ async function sessionSetup(
     objects: knowledge.objects,
   };
 }
+
+/** `server_encoding`s of databases that can hold whatever is asked about; SQL_ASCII takes any bytes. */
+const EVERY_CHARACTER: ReadonlySet<string> = new Set(['UTF8', 'SQL_ASCII']);
 
 function sessionBudget(budgets: AgentBudgets): SessionBudget {
   return {

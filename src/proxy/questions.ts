@@ -1,5 +1,5 @@
 /** Effects of the core that the world answers later: each becomes the event that answers it. */
-import type { Approvals, BoundParameter, ContextFinding } from '../approval/port.ts';
+import type { Approvals, Asker, BoundParameter, ContextFinding, OwnRequest } from '../approval/port.ts';
 import { TooManyRequests } from '../approval/port.ts';
 import type { AuditLog } from '../audit/entry.ts';
 import type { Limits } from '../config/limits.ts';
@@ -60,6 +60,7 @@ export type LaterEffect = Extract<
       | 'budget'
       | 'probe'
       | 'refreshCatalog'
+      | 'list'
       | 'open'
       | 'release'
       | 'withdraw'
@@ -97,6 +98,8 @@ export async function ask(
     case 'refreshCatalog':
       await ports.refreshCatalog();
       return { kind: 'refreshed' };
+    case 'list':
+      return { kind: 'listed', requests: await ownRequests(effect, ports) };
     case 'open':
       return open(effect, ports);
     case 'release':
@@ -104,6 +107,18 @@ export async function ask(
     default:
       await tell(effect, ports);
       return null;
+  }
+}
+
+async function ownRequests(
+  asker: Asker,
+  { approvals, log }: RelayPorts,
+): Promise<readonly OwnRequest[] | null> {
+  try {
+    return await approvals.openOf(asker);
+  } catch (error) {
+    log.warn({ err: error as Error }, 'the requests of an agent could not be looked up');
+    return null;
   }
 }
 

@@ -1,5 +1,5 @@
 /** What the core asks of the shell: executed strictly in order. */
-import type { BoundParameter, Question } from '../approval/port.ts';
+import type { Asker, BoundParameter, Question } from '../approval/port.ts';
 import type { Entry } from '../audit/entry.ts';
 import type { Analysis, NameScope } from '../statement/analysis.ts';
 import type { Safety } from './run.ts';
@@ -34,6 +34,8 @@ export type Effect =
   | { readonly kind: 'budget'; readonly analysis: Analysis }
   /** Ask the server, on a side connection, whether it would reject this text; answered by `probed`. */
   | { readonly kind: 'probe'; readonly sql: Buffer; readonly scope: NameScope }
+  /** Ask for the open requests of these; answered by `listed`. */
+  | ({ readonly kind: 'list' } & Asker)
   /** Answered by `opened` or `openFailed`. The rest is for what people are told beside the question. */
   | {
       readonly kind: 'open';

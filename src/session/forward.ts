@@ -7,6 +7,7 @@ import { decodeBind, FRONTEND, nameKey } from '../protocol/frontend.ts';
 import type { Analysis, StatementAnalysis, SymbolUse } from '../statement/analysis.ts';
 import { startCopy, takesCopyData } from './copy.ts';
 import type { EntryKind, LedgerEntry } from './ledger.ts';
+import { type Moved, UNMOVED } from './listing.ts';
 import type { Names } from './names.ts';
 import { mayUnpin } from './pinned.ts';
 import { recordOutcome } from './record.ts';
@@ -54,6 +55,7 @@ export function forward(
     inCopy: false,
     unparsed: false,
     midGroup: state.groupOpen,
+    moved: UNMOVED,
     begun: false,
     ...entry,
   };
@@ -92,12 +94,13 @@ export function forwardQuery(
   frame: Buffer,
   subject: Subject,
   runs: readonly Run[],
+  moved: readonly Moved[] = UNMOVED,
 ): void {
   const { analysis } = subject;
   const entry = forward(
     state,
     frame,
-    { kind: 'query', runs, copyIn: takesCopyData(analysis), unparsed: analysis.syntaxError !== null },
+    { kind: 'query', runs, copyIn: takesCopyData(analysis), unparsed: analysis.syntaxError !== null, moved },
     worstSafety(runs),
   );
   const empty = analysis.statements.length === 0 && analysis.syntaxError === null;
@@ -305,6 +308,7 @@ function preparedBySql({ body }: Extract<SymbolUse, { kind: 'prepare' }>, run: R
     analysis: analysisOf(inOwnText(body, sql)),
     scopeKey: run.scopeKey,
     sentUnder: '',
+    lists: false,
     bySql: true,
   };
 }

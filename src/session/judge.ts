@@ -11,6 +11,7 @@ import { decisionOf, observed, openBudget, overBudget, uncapped } from './budget
 import { askable, wantsAnswers, withAnswers } from './clarify.ts';
 import { analysisOf } from './forward.ts';
 import { endUnused } from './give-up.ts';
+import { asksForRequests } from './listing.ts';
 import { mayBeMistake } from './mistakes.ts';
 import type { Lookup } from './names.ts';
 import { readOtherwise } from './observe.ts';
@@ -31,6 +32,7 @@ import {
   tooLong,
   withdrawn,
 } from './wording.ts';
+import { requestsByName, requestsUnknown } from './wording-requests.ts';
 
 export type Ruling =
   | { readonly kind: 'forward'; readonly runs: readonly Run[] }
@@ -201,12 +203,14 @@ function withNames(state: SessionState, analysis: Analysis, named: NamedText[]):
   if (!usesNames(analysis)) return { kind: 'is', value: analysis };
   let unsettled = false;
   let absent: ErrorFields | null = null;
+  let lists = false;
   const resolved = resolveNames(analysis, {
     statement: (name) => {
       const found = statementNamed(state, nameKey(name));
       if (found.kind === 'settle') unsettled = true;
       if (found.kind === 'absent') absent ??= noSuchStatement(nameKey(name));
       if (found.kind !== 'found') return undefined;
+      if (found.value.lists) lists = true;
       const body = bodyNow(state, found.value);
       named.push({ name, sql: found.value.sql, secrets: body?.secrets ?? [] });
       return body;
@@ -221,6 +225,7 @@ function withNames(state: SessionState, analysis: Analysis, named: NamedText[]):
     },
   });
   if (unsettled && !state.ledger.empty) return WAIT_SETTLE;
+  if (lists) return { kind: 'refuse', fields: requestsByName(), runs: NO_RUNS };
   if (absent !== null && state.setup.mode === 'enforce')
     return { kind: 'refuse', fields: absent, runs: NO_RUNS, absent: true };
   return { kind: 'is', value: resolved };
@@ -244,6 +249,7 @@ function usesNames(analysis: Analysis): boolean {
 export function rule(state: SessionState, subject: Subject, current: Current | null): Ruling {
   if (current?.refusal) return { kind: 'refuseHeld' };
   if (current?.cancelled) return ruleCancelled(state, subject, current);
+  if (asksForRequests(subject.analysis) && !current?.listed) return lookUp(state, subject, current);
   if (current?.release)
     return { kind: 'forward', runs: releasedRuns(state, subject, current.runs, current.release) };
   const decision = decisionOf(state, subject.analysis, current, state.now);
@@ -263,6 +269,19 @@ export function rule(state: SessionState, subject: Subject, current: Current | n
   if (decision.decision === 'allow') return ruleAllowed(state, subject, decision, current);
   if (decision.decision === 'deny') return refusedAtOnce(state, subject, decision, deniedByPolicy(decision));
   return hold(state, subject, decision, current);
+}
+
+/** What the agent is to be shown is looked up when everything before is answered. */
+function lookUp(state: SessionState, subject: Subject, current: Current | null): Ruling {
+  if (!state.ledger.empty) return WAIT_SETTLE;
+  if (current?.listed === undefined) return { kind: 'wait', phase: 'listing' };
+  const failed: Decision = {
+    ...state.setup.decide(subject.analysis, state.now),
+    decision: 'deny',
+    rule: 'floor:requests',
+    reasons: ['the open requests of the agent could not be looked up'],
+  };
+  return refusedAtOnce(state, subject, failed, requestsUnknown(), 'failed');
 }
 
 /** Policy allows it; whether the agent's budgets do is known here, or the database is asked. */

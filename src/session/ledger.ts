@@ -2,6 +2,7 @@
  * The reply ledger: one entry per frontend message that went upstream, in order, so that each reply is known to
  * belong to its message (manual, "Message Flow").
  */
+import type { Moved } from './listing.ts';
 import type { Refusal } from './refusal.ts';
 import type { Run } from './run.ts';
 
@@ -41,6 +42,8 @@ export type LedgerEntry = {
   readonly unparsed: boolean;
   /** Sent in the middle of a group of extended messages. */
   readonly midGroup: boolean;
+  /** Parts of its text that are not the client's. */
+  readonly moved: readonly Moved[];
   /** Something has been answered to it. */
   begun: boolean;
 };

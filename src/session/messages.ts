@@ -28,6 +28,7 @@ import {
   refuse,
   removeLeftover,
 } from './forward.ts';
+import { forwardListingBind, forwardListingQuery } from './forward-listing.ts';
 import { giveUp } from './give-up.ts';
 import { INPUT_END } from './input-end.ts';
 import {
@@ -39,6 +40,7 @@ import {
   rule,
   statementNamed,
 } from './judge.ts';
+import { asksForRequests, listingParse } from './listing.ts';
 import { mayBeMistake } from './mistakes.ts';
 import { close, finish, NOWHERE, obey, SETTLE_FIRST } from './obey.ts';
 import { functionCallSubject, unseenPrepared } from './observe.ts';
@@ -158,7 +160,10 @@ function query(state: SessionState, frame: Buffer, current: Current | null): voi
     return obey(state, SETTLE_FIRST, FRONTEND.query, frame, '', NOWHERE, current);
   const ruling = rule(state, subject.value, current);
   if (ruling.kind === 'forward') {
-    forwardQuery(state, frame, subject.value, ruling.runs);
+    const { analysis } = subject.value;
+    if (asksForRequests(analysis))
+      forwardListingQuery(state, subject.value, ruling.runs, current?.listed ?? []);
+    else forwardQuery(state, frame, subject.value, ruling.runs);
     return finish(state);
   }
   obey(state, ruling, FRONTEND.query, frame, '', { sql, judged: subject.value }, current);
@@ -195,17 +200,22 @@ function parse(state: SessionState, frame: Buffer, current: Current | null): voi
     );
     if (ruling !== null) return obey(state, ruling, FRONTEND.parse, frame, message.name, where, current);
   }
+  const { statements } = analysis.value;
+  // Several are the server's to reject.
+  const lists = statements.length === 1 && asksForRequests(analysis.value);
   const prepared: Prepared = {
     sql: Buffer.from(message.sql),
     parameterTypes: message.parameterTypes,
     analysis: analysis.value,
     scopeKey: scopeKey(state),
     sentUnder: null,
+    lists,
     bySql: false,
   };
-  state.withheld.push({ name: message.name, frame: Buffer.from(frame), prepared });
+  const sent = lists ? listingParse(frame) : Buffer.from(frame);
+  state.withheld.push({ name: message.name, frame: sent, prepared });
   // Several statements in one Parse are the server's to reject, before anybody is asked about them at Bind.
-  if (state.withheld.length > MAX_WITHHELD || analysis.value.statements.length > 1) forwardWithheld(state);
+  if (state.withheld.length > MAX_WITHHELD || statements.length > 1) forwardWithheld(state);
   finish(state);
 }
 
@@ -242,7 +252,10 @@ function bind(state: SessionState, frame: Buffer, current: Current | null): void
   const ruling = rule(state, subject.value, current);
   if (ruling.kind !== 'forward') return obey(state, ruling, FRONTEND.bind, frame, '', where, current);
   forwardWithheld(state);
-  forwardBind(state, frame, message.portal, subject.value, prepared, ruling.runs);
+  // With another number of parameters it fails, as it is.
+  const lists = prepared.lists && parameters.length === prepared.parameterTypes.length;
+  const sent = lists ? forwardListingBind(state, frame, prepared, current?.listed ?? []) : frame;
+  forwardBind(state, sent, message.portal, subject.value, prepared, ruling.runs);
   finish(state);
 }
 

@@ -27,6 +27,7 @@ export function unseenPrepared(): Prepared {
     analysis: unseen('a prepared statement'),
     scopeKey: null,
     sentUnder: '',
+    lists: false,
     bySql: false,
   };
 }

@@ -46,6 +46,10 @@ export function wait(
     state.slicesDue += 1;
     state.effects.push({ kind: 'budget', analysis: subject.judged.analysis });
   }
+  if (phase === 'listing') {
+    const { agent, onBehalfOf } = state.setup.facts;
+    state.effects.push({ kind: 'list', agent, onBehalfOf });
+  }
   if (phase === 'probing')
     state.effects.push({ kind: 'probe', sql: Buffer.from(subject.sql), scope: scopeOf(state) });
   if (phase === 'opening' && subject.judged !== null) {
@@ -53,6 +57,8 @@ export function wait(
     current.decision = decision;
     current.decidedAt = state.now;
     current.subject = subject.judged;
+    // A person's time will pass.
+    current.listed = undefined;
     current.question = questionOf(state, subject.judged, decision);
     state.effects.push(openEffect(state, subject.judged, current.question));
   }

@@ -4,6 +4,7 @@ import type { Decision } from '../policy/decision.ts';
 import { claimsOf } from '../statement/claims.ts';
 import { showSql, showText } from '../statement/visible.ts';
 import type { Effect } from './effect.ts';
+import { holdMsOf } from './hold-time.ts';
 import { relationNames } from './record.ts';
 import type { Passed } from './run.ts';
 import { type SessionState, scopeOf } from './state.ts';
@@ -55,7 +56,11 @@ export function openEffect(
 ): Effect {
   return {
     kind: 'open',
-    question: { ...question, context: contextOf(subject, sent) },
+    question: {
+      ...question,
+      context: contextOf(subject, sent),
+      holdMs: holdMsOf(state, question.demand, sent !== null),
+    },
     subject,
     scope: scopeOf(state),
     catalogCertain: !state.catalogUncertain,

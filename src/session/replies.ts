@@ -30,7 +30,7 @@ import type { Run } from './run.ts';
 import { parseSearchPath } from './search-path.ts';
 import type { SessionState } from './state.ts';
 import { completedAnyway, stopped, swallowed } from './stopping.ts';
-import { passText } from './text-guard.ts';
+import { passError, passText } from './text-guard.ts';
 
 /** What becomes of a frame: it goes on, or another takes its place, or the session is over. */
 export type Relay = 'pass' | 'end' | { readonly replace: Buffer };
@@ -209,7 +209,7 @@ function error(state: SessionState, frame: Buffer): Relay {
   const refusal = state.stop ?? head.refusal;
   const own = errorInstead(state, head, frame, severity);
   if (state.stop !== null) stopped(state);
-  const relay = own === null ? passText(answering(state), frame, 1) : { replace: own };
+  const relay = own === null ? passError(answering(state), frame, fields, head.moved) : { replace: own };
   const sqlstate = own === null ? (fields['C'] ?? null) : (refusal?.fields['C'] ?? null);
   if (state.copy?.entry === head) {
     if (state.copy.open) copyFailedOpen(state, head.kind === 'execute');

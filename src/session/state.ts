@@ -1,4 +1,4 @@
-import type { OpenedRequest, Question, Release } from '../approval/port.ts';
+import type { OpenedRequest, OwnRequest, Question, Release } from '../approval/port.ts';
 import type { SessionFacts } from '../audit/entry.ts';
 import type { Limits } from '../config/limits.ts';
 import type { Decision } from '../policy/decision.ts';
@@ -28,6 +28,8 @@ export const PHASES = [
   'settling',
   /** The catalog is read again after DDL. */
   'refreshing',
+  /** The agent's own requests are looked up. */
+  'listing',
   /** The server is asked whether it would reject the text anyway. */
   'probing',
   /** The request is being opened. */
@@ -54,6 +56,8 @@ export type Prepared = {
   scopeKey: string | null;
   /** `namesKey` when its Parse was sent: the server has resolved them then. Null: it was not sent yet. */
   sentUnder: string | null;
+  /** SHOW countersign.requests: the server has another text, which is exchanged at each Bind. */
+  readonly lists: boolean;
   /** Made by SQL PREPARE: `sql` is that PREPARE alone, without the rest of its string. */
   readonly bySql: boolean;
 };
@@ -104,6 +108,8 @@ export type Current = {
   budgetFailed: string | null;
   /** One of them is used up. */
   overBudget: OverBudget | null;
+  /** The agent's own requests, where it asks for them. Undefined: not looked up yet; null: they could not be. */
+  listed: readonly OwnRequest[] | null | undefined;
   decision: Decision | null;
   /** When that was decided, microseconds since 1970 UTC: what people are asked is what a release is compared with. */
   decidedAt: number;
@@ -177,6 +183,8 @@ export type SessionSetup = {
   /** Pinned settings that have another value from the start: only in mode observe. */
   readonly unpinned?: readonly string[];
   readonly searchPath: readonly string[] | null;
+  /** The database's encoding does not have every character; left out: it has. */
+  readonly fewCharacters?: boolean;
   /** Null: too much for this thread; ask with the effect `analyse`. */
   readonly analyse: (
     sql: Buffer,
@@ -362,6 +370,7 @@ export function newCurrent(type: number, frame: Buffer, interrupted: Run | null 
     budgetAsked: false,
     budgetFailed: null,
     overBudget: null,
+    listed: undefined,
     decision: null,
     decidedAt: 0,
     subject: null,

@@ -2,8 +2,15 @@
  * The text of an error or a notice can carry data out as a row does (`invalid input syntax for type integer: "…"`). It
  * counts; where a long one does not fit, its words are left out and what kind of error it is stays.
  */
-import { BACKEND, decodeErrorFields, encodeError, encodeNotice } from '../protocol/backend.ts';
+import {
+  BACKEND,
+  decodeErrorFields,
+  type ErrorFields,
+  encodeError,
+  encodeNotice,
+} from '../protocol/backend.ts';
 import { countText } from './budget.ts';
+import { type Moved, positionBefore } from './listing.ts';
 import { passedOf } from './row-guard.ts';
 import type { Run } from './run.ts';
 
@@ -29,6 +36,18 @@ export function passText(
     H: 'Messages can carry data, so they count as results do. Ask for less, or have the statement approved.',
   };
   return { replace: frame[0] === BACKEND.error ? encodeError(fields) : encodeNotice(fields) };
+}
+
+/** The same of an error whose Query was not sent as the client wrote it: a position is one in the client's text. */
+export function passError(
+  run: Run | undefined,
+  frame: Buffer,
+  fields: ErrorFields,
+  moved: readonly Moved[],
+): 'pass' | { readonly replace: Buffer } {
+  const passed = passText(run, frame, 1);
+  if (passed !== 'pass' || moved.length === 0 || fields['P'] === undefined) return passed;
+  return { replace: encodeError({ ...fields, P: String(positionBefore(moved, Number(fields['P']))) }) };
 }
 
 function fits(run: Run, rows: number, bytes: number): boolean {

@@ -2,14 +2,14 @@
  * The one place where the session changes between its phases: a table of every phase against every event, complete
  * by type. Judging starts over (`resume`) after each answer that it waited for.
  */
-import type { Ended, OpenedRequest, Release, RequestState } from '../approval/port.ts';
-import { type ErrorFields, encodeNotice } from '../protocol/backend.ts';
+import type { Ended, OpenedRequest, OwnRequest, Release, RequestState } from '../approval/port.ts';
+import type { ErrorFields } from '../protocol/backend.ts';
 import type { Analysis } from '../statement/analysis.ts';
 import { deniedFields, sayingWhen } from './budget.ts';
 import { cancelBudgeting, slicedLate, slicedMidway } from './budget-wall.ts';
 import type { HoldEnd } from './effect.ts';
 import { endUnused } from './give-up.ts';
-
+import { beginHold, sayHeld } from './hold-time.ts';
 import { cancelRunning, leave } from './leaving.ts';
 import { process } from './messages.ts';
 import { clientFields, isMistake } from './mistakes.ts';
@@ -23,7 +23,6 @@ import {
   cannotAsk,
   draining,
   expired,
-  heldNotice,
   holdTimedOut,
   releaseRefused,
   withdrawn,
@@ -38,6 +37,8 @@ export type WaitEvent =
   /** Everything that was sent has been answered. */
   | { readonly kind: 'settled' }
   | { readonly kind: 'refreshed' }
+  /** Null: they could not be looked up. */
+  | { readonly kind: 'listed'; readonly requests: readonly OwnRequest[] | null }
   /** Null: the server accepts it, or could not be asked. */
   | { readonly kind: 'probed'; readonly rejection: ErrorFields | null }
   | { readonly kind: 'opened'; readonly request: OpenedRequest }
@@ -63,6 +64,7 @@ export const TABLE: Table = {
   ready: row({
     analysed: 'ignore',
     clarified: 'ignore',
+    listed: 'ignore',
     probed: 'ignore',
     settled: 'ignore',
     refreshed: catalogRead,
@@ -75,6 +77,7 @@ export const TABLE: Table = {
   budgeting: row({ sliced, refreshed: catalogRead, cancel: cancelBudgeting, clientGone: leave }),
   settling: row({ settled: resume, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
   refreshing: row({ refreshed: catalogReadResume, cancel: cancelRunning, clientGone: leave }),
+  listing: row({ listed, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
   probing: row({ probed, refreshed: catalogRead, cancel: cancelRunning, clientGone: leave }),
   opening: row({
     opened,
@@ -87,7 +90,7 @@ export const TABLE: Table = {
   held: row({
     answered,
     holdTimeout,
-    noticeDue,
+    noticeDue: sayHeld,
     refreshed: catalogRead,
     cancel: cancelHold,
     clientGone: leave,
@@ -105,6 +108,7 @@ export const TABLE: Table = {
   ended: row({
     analysed: 'ignore',
     clarified: 'ignore',
+    listed: 'ignore',
     probed: 'ignore',
     opened: openedTooLate,
     openFailed: 'ignore',
@@ -124,6 +128,7 @@ function row(cells: Partial<Table[Phase]>): Table[Phase] {
     sliced: slicedLate,
     settled: 'ignore',
     refreshed: 'impossible',
+    listed: 'impossible',
     probed: 'impossible',
     opened: 'impossible',
     openFailed: 'impossible',
@@ -185,6 +190,11 @@ function sliced(state: SessionState, { failed }: { readonly failed: string | nul
   resume(state);
 }
 
+function listed(state: SessionState, { requests }: { readonly requests: Current['listed'] }): void {
+  if (state.current !== null) state.current.listed = requests;
+  resume(state);
+}
+
 function catalogRead(state: SessionState): void {
   state.refreshing = false;
   // Inside a new transaction that has changed the catalog again it stays uncertain.
@@ -217,12 +227,7 @@ function opened(state: SessionState, { request }: { readonly request: OpenedRequ
   state.phase = 'held';
   if (request.state !== 'open') return settleAnswer(state, current, request.state, request.ended);
   state.effects.push({ kind: 'watch', requestId: request.id });
-  const { limits } = state.setup;
-  const holdsLocks = state.transaction !== 'I' || current.interrupted !== null;
-  const holdMs = !holdsLocks ? limits.holdTimeoutMs : limits.holdTimeoutInTransactionMs;
-  current.waitsUntil = state.now + holdMs * 1000;
-  state.effects.push({ kind: 'startTimers', holdMs, noticeMs: limits.noticeIntervalMs });
-  noticeDue(state);
+  beginHold(state, current);
 }
 
 /** What runs already, and is asked about in the middle of its result, is in the log. */
@@ -240,16 +245,6 @@ function openFailed(state: SessionState, event: { readonly why: string; readonly
     : { fields: cannotAsk(rule, event.why, event.limit, isMidway(current)), outcome: 'denied' };
   if (current.leave === 'gone') return leave(state);
   resume(state);
-}
-
-function noticeDue(state: SessionState): void {
-  const { current } = state;
-  if (current?.request == null || current.decision === null) return;
-  const until = new Date(current.waitsUntil / 1000).toISOString();
-  state.effects.push({
-    kind: 'toClient',
-    frame: encodeNotice(heldNotice(current.request, current.decision, until)),
-  });
 }
 
 function answered(

@@ -56,6 +56,7 @@ it('a view has all that a card shows', async () => {
     demand: asked.demand,
     inTransaction: true,
     waiting: true,
+    waitsUntil: null,
     url: `http://127.0.0.1:8080/requests/${id}`,
   });
   await here.detach(id);

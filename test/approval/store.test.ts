@@ -203,7 +203,7 @@ describe('attaching', () => {
     for (const result of results) {
       if (result.status === 'rejected') expect(result.reason).toBeInstanceOf(TooManyRequests);
     }
-    expect(await small.openOf(`busy-${n}`)).toHaveLength(3);
+    expect(await small.openOf({ agent: `busy-${n}`, onBehalfOf: null })).toHaveLength(3);
   });
 });
 

@@ -79,6 +79,7 @@ function fakeStatement(text: string): StatementAnalysis {
     tags: [],
     rowBoundBy: word === 'bounded' || word === 'returning' ? 'limit' : null,
     ...NO_DETAILS,
+    settings: word === 'SHOW' ? [{ name, value: null, action: 'show' }] : [],
     unresolved:
       word === 'execute' || word === 'fetch'
         ? {

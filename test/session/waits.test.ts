@@ -33,6 +33,7 @@ const INTO: Record<(typeof PHASES)[number], () => TestSession> = {
     const s = new TestSession().f(F.query('ddl t')).opened().approve();
     return s.b(complete, ready).f(F.query('read 1'));
   },
+  listing: () => new TestSession().f(F.query('SHOW countersign.requests')),
   probing: () => new TestSession().f(F.query('ddl t')),
   opening: () => new TestSession().f(F.query('ddl t')).on({ kind: 'probed', rejection: null }),
   held: () => new TestSession().f(F.query('ddl t')).opened(),
@@ -56,6 +57,7 @@ const ready = B.ready();
 const EVENTS = {
   analysed: { kind: 'analysed', analysis: fakeAnalysis('read 1') },
   sliced: { kind: 'sliced', failed: null },
+  listed: { kind: 'listed', requests: [] },
   clarified: { kind: 'clarified', analysis: null },
   settled: { kind: 'settled' },
   refreshed: { kind: 'refreshed' },

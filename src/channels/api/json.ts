@@ -43,6 +43,8 @@ export function requestJson(view: RequestView) {
     createdAt: view.createdAt.toISOString(),
     expiresAt: view.expiresAt.toISOString(),
     waiting: view.waiting,
+    /** Until when the agent's connection waits; null: none does. The request can be answered until `expiresAt`. */
+    waitsUntil: view.waitsUntil?.toISOString() ?? null,
     url: view.url,
     verdicts: view.verdicts.map((verdict) => ({ ...verdict, at: verdict.at.toISOString() })),
     endedAt: view.endedAt?.toISOString() ?? null,

@@ -149,6 +149,7 @@ export function request(changes: Partial<RequestView> = {}): RequestView {
     expiresAt: new Date(Date.now() + 3_600_000),
     url: `https://countersign.example/requests/${id}`,
     waiting: true,
+    waitsUntil: null,
     verdicts: [],
     endedAt: null,
     endReason: null,
