@@ -41,7 +41,7 @@ export function answerRequest(
   if (before?.verdict === 'deny') return { kind: 'refuse', code: 'already_answered' };
   const others = standing.verdicts.filter((given) => given.person !== person.id);
   const all = [...others, { person: person.id, verdict, assurance }];
-  const approvals = countPeople(standingApprovals({ ...standing, verdicts: all }, directory));
+  const approvals = countPeople(standingApprovals({ ...standing, verdicts: all }, directory), directory);
   if (verdict === 'deny') return { kind: 'record', next: reached('denial', 'denied'), approvals };
   const complete = approvals >= standing.demand.quorum;
   return { kind: 'record', next: complete ? reached('quorum', 'approved') : 'open', approvals };

@@ -34,6 +34,7 @@ async function repeatedAnswer(context: StoreContext, answer: Answer): Promise<Gu
   const resolved = resolvePerson(context.directory, answer.person);
   const row = await requestRow(context.pool, answer.requestId);
   if (resolved.kind !== 'person' || row === null || isAltered(row)) return null;
+  if (answer.may?.includes(answer.verdict) === false) return null;
   const effect = effectOf(context, row, resolved.person, answer, row.state);
   return effect.kind === 'repeat' ? accepted(context, row, resolved.person) : null;
 }
@@ -50,6 +51,7 @@ async function decideLocked(
   if (resolved.kind === 'nobody') return refuse('unknown_person');
   if (resolved.kind === 'ambiguous') return refuse('ambiguous_person');
   if (row === null) return refuse('not_found');
+  if (answer.may?.includes(answer.verdict) === false) return refuse('scope_missing');
   if (isAltered(row)) return refuse('request_altered');
 
   const { person } = resolved;
@@ -83,7 +85,7 @@ function effectOf(
 }
 
 function accepted(context: StoreContext, row: RequestRow, person: Person): GuardResult {
-  const approvals = countPeople(approvalsOf(context, row));
+  const approvals = countPeople(approvalsOf(context, row), context.directory);
   const { id, state, quorum } = row;
   return { ok: true, id, state, person: person.id, repeated: true, approvals, quorum };
 }
@@ -91,7 +93,8 @@ function accepted(context: StoreContext, row: RequestRow, person: Person): Guard
 /** Ids come from channels and are attacker-controlled: only of this form do they reach the database. */
 const REQUEST_ID = /^req_[0-9A-Za-z]{20,26}$/;
 
-async function lockedRow({ client }: Transaction, id: string): Promise<RequestRow | null> {
+/** Null: there is none; otherwise as it stands, and nobody else changes it before the transaction ends. */
+export async function lockedRow({ client }: Transaction, id: string): Promise<RequestRow | null> {
   if (!REQUEST_ID.test(id)) return null;
   // The lock first: the verdicts must be read by a statement that began after it was granted.
   await client.query('SELECT FROM countersign.request WHERE id = $1 FOR UPDATE', [id]);
@@ -202,7 +205,7 @@ async function touch({ client, notify }: Transaction, id: string): Promise<void>
   notify(id);
 }
 
-function cutReason(reason: string | null): string | null {
+export function cutReason(reason: string | null): string | null {
   const text = (reason ?? '').replaceAll('\0', '').trim().slice(0, REASON_CHARACTERS);
   return text === '' ? null : text;
 }

@@ -4,6 +4,7 @@ import type { Identity } from './guard.ts';
 
 /** Who may answer what. Pure; people come from the configuration, identities from a channel's proof. */
 
+/** `people`: automations too. */
 export type Directory = { readonly people: readonly Person[] };
 
 /** The parties of a request, as the session's verified credentials name them. */
@@ -39,7 +40,9 @@ export function resolvePerson(directory: Directory, identities: readonly Identit
 function hasIdentity(person: Person, { kind, value }: Identity): boolean {
   switch (kind) {
     case 'person':
-      return person.id === value;
+      return person.id === value && person.automationOf === undefined;
+    case 'automation':
+      return person.id === value && person.automationOf !== undefined;
     case 'slack':
       return person.slack.includes(value);
     case 'oidc':
@@ -67,6 +70,8 @@ export function forbiddenPeople(directory: Directory, parties: Parties): readonl
 }
 
 function isAliasOf(name: string, person: Person): boolean {
+  // What a person's program says is that person's word.
+  if (person.automationOf !== undefined && isAliasOf(name, person.automationOf)) return true;
   const wanted = mailbox(fold(name));
   const exact = [person.id, person.email].some((known) => known !== '' && mailbox(fold(known)) === wanted);
   // `TEAM/USER` and `ISSUER|SUBJECT`: the account alone forbids as well.
@@ -88,11 +93,12 @@ function fold(text: string): string {
   return text.normalize('NFKC').trim().toLowerCase();
 }
 
-export type Refusal = 'self_approval' | 'not_an_approver' | 'assurance_too_low';
+export type Refusal = 'self_approval' | 'not_an_approver' | 'automation_not_named' | 'assurance_too_low';
 
 /**
  * Null: this person may give this verdict. A denial needs no assurance above the channel's own: saying no must be
- * easy. `forbidden` holds what was fixed when the request was opened, joined with what is true now.
+ * easy. `forbidden` holds what was fixed when the request was opened, joined with what is true now. An automation denies
+ * what its owner is no party of, and approves only where the rule names it, itself.
  */
 export function refusalOf(
   person: Person,
@@ -102,7 +108,9 @@ export function refusalOf(
   assurance: 1 | 2 | 3,
 ): Refusal | null {
   if (forbidden.some((name) => isAliasOf(name, person))) return 'self_approval';
-  if (!isApprover(person, demand)) return 'not_an_approver';
+  if (person.automationOf !== undefined) {
+    if (verdict === 'approve' && !demand.approvers.includes(person.id)) return 'automation_not_named';
+  } else if (!isApprover(person, demand)) return 'not_an_approver';
   if (verdict === 'approve' && assurance < demand.assurance) return 'assurance_too_low';
   return null;
 }
@@ -112,9 +120,16 @@ function isApprover(person: Person, demand: ApprovalDemand): boolean {
   return demand.approvers.some((name) => name === person.id || person.groups.includes(name));
 }
 
-/** Distinct people among approvals: two accounts, channels or groups of one person count once. */
-export function countPeople(approvals: readonly { readonly person: string }[]): number {
-  return new Set(approvals.map(({ person }) => person)).size;
+/**
+ * Distinct people among approvals: two accounts, channels or groups of one person count once, and so do a person and the
+ * automations that the person answers for.
+ */
+export function countPeople(
+  approvals: readonly { readonly person: string }[],
+  { people }: Directory,
+): number {
+  const answerable = (id: string) => people.find((known) => known.id === id)?.automationOf?.id ?? id;
+  return new Set(approvals.map(({ person }) => answerable(person))).size;
 }
 
 export type AmbiguousId = { readonly id: string; readonly people: readonly string[] };

@@ -23,15 +23,20 @@ export type Answer = {
   /** Attacker-controlled; cut to `REASON_CHARACTERS`. Null: none was given. */
   readonly reason: string | null;
   readonly attestation: Attestation;
+  /** What the credential may say at all; left out: both. */
+  readonly may?: readonly ('approve' | 'deny')[];
 };
+
+/** Taking an approval back is a way to say no. */
+export type Withdrawal = Omit<Answer, 'verdict'>;
 
 /**
  * A proved identity. `person`: the id in the configuration (an API key or console session stands for it); `slack`:
- * `TEAM/USER`; `oidc`: `ISSUER|SUBJECT` or as configured; `email`: only where the provider verified it; `agent`: a
- * credential of an agent was presented, which is always refused.
+ * `TEAM/USER`; `oidc`: `ISSUER|SUBJECT` or as configured; `email`: only where the provider verified it; `automation`: a
+ * program's own API key, by its name; `agent`: a credential of an agent was presented, which is always refused.
  */
 export type Identity = {
-  readonly kind: 'person' | 'slack' | 'oidc' | 'email' | 'agent';
+  readonly kind: 'person' | 'slack' | 'oidc' | 'email' | 'automation' | 'agent';
   readonly value: string;
 };
 
@@ -48,10 +53,13 @@ export type GuardCode =
   | 'unknown_person'
   | 'ambiguous_person'
   | 'not_an_approver'
+  | 'automation_not_named'
+  | 'scope_missing'
   | 'assurance_too_low'
   | 'not_found'
   | 'already_ended'
   | 'already_answered'
+  | 'not_approved'
   | 'request_altered';
 
 export type GuardResult =
@@ -153,10 +161,14 @@ export type ShownOutcome = {
   readonly sqlstate: string | null;
 };
 
-/** Which requests to list: `open` (open and approved), `ended`, one state, or all; newest first, at most `limit`. */
+/** Which requests to list: `live` (open and approved), `ended`, one state, or all; newest first, at most `limit`. */
 export type RequestFilter = {
   readonly state: RequestState | 'live' | 'ended' | 'all';
   readonly limit: number;
+  readonly agent?: string;
+  readonly class?: string;
+  /** Id of the last one of the page before: what comes after it. Attacker-controlled. */
+  readonly after?: string;
 };
 
 /** What a channel needs of approvals: the questions, their changes, and the guard. */
@@ -171,6 +183,20 @@ export type ApprovalDesk = {
    */
   readonly onRequestChanged: (changed: (view: RequestView) => void) => () => void;
   readonly cards: CardStore;
+};
+
+/** For programs that follow requests and take approvals back. */
+export type RequestFeed = {
+  /**
+   * Takes back an approval that was not used yet: by somebody who had given it, or who may answer the request. Its
+   * receipt releases nothing any more.
+   */
+  readonly takeBack: (withdrawal: Withdrawal) => Promise<GuardResult>;
+  /**
+   * As they stand, cut as in listings: at most `limit` requests whose last change came after that revision, in the order
+   * of their changes. Transactions commit out of order, so that `revision` itself is no proof of having seen all before.
+   */
+  readonly changedAfter: (revision: bigint, limit: number) => Promise<readonly RequestView[]>;
 };
 
 /** For channels that show a page to one person. */

@@ -19,9 +19,12 @@ const MESSAGES: Readonly<Record<GuardCode, string>> = {
   ambiguous_person:
     'This account belongs to more than one person in the configuration, so it can answer nothing.',
   not_an_approver: 'The rule that held this statement names other approvers.',
+  automation_not_named: 'An automation approves only where the rule names it; it may deny.',
+  scope_missing: 'This credential may not give that answer.',
   assurance_too_low: 'The rule asks for a stronger sign-in than this channel gives.',
   not_found: 'There is no such request.',
   already_ended: 'This request takes no answer any more.',
+  not_approved: 'There is no approval to take back: the request waits for answers, so deny it instead.',
   already_answered: 'You have denied this request; that is final.',
   request_altered:
     'The stored request is not what was asked: it was changed after it was opened. Tell whoever runs Countersign.',
@@ -64,7 +67,7 @@ function approvalRefusal(
 export function refused(
   context: StoreContext,
   { record }: Transaction,
-  answer: Answer,
+  answer: Omit<Answer, 'verdict'> & { readonly verdict: Answer['verdict'] | 'withdraw' },
   row: RequestRow | null,
   code: GuardCode,
 ): GuardResult {

@@ -102,10 +102,10 @@ function requirePeople({ directory }: StoreContext, claims: ReceiptClaims, quest
     },
     directory,
   );
-  if (countPeople(counted) < question.demand.quorum) {
+  if (countPeople(counted, directory) < question.demand.quorum) {
     throw new ReleaseRefused(
       'approvers_not_eligible',
-      `of the people who approved, ${countPeople(counted)} may approve this now, and ${question.demand.quorum} are needed`,
+      `of the people who approved, ${countPeople(counted, directory)} may approve this now, and ${question.demand.quorum} are needed`,
     );
   }
 }

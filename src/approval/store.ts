@@ -6,17 +6,18 @@ import type { Keys } from '../signing/keys.ts';
 import { decide } from './answering.ts';
 import { cardStore } from './cards.ts';
 import { newInTurn, newRunning, type StoreContext } from './context.ts';
-import type { ApprovalDesk, ApproverCheck, RequestFilter, RequestView, ShownOutcome } from './guard.ts';
+import { changedAfter, listRequests } from './finding.ts';
+import type { ApprovalDesk, ApproverCheck, RequestFeed, ShownOutcome } from './guard.ts';
 import { endLease, keepLease, sweep } from './janitor.ts';
 import { type ApprovalLimits, withDefaults } from './limits.ts';
-import { REQUEST_STATES } from './machine.ts';
 import { openRequest } from './opening.ts';
 import { openRequestsOf } from './own.ts';
 import type { Approvals } from './port.ts';
 import { mayApprove } from './refusing.ts';
 import { detachRequest, endRequest, releaseRequest, withdrawRequest } from './releasing.ts';
-import { listedColumns, REQUEST_COLUMNS, type RequestRow, viewOf } from './rows.ts';
+import { REQUEST_COLUMNS, type RequestRow, viewOf } from './rows.ts';
 import { startWatching, type Watching } from './watching.ts';
+import { takeBack } from './withdrawing.ts';
 
 export type ApprovalOptions = {
   /** Connection of the writer role to the database with the schema `countersign`. */
@@ -34,7 +35,8 @@ export type ApprovalOptions = {
 
 export type ApprovalHandle = Approvals &
   ApprovalDesk &
-  ApproverCheck & {
+  ApproverCheck &
+  RequestFeed & {
     /** For what other parts keep in the schema `countersign` (console sessions). */
     readonly pool: pg.Pool;
     /** Rejects when the store cannot be asked: for readiness. */
@@ -177,8 +179,10 @@ function handleOf(context: StoreContext, watching: Watching, rounds: Rounds): Ap
     detach: (id) => detachRequest(context, id),
     openOf: (asker) => openRequestsOf(context, asker),
     guard: { decide: (answer) => decide(context, answer) },
+    takeBack: (withdrawal) => takeBack(context, withdrawal),
     mayApprove: (view, person, assurance) => mayApprove(context, view, person, assurance),
     list: (filter) => listRequests(context, filter),
+    changedAfter: (revision, limit) => changedAfter(context, revision, limit),
     get: async (id) => {
       const { rows } = await pool.query<RequestRow>(
         `SELECT ${REQUEST_COLUMNS} FROM countersign.request r WHERE r.id = $1`,
@@ -199,21 +203,4 @@ function handleOf(context: StoreContext, watching: Watching, rounds: Rounds): Ap
       await pool.end();
     },
   };
-}
-
-async function listRequests(
-  { pool, limits, publicUrl }: StoreContext,
-  { state, limit }: RequestFilter,
-): Promise<readonly RequestView[]> {
-  const live = ['open', 'approved'];
-  const ended = REQUEST_STATES.filter((name) => !live.includes(name));
-  const states =
-    state === 'all' ? REQUEST_STATES : state === 'live' ? live : state === 'ended' ? ended : [state];
-  const { rows } = await pool.query<RequestRow>(
-    `SELECT ${listedColumns(limits.listedCharacters)} FROM countersign.request r
-     WHERE r.state = ANY ($1) AND (r.state <> ALL ($2) OR r.expires_at > clock_timestamp())
-     ORDER BY r.created_at DESC, r.id LIMIT $3`,
-    [states, live, Math.min(limit, limits.listed)],
-  );
-  return rows.map((row) => viewOf(row, publicUrl));
 }

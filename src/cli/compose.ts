@@ -22,6 +22,7 @@ import { type SlackChannel, startSlack } from '../channels/slack/slack.ts';
 import type { Config } from '../config/config.ts';
 import { rulesText } from '../config/policy.ts';
 import { keepPolicy, type PolicyKeeper, problemsOf } from '../config/policy-keeper.ts';
+import { principalsOf } from '../config/principals.ts';
 import type { Policy } from '../policy/rule.ts';
 import { FACTS_FORM } from '../policy/statement-facts.ts';
 import { type BudgetKeeper, createBudgetKeeper } from '../proxy/budget-keeper.ts';
@@ -35,6 +36,8 @@ import type { StatementClass } from '../statement/analysis.ts';
 import { readyz } from '../telemetry/health.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
+import { httpGate } from './http-gate.ts';
+import { programVersion } from './version.ts';
 
 export type Countersign = {
   readonly agentAddress: { readonly host: string; readonly port: number };
@@ -97,7 +100,7 @@ export async function startCountersign(
       config.slack === null ? null : await startSlackChannel(config, config.slack, approvals, log, opened);
     const sessions = consoleSessions(approvals.pool);
     const http = await serveHttp(
-      { config, keys, audit, approvals, knowledge, metrics, slack, sessions, log },
+      { config, keys, audit, policy, approvals, knowledge, metrics, slack, sessions, log },
       opened,
     );
     metrics.readLagFrom(() => {
@@ -212,7 +215,7 @@ async function openDesk(
   const approvals = await openApprovals({
     url: config.audit.url,
     limits: config.limits,
-    people: config.people,
+    people: principalsOf(config),
     keys,
     appendAudit: appender.append,
     log,
@@ -273,6 +276,7 @@ type HttpParts = {
   readonly config: Config;
   readonly keys: Keys;
   readonly audit: OpenAuditLog;
+  readonly policy: PolicyKeeper;
   readonly approvals: ApprovalHandle;
   readonly knowledge: KnowledgeBase;
   readonly metrics: Metrics;
@@ -285,14 +289,19 @@ async function serveHttp(
   parts: HttpParts,
   opened: (() => Promise<void>)[],
 ): Promise<{ readonly port: number }> {
-  const { config, keys, approvals, metrics, sessions, log } = parts;
+  const { config, keys, audit, policy, approvals, metrics, sessions, log } = parts;
   const { apiKeys, publicUrl } = config.http;
   const check = credentialCheck(apiKeys, config.agents);
+  const { gate, close } = httpGate(config, check, audit, log);
+  opened.push(close);
   const app = createHttpApp({
+    ...gate,
     desk: approvals,
-    apiKeys,
     agents: config.agents,
-    bodyBytes: config.limits.httpBodyBytes,
+    mode: config.mode,
+    policy: () => ({ policy: policy.current(), since: policy.since() }),
+    limits: config.limits,
+    version: programVersion(),
     jwks: keys.jwks,
     readiness: () => readiness(parts),
     metrics: metrics.render,

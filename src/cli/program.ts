@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { scrub } from '../telemetry/redact.ts';
 import type { startCountersign } from './compose.ts';
 import { classifyError, type ExitCode } from './exit.ts';
+import { programVersion } from './version.ts';
 
 type Register = (program: Command) => void;
 
@@ -53,7 +53,7 @@ export async function runCli(argv: readonly string[]): Promise<ExitCode> {
 export async function buildProgram(names: readonly string[] = Object.keys(COMMANDS)): Promise<Command> {
   const program = new Command('countersign')
     .description('A Postgres proxy for AI agents: what could do harm waits until a person countersigns it.')
-    .version(version())
+    .version(programVersion())
     .exitOverride()
     .showHelpAfterError('(--help shows what is possible)');
   for (const name of names) {
@@ -82,9 +82,4 @@ function messageOf(error: unknown): string {
 function exitCodeSetByCommand(): ExitCode {
   const code = Number(process.exitCode ?? 0);
   return code === 0 || code === 2 ? code : 1;
-}
-
-function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-  return String(Reflect.get(Object(manifest), 'version'));
 }

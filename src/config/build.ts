@@ -113,10 +113,18 @@ async function serverTls(reader: Reader, tls: ConfigShape['listen']['tls']): Pro
 
 async function apiKeys(reader: Reader, keys: ConfigShape['http']['apiKeys']): Promise<ApiKey[]> {
   return Promise.all(
-    keys.map(async ({ name, person, token, sha256 }, index) => {
-      if (sha256 !== undefined || token === undefined) return { name, person, sha256: sha256 ?? '' };
+    keys.map(async ({ name, person, owner, scopes, expires, token, sha256 }, index) => {
+      const key = {
+        name,
+        // The form has checked that one of the two is there.
+        person: person ?? name,
+        ...(owner === undefined ? {} : { owner }),
+        ...(scopes === undefined ? {} : { scopes }),
+        ...(expires === undefined ? {} : { expiresAt: expires }),
+      };
+      if (sha256 !== undefined || token === undefined) return { ...key, sha256: sha256 ?? '' };
       const text = await reader.secret(['http', 'apiKeys', index, 'token'], token);
-      return { name, person, sha256: createHash('sha256').update(text).digest('hex') };
+      return { ...key, sha256: createHash('sha256').update(text).digest('hex') };
     }),
   );
 }

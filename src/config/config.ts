@@ -142,10 +142,26 @@ export type Person = {
   readonly slack: readonly string[];
   readonly oidc: readonly string[];
   readonly groups: readonly string[];
+  /** Set for an automation, a program with an API key of its own and no other identity: who answers for it. */
+  readonly automationOf?: Person;
 };
 export type Group = { readonly name: string; readonly slackUserGroup: string | null };
 
-export type ApiKey = { readonly name: string; readonly sha256: string; readonly person: string };
+export type ApiKey = {
+  readonly name: string;
+  readonly sha256: string;
+  /** Id of the person whom the key stands for; of the automation itself, which is called as its key. */
+  readonly person: string;
+  /** Set: the key is an automation's, and this is the id of the person who answers for it. */
+  readonly owner?: string;
+  /** Left out: `PERSON_SCOPES`, for an automation `AUTOMATION_SCOPES`. */
+  readonly scopes?: readonly Scope[];
+  /** Milliseconds since 1970 UTC, from which on the key is refused; left out: never. */
+  readonly expiresAt?: number;
+};
+
+/** What a credential of the HTTP API may be used for. `read`: requests, agents, the policy; `audit`: the log. */
+export type Scope = 'read' | 'deny' | 'approve' | 'audit';
 
 export type SlackConfig = {
   readonly mode: 'socket' | 'http';

@@ -1,4 +1,4 @@
-import { findAmbiguousIds, forbiddenPeople, refusalOf } from '../approval/eligibility.ts';
+import { countPeople, findAmbiguousIds, forbiddenPeople, refusalOf } from '../approval/eligibility.ts';
 import { DEFAULT_BUDGET } from '../budget/budget.ts';
 import { FLOOR_HOLD } from '../policy/decide.ts';
 import type { ApprovalDemand } from '../policy/decision.ts';
@@ -8,6 +8,7 @@ import type { Parsed, Path } from './document.ts';
 import type { ConfigErrorCode, ConfigProblem } from './errors.ts';
 import { nearest } from './nearest.ts';
 import type { ParsedRules } from './policy.ts';
+import { principalsOf } from './principals.ts';
 import type { RuleShape } from './rule-schema.ts';
 import type { ConfigShape } from './schema.ts';
 
@@ -30,9 +31,7 @@ export function crossCheck(parsed: Parsed<ConfigShape>, rules: ParsedRules): rea
   checkBudgets(config, add);
   checkPeople(config, add);
   checkAgents(config, add);
-  config.http.apiKeys.forEach(({ person }, index) => {
-    known(person, ids(config.people), 'a person', ['http', 'apiKeys', index, 'person'], add);
-  });
+  checkKeys(config, add);
 
   const addToRules: Add = (path, problem, code = 'config_reference') =>
     problems.push(rules.problem(code, path, problem));
@@ -41,6 +40,30 @@ export function crossCheck(parsed: Parsed<ConfigShape>, rules: ParsedRules): rea
     checkRule(config, rule, [index], addToRules);
   });
   return problems;
+}
+
+function checkKeys(config: ConfigShape, add: Add): void {
+  const people = ids(config.people);
+  const taken = new Set([
+    ...people,
+    ...config.agents.map((a) => a.name),
+    ...config.groups.map((g) => g.name),
+  ]);
+  config.http.apiKeys.forEach(({ kind, name, person, owner }, index) => {
+    const path: Path = ['http', 'apiKeys', index];
+    if (person !== undefined) known(person, people, 'a person', [...path, 'person'], add);
+    if (owner !== undefined) known(owner, people, 'a person', [...path, 'owner'], add);
+    if (kind === 'automation' && taken.has(name))
+      add([...path, 'name'], 'a person, group or agent has this name; an automation is none of them');
+  });
+}
+
+/** Everybody whom the guard would know. */
+function principals(config: ConfigShape): readonly Person[] {
+  const apiKeys = config.http.apiKeys.flatMap(({ name, owner }) =>
+    owner === undefined ? [] : [{ name, person: name, owner, sha256: '' }],
+  );
+  return principalsOf({ people: config.people, http: { apiKeys } });
 }
 
 function checkBudgets(config: ConfigShape, add: Add): void {
@@ -120,10 +143,16 @@ function checkAuth(
 }
 
 function checkRule(config: ConfigShape, rule: RuleShape, path: Path, add: Add): void {
-  const names = [...ids(config.people), ...config.groups.map((group) => group.name)];
-  const unknown = (rule.approvers ?? []).filter(
-    (name, at) => !known(name, names, 'a person or group', [...path, 'approvers', at], add),
-  );
+  const automations = config.http.apiKeys.filter(({ kind }) => kind === 'automation');
+  const groups = config.groups.map((group) => group.name);
+  const names = [...ids(config.people), ...groups, ...automations.map((key) => key.name)];
+  const what = automations.length === 0 ? 'a person or group' : 'a person, group or automation';
+  const unknown = (rule.approvers ?? []).filter((name, at) => {
+    const key = automations.find((one) => one.name === name);
+    if (key !== undefined && key.scopes?.includes('approve') !== true)
+      add([...path, 'approvers', at], 'the API key of this automation has no scope approve');
+    return !known(name, names, what, [...path, 'approvers', at], add);
+  });
   const matched = [
     ...(rule.match.agent ?? []).map((name, at) => ({
       name,
@@ -148,10 +177,14 @@ function checkRule(config: ConfigShape, rule: RuleShape, path: Path, add: Add): 
   const demand = { ...ANYBODY, approvers: rule.approvers ?? [], quorum: rule.quorum ?? 1 };
   for (const agent of config.agents.filter(({ name, owner }) => mayMatch(rule, name, owner))) {
     const people = eligible(config, agent.name, agent.owner, demand);
-    if (people.length < demand.quorum)
+    const able = countPeople(
+      people.map(({ id }) => ({ person: id })),
+      { people },
+    );
+    if (able < demand.quorum)
       add(
         [...path, rule.approvers === undefined ? 'quorum' : 'approvers'],
-        `for agent ${agent.name} ${people.length} may approve (never its owner), but ${demand.quorum} must`,
+        `for agent ${agent.name} ${able} may approve (never its owner), but ${demand.quorum} must`,
       );
   }
 }
@@ -201,9 +234,9 @@ function eligible(
   owner: string,
   demand: ApprovalDemand,
 ): readonly Person[] {
-  const directory = { people: config.people, groups: [] };
+  const directory = { people: principals(config) };
   const forbidden = forbiddenPeople(directory, { agent, owner, onBehalfOf: null });
-  return config.people.filter(
+  return directory.people.filter(
     (person) => refusalOf(person, forbidden, demand, 'approve', demand.assurance) === null,
   );
 }

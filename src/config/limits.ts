@@ -123,6 +123,16 @@ export const DEFAULT_LIMITS = {
   drainMs: 8_000,
   /** Longest body of an HTTP request. */
   httpBodyBytes: 64 * 1024,
+  /**
+   * HTTP requests a second: in all, from one client address before anything is looked at (behind a reverse proxy all have
+   * its address), and with one credential; four times as many at once. A program that polls sends one or two.
+   */
+  httpPerSecond: 1_000,
+  httpPerAddressPerSecond: 100,
+  httpPerCredentialPerSecond: 50,
+  /** Refused credentials a second, in all and from one address; four times as many at once. Then nothing is looked at. */
+  httpRefusedPerSecond: 50,
+  httpRefusedPerAddressPerSecond: 2,
 } as const;
 
 export type Limits = { readonly [K in keyof typeof DEFAULT_LIMITS]: number };

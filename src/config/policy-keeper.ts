@@ -4,6 +4,8 @@ import { ConfigError } from './errors.ts';
 /** The policy in force. Another object only when its content is another one. */
 export type PolicyKeeper = {
   readonly current: () => Policy;
+  /** When this process put it in force. */
+  readonly since: () => Date;
   /** Looks at the file now. Never rejects: a file that cannot be used leaves the policy as it is, and is told of. */
   readonly reload: () => Promise<void>;
   readonly close: () => void;
@@ -33,6 +35,7 @@ const SETTLE_MS = 100;
 export function keepPolicy(options: PolicyKeeperOptions): PolicyKeeper {
   const { load, pollMs, changed, failed } = options;
   let policy = options.initial;
+  let since = new Date();
   let problem: string | null = null;
   let running: Promise<void> | null = null;
   let closed = false;
@@ -54,6 +57,7 @@ export function keepPolicy(options: PolicyKeeperOptions): PolicyKeeper {
     if (found instanceof Error) return failed(found, policy);
     if (found.digest === was.digest) return;
     policy = found;
+    since = new Date();
     changed(found, was);
   };
   const reload = async (): Promise<void> => {
@@ -67,6 +71,7 @@ export function keepPolicy(options: PolicyKeeperOptions): PolicyKeeper {
   const timer = load === null ? null : setInterval(() => void reload(), pollMs).unref();
   return {
     current: () => policy,
+    since: () => since,
     reload,
     close: () => {
       closed = true;

@@ -2,6 +2,8 @@ import { z } from 'zod';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { ruleSchema } from './rule-schema.ts';
 
+const WINDOW_UNITS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
 /** The message that marks a secret written into the file; the loader gives it its own code. */
 export const LITERAL_SECRET =
   'a secret must not be written here; expected {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT…]}';
@@ -121,10 +123,38 @@ const group = z.strictObject({
     .optional(),
 });
 
+/** Of the first moment at which it is over, milliseconds since 1970 UTC. */
+const expiry = z
+  .string()
+  .refine(
+    (text) => !Number.isNaN(expiryMs(text)),
+    'expected a date, for example 2027-12-31, or a time with its zone',
+  )
+  .transform(expiryMs)
+  .describe('Refused after this day (UTC), or from this time on.');
+
+function expiryMs(text: string): number {
+  if (/^\d{4}-\d{2}-\d{2}$/.test(text)) return Date.parse(`${text}T00:00:00Z`) + WINDOW_UNITS['d'];
+  return /T.*(?:Z|[+-]\d{2}:\d{2})$/.test(text) ? Date.parse(text) : Number.NaN;
+}
+
 const apiKey = z
   .strictObject({
     name,
-    person: name.describe('Id of the person whom the key stands for.'),
+    kind: z
+      .enum(['person', 'automation'])
+      .default('person')
+      .describe('automation: a program that speaks for itself; its name is what rules call it.'),
+    person: name.optional().describe('Id of the person whom the key stands for.'),
+    owner: name
+      .optional()
+      .describe('For an automation: id of the person who answers for it; they count as one approver.'),
+    scopes: z
+      .array(z.enum(['read', 'deny', 'approve', 'audit']))
+      .min(1)
+      .optional()
+      .describe('Default: read, deny and approve; for an automation read and deny.'),
+    expires: expiry.optional(),
     token: secret.optional(),
     sha256: z
       .string()
@@ -133,6 +163,18 @@ const apiKey = z
   })
   .refine(({ token, sha256 }) => (token === undefined) !== (sha256 === undefined), {
     error: 'expected exactly one of token, sha256',
+  })
+  .refine(({ kind, person, owner }) => kind !== 'person' || (person !== undefined && owner === undefined), {
+    error: 'expected person, and no owner, because kind is person',
+  })
+  .refine(
+    ({ kind, person, owner }) => kind !== 'automation' || (owner !== undefined && person === undefined),
+    {
+      error: 'expected owner, and no person, because kind is automation',
+    },
+  )
+  .refine(({ kind, name }) => kind !== 'automation' || /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/.test(name), {
+    error: 'expected as name 1 to 63 of A-Z a-z 0-9 _ . -, because kind is automation',
   });
 
 export const policyFileSchema = z.strictObject({
@@ -189,8 +231,6 @@ const tagRule = z.strictObject({
     .min(1),
 });
 
-const WINDOW_UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
 const budget = z
   .strictObject({
     name: z
@@ -210,7 +250,10 @@ const budget = z
       .regex(/^[1-9][0-9]{0,5}[smhd]$/, 'expected a number and s, m, h or d, for example 1h')
       .default('1h')
       .describe('Length of a window, at most 366d; windows are counted from 1970 UTC.')
-      .transform((text) => Number(text.slice(0, -1)) * (WINDOW_UNITS[text.slice(-1)] ?? 0))
+      .transform(
+        (text) =>
+          Number(text.slice(0, -1)) * (WINDOW_UNITS[text.slice(-1) as keyof typeof WINDOW_UNITS] ?? 0),
+      )
       .refine((ms) => ms <= 366 * 86_400_000, 'expected at most 366d'),
   })
   .refine(({ rows, bytes }) => rows !== undefined || bytes !== undefined, {

@@ -47,11 +47,24 @@ export function tokenCheck(
   };
 }
 
-/** Whom a token claims to be of, without verifying anything: for refusing only. Null for what is no JWT. */
-export function claimedBy(token: string): { readonly issuer: string; readonly subject: string } | null {
+/** Whose hands a token claims to be in, without verifying anything: for refusing only. */
+export type Claimed = {
+  readonly issuer: string | null;
+  /** Who it is of, which client asked for it (OpenID Connect, RFC 9068), and who acts with it (RFC 8693). */
+  readonly parties: readonly string[];
+};
+
+/** Null for what is no JWT. */
+export function claimedBy(token: string): Claimed | null {
   try {
-    const { iss, sub } = decodeJwt(token);
-    return typeof iss === 'string' && typeof sub === 'string' ? { issuer: iss, subject: sub } : null;
+    const { iss, sub, azp, client_id, act } = decodeJwt<{
+      azp?: unknown;
+      client_id?: unknown;
+      act?: unknown;
+    }>(token);
+    const actor: unknown = typeof act === 'object' && act !== null && 'sub' in act ? act.sub : undefined;
+    const parties = [sub, azp, client_id, actor].filter((claim) => typeof claim === 'string');
+    return { issuer: typeof iss === 'string' ? iss : null, parties };
   } catch {
     return null;
   }

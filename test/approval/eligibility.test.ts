@@ -116,7 +116,9 @@ describe('who may answer', () => {
   });
 
   it('counts people, not answers', () => {
-    expect(countPeople([{ person: 'reviewer' }, { person: 'reviewer' }, { person: 'deputy' }])).toBe(2);
+    expect(
+      countPeople([{ person: 'reviewer' }, { person: 'reviewer' }, { person: 'deputy' }], directory),
+    ).toBe(2);
   });
 });
 

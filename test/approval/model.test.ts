@@ -95,8 +95,9 @@ function broken(world: World): string | null {
   const approvers = world.verdicts.filter(({ verdict }) => verdict === 'approve');
   if (world.verdicts.some(({ person }) => person === 'owner')) return 'a party of the request answered it';
   if (world.runs > 1) return 'one approval, two releases';
-  if (world.runs === 1 && countPeople(approvers) < 2) return 'released without its quorum';
-  if (world.state === 'approved' && countPeople(approvers) < 2)
+  if (world.runs === 1 && countPeople(approvers, { people: PEOPLE }) < 2)
+    return 'released without its quorum';
+  if (world.state === 'approved' && countPeople(approvers, { people: PEOPLE }) < 2)
     return 'approved by fewer people than its quorum';
   if (world.state === 'open' && world.runs > 0) return 'open again after a release';
   return null;

@@ -114,9 +114,10 @@ describe('a token', () => {
   );
 
   it('tells whose it claims to be, for those that refuse it', async () => {
-    expect(claimedBy(await issuer.token())).toEqual({ issuer: ISSUER, subject: 'agent' });
-    for (const text of ['', 'a.b.c', await issuer.token({ sub: undefined })])
-      expect(claimedBy(text)).toBeNull();
+    expect(claimedBy(await issuer.token())).toEqual({ issuer: ISSUER, parties: ['agent'] });
+    const through = { sub: 'ann', azp: 'tool', client_id: 'tool-2', act: { sub: 'agent' } };
+    expect(claimedBy(await issuer.token(through))?.parties).toEqual(['ann', 'tool', 'tool-2', 'agent']);
+    for (const text of ['', 'a.b.c']) expect(claimedBy(text)).toBeNull();
   });
 });
 

@@ -2,29 +2,37 @@ import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { secureHeaders } from 'hono/secure-headers';
 import type { Logger } from 'pino';
-import type { ApprovalDesk } from '../../approval/guard.ts';
-import type { Agent, ApiKey } from '../../config/config.ts';
-import { credentialCheck } from './credentials.ts';
+import type { ApprovalDesk, RequestFeed } from '../../approval/guard.ts';
+import type { Limits } from '../../config/limits.ts';
+import { addressOf, type GatePorts, gateOf, tooMany } from './gate.ts';
+import { INSTALLATION_OPERATIONS, type Installation, installationRoutes } from './installation.ts';
+import { openApiDocument } from './openapi.ts';
+import { type Operation, refuseOtherMethods } from './operation.ts';
 import { problem } from './problem.ts';
-import { requestRoutes } from './requests.ts';
+import { REQUEST_OPERATIONS, requestRoutes } from './requests.ts';
+import { SERVICE_OPERATIONS, type ServicePorts, serviceRoutes } from './service.ts';
 
-export type Readiness = { readonly ok: boolean; readonly checks: Readonly<Record<string, string>> };
+export type HttpDependencies = GatePorts &
+  ServicePorts &
+  Installation & {
+    readonly desk: ApprovalDesk & RequestFeed;
+    readonly limits: Limits;
+    /** Of this program. */
+    readonly version: string;
+    /** The pages for people, mounted at `/`. */
+    readonly console: Hono | null;
+    readonly log: Pick<Logger, 'error'>;
+  };
 
-export type HttpDependencies = {
-  readonly desk: ApprovalDesk;
-  readonly apiKeys: readonly ApiKey[];
-  readonly agents: readonly Pick<Agent, 'name' | 'auth'>[];
-  /** `limits.httpBodyBytes`. */
-  readonly bodyBytes: number;
-  /** RFC 7517; public keys only. */
-  readonly jwks: () => { readonly keys: readonly object[] };
-  readonly readiness: () => Promise<Readiness>;
-  /** Prometheus' text format. */
-  readonly metrics: () => Promise<string>;
-  /** The pages for people, mounted at `/`. */
-  readonly console: Hono | null;
-  readonly log: Pick<Logger, 'error'>;
-};
+/** Every operation of the API, as it is served and documented. */
+export const OPERATIONS: readonly Operation[] = [
+  ...REQUEST_OPERATIONS,
+  ...INSTALLATION_OPERATIONS,
+  ...SERVICE_OPERATIONS,
+];
+
+/** Asked too often to be counted, by machines that keep this one running. */
+const UNCOUNTED = new Set(['/livez', '/readyz']);
 
 /** Everything that Countersign serves over HTTP. No socket: give `app.fetch` to a server. */
 export function createHttpApp(deps: HttpDependencies): Hono {
@@ -52,32 +60,27 @@ export function createHttpApp(deps: HttpDependencies): Hono {
     await next();
     if (!c.res.headers.has('cache-control')) c.res.headers.set('cache-control', 'no-store');
   });
+  app.use(async (c, next) => {
+    if (UNCOUNTED.has(c.req.path) || deps.allowed.address(addressOf(c) ?? '')) return next();
+    return tooMany(c, 'Too many requests from this address.');
+  });
+  const { httpBodyBytes } = deps.limits;
   app.use(
     bodyLimit({
-      maxSize: deps.bodyBytes,
-      onError: (c) => problem(c, 413, 'body_too_large', `The body is longer than ${deps.bodyBytes} bytes.`),
+      maxSize: httpBodyBytes,
+      onError: (c) => problem(c, 'body_too_large', `The body is longer than ${httpBodyBytes} bytes.`),
     }),
   );
-  app.get('/livez', (c) => c.text('ok\n'));
-  app.get('/readyz', async (c) => {
-    const { ok, checks } = await deps.readiness();
-    return c.json({ ok, checks }, ok ? 200 : 503);
-  });
-  app.get('/metrics', async (c) =>
-    c.body(await deps.metrics(), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }),
-  );
-  app.get('/.well-known/jwks.json', (c) =>
-    c.json(deps.jwks(), 200, {
-      'cache-control': 'public, max-age=300',
-      'content-type': 'application/jwk-set+json',
-    }),
-  );
-  app.route('/api/requests', requestRoutes(deps.desk, credentialCheck(deps.apiKeys, deps.agents)));
+  const gate = gateOf(deps);
+  requestRoutes(app, gate, deps.desk);
+  installationRoutes(app, gate, deps);
+  serviceRoutes(app, gate, deps, openApiDocument(OPERATIONS, deps.version));
+  refuseOtherMethods(app, OPERATIONS);
   if (deps.console !== null) app.route('/', deps.console);
-  app.notFound((c) => problem(c, 404, 'no_such_page', 'There is nothing here.'));
+  app.notFound((c) => problem(c, 'no_such_page', 'There is nothing here.'));
   app.onError((error, c) => {
     deps.log.error({ err: error, path: c.req.path }, 'HTTP request failed');
-    return problem(c, 503, 'unavailable', 'The request could not be handled now. Trying again is safe.');
+    return problem(c, 'unavailable', 'The request could not be handled now. Trying again is safe.');
   });
   return app;
 }

@@ -1,39 +1,92 @@
 import { createHash, createHmac, pbkdf2, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
 import type { Identity } from '../../approval/guard.ts';
-import type { Agent, ApiKey } from '../../config/config.ts';
+import type { Agent, ApiKey, Scope } from '../../config/config.ts';
 import { claimedBy } from '../../signing/agent-token.ts';
 
 /** What came with a request, once judged. */
 export type Credential =
-  | { readonly kind: 'person'; readonly identities: readonly Identity[]; readonly keyName: string }
+  | Caller
   /** An agent's credential, or something that names one: refused everywhere. */
   | { readonly kind: 'agent'; readonly agent: string }
+  /** One that is known, or would be, and is not taken. `why` is for its owner. */
+  | {
+      readonly kind: 'refused';
+      readonly code: 'key_expired' | 'token_refused' | 'issuer_unavailable';
+      readonly why: string;
+    }
   | { readonly kind: 'none' };
+
+/** Who calls, proved. Whether that is somebody who may answer anything is the guard's to say. */
+export type Caller = {
+  readonly kind: 'caller';
+  readonly identities: readonly Identity[];
+  /** Names the credential: for limits, attestations and the log. */
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+  readonly assurance: 1 | 2;
+  /** For the receipt. */
+  readonly facts: Readonly<Record<string, string>>;
+  /** Milliseconds since 1970 UTC, from which on it is refused; null: it has no end. */
+  readonly until: number | null;
+};
 
 export type CredentialCheck = (authorization: string | undefined) => Promise<Credential>;
 
+/** Judges a token (attacker-controlled) of the people's issuer; null: it is no such token. */
+export type PersonTokens = (token: string) => Promise<Credential | null>;
+
+export const PERSON_SCOPES: readonly Scope[] = ['read', 'deny', 'approve'];
+export const AUTOMATION_SCOPES: readonly Scope[] = ['read', 'deny'];
+
 type KnownAgent = Pick<Agent, 'name' | 'auth'>;
 
+/** Longest header that is looked at, characters: tokens of identity providers have some 2,000. */
+const CREDENTIAL = 16_384;
+
 /**
- * Reads an `Authorization` header (attacker-controlled). Named API keys are compared by sha256 in constant time, each
- * stands for a person. An agent's credential is recognised as Basic with an agent's name, or a bearer that is an
- * agent's token or password: also when somebody made that same secret an API key.
+ * Reads an `Authorization` header (attacker-controlled). Named API keys are compared by sha256 in constant time; each
+ * stands for a person, or for an automation. An agent's credential is recognised as Basic with an agent's name, or a
+ * bearer that is an agent's token or password: also when somebody made that same secret an API key.
  */
-export function credentialCheck(apiKeys: readonly ApiKey[], agents: readonly KnownAgent[]): CredentialCheck {
+export function credentialCheck(
+  apiKeys: readonly ApiKey[],
+  agents: readonly KnownAgent[],
+  personTokens: PersonTokens | null = null,
+  now: () => number = Date.now,
+): CredentialCheck {
   const agentOf = passwordOwner(agents);
   return async (authorization) => {
-    const [, scheme, value] = /^([A-Za-z]+) +([^ ]{1,4096})$/.exec(authorization ?? '') ?? [];
+    const text = authorization ?? '';
+    const [, scheme, value] = /^([A-Za-z]+) +([^ ]+)$/.exec(text.length > CREDENTIAL ? '' : text) ?? [];
     if (scheme === undefined || value === undefined) return { kind: 'none' };
     if (scheme.toLowerCase() === 'basic') return basicCredential(value, agents);
     if (scheme.toLowerCase() !== 'bearer') return { kind: 'none' };
     const key = matchingKey(value, apiKeys);
     const named = tokenOwner(value, agents);
     if (named !== null) return { kind: 'agent', agent: named };
+    const person = key === null ? ((await personTokens?.(value)) ?? null) : null;
+    if (person !== null) return person;
     const agent = await agentOf(value, key !== null);
     if (agent !== null) return { kind: 'agent', agent };
-    if (key === null) return { kind: 'none' };
-    return { kind: 'person', identities: [{ kind: 'person', value: key.person }], keyName: key.name };
+    return key === null ? { kind: 'none' } : keyCredential(key, now());
+  };
+}
+
+function keyCredential(key: ApiKey, nowMs: number): Credential {
+  if (key.expiresAt !== undefined && key.expiresAt <= nowMs) {
+    const when = new Date(key.expiresAt).toISOString();
+    return { kind: 'refused', code: 'key_expired', why: `The API key ${key.name} expired at ${when}.` };
+  }
+  const automation = key.owner !== undefined;
+  return {
+    kind: 'caller',
+    identities: [{ kind: automation ? 'automation' : 'person', value: key.person }],
+    name: `key:${key.name}`,
+    scopes: key.scopes ?? (automation ? AUTOMATION_SCOPES : PERSON_SCOPES),
+    assurance: 1,
+    facts: { key: key.name },
+    until: key.expiresAt ?? null,
   };
 }
 
@@ -44,15 +97,13 @@ function basicCredential(value: string, agents: readonly KnownAgent[]): Credenti
 }
 
 /**
- * Whose token is this? Not verified, because it is refused in any case: a token of an agent's issuer with its name, as
- * the agents' port takes it for a password.
+ * Whose token is this? Not verified, because it is refused in any case: a token that names an agent as who it is of, who
+ * asked for it, or who uses it for somebody.
  */
 function tokenOwner(token: string, agents: readonly KnownAgent[]): string | null {
   const claimed = claimedBy(token);
-  const owner = agents.find(
-    ({ name, auth }) => auth.kind === 'jwt' && auth.issuer === claimed?.issuer && name === claimed.subject,
-  );
-  return owner?.name ?? null;
+  if (claimed === null) return null;
+  return agents.find(({ name }) => claimed.parties.includes(name))?.name ?? null;
 }
 
 function matchingKey(token: string, apiKeys: readonly ApiKey[]): ApiKey | null {

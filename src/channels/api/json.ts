@@ -1,12 +1,18 @@
+import type * as z from 'zod';
 import type { RequestView } from '../../approval/guard.ts';
 import { factLines } from '../fact-lines.ts';
+import type { requestSchema } from './schemas.ts';
 
-/** A request as the HTTP API gives it. Names and forms are a contract: add, never change. */
-export function requestJson(view: RequestView) {
+/** A request as the HTTP API gives it. */
+export type RequestJson = z.output<typeof requestSchema>;
+
+/** A request in the form that `schemas.ts` describes. */
+export function requestJson(view: RequestView): RequestJson {
   const { session, outcome } = view;
   return {
     id: view.id,
     state: view.state,
+    revision: String(view.revision),
     agent: session.agent,
     owner: session.owner,
     onBehalfOf: session.onBehalfOf,
@@ -18,7 +24,6 @@ export function requestJson(view: RequestView) {
     role: session.role,
     searchPath: view.searchPath,
     sql: view.sql,
-    /** True in a listing where the statement is cut or parameters are left out: ask for the request itself. */
     cut: view.cut === true,
     sqlLength: view.sqlLength,
     sqlSha256: view.sqlSha256,
@@ -29,14 +34,11 @@ export function requestJson(view: RequestView) {
     reasons: view.reasons,
     relations: view.relations,
     inTransaction: view.inTransaction,
-    /** For programs: what was found out when the request was opened; null: nothing was. */
     context: view.context,
-    /** For people: the same lines as in every other channel, `items` the first of `of`. */
     facts: factLines(view),
     approvers: view.demand.approvers,
     quorum: view.demand.quorum,
     assurance: view.demand.assurance,
-    /** Most that an approval lets the result of each statement be; null: no limit. */
     limits: view.limits,
     policyDigest: view.policyDigest,
     digest: view.digest,
@@ -49,11 +51,22 @@ export function requestJson(view: RequestView) {
     verdicts: view.verdicts.map((verdict) => ({ ...verdict, at: verdict.at.toISOString() })),
     endedAt: view.endedAt?.toISOString() ?? null,
     endReason: view.endReason,
-    // Counts can exceed what JSON numbers hold exactly: decimal strings.
     outcome:
       outcome === null ? null : { ...outcome, rows: String(outcome.rows), bytes: String(outcome.bytes) },
     receipt: view.receipt,
   };
 }
 
-export type RequestJson = ReturnType<typeof requestJson>;
+/** For lists and events: without the text and parameters that are longer than `characters`. */
+export function cutJson(view: RequestView, characters: number): RequestJson {
+  const { sql, parameters } = view;
+  const long = sql.length > characters;
+  const size = parameters?.reduce((sum, { shown }) => sum + (shown?.length ?? 4), 0) ?? 0;
+  if (!long && size <= characters) return requestJson(view);
+  return requestJson({
+    ...view,
+    sql: long ? sql.slice(0, characters).replace(/[\ud800-\udbff]$/, '') : sql,
+    parameters: size > characters ? null : parameters,
+    cut: true,
+  });
+}

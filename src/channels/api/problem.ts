@@ -6,40 +6,22 @@ import type { GuardCode } from '../../approval/guard.ts';
 export type ProblemCode =
   | GuardCode
   | 'no_credential'
+  | 'key_expired'
+  | 'token_refused'
+  | 'issuer_unavailable'
+  | 'no_receipt'
   | 'invalid_body'
   | 'body_too_large'
+  | 'unsupported_media_type'
   | 'invalid_query'
   | 'no_such_page'
+  | 'method_not_allowed'
+  | 'rate_limited'
+  | 'too_many_streams'
+  | 'audit_not_configured'
+  | 'search_too_long'
   | 'cross_site'
   | 'unavailable';
-
-/** RFC 9457, with a stable `code`. `detail` holds nothing that the caller did not know or may not know. */
-export function problem(
-  c: Context,
-  status: ContentfulStatusCode,
-  code: ProblemCode,
-  detail: string,
-): Response {
-  return c.body(
-    JSON.stringify({ type: 'about:blank', status, code, title: TITLES[status] ?? 'Error', detail }),
-    status,
-    {
-      'content-type': 'application/problem+json',
-      ...(status === 401 ? { 'www-authenticate': 'Bearer realm="countersign"' } : {}),
-    },
-  );
-}
-
-const TITLES: Readonly<Record<number, string>> = {
-  400: 'Bad request',
-  401: 'No credential',
-  403: 'Not eligible',
-  404: 'Not found',
-  409: 'Already ended',
-  413: 'Too long',
-  422: 'Bad body',
-  503: 'Unavailable',
-};
 
 /** The HTTP status of what the guard refuses. */
 export const GUARD_STATUS: Readonly<Record<GuardCode, ContentfulStatusCode>> = {
@@ -48,9 +30,66 @@ export const GUARD_STATUS: Readonly<Record<GuardCode, ContentfulStatusCode>> = {
   unknown_person: 403,
   ambiguous_person: 403,
   not_an_approver: 403,
+  automation_not_named: 403,
+  scope_missing: 403,
   assurance_too_low: 403,
   not_found: 404,
   already_ended: 409,
   already_answered: 409,
+  not_approved: 409,
   request_altered: 409,
+};
+
+/** The status of each code: a code has one. */
+export const PROBLEM_STATUS: Readonly<Record<ProblemCode, ContentfulStatusCode>> = {
+  ...GUARD_STATUS,
+  no_credential: 401,
+  key_expired: 401,
+  token_refused: 401,
+  issuer_unavailable: 503,
+  no_receipt: 404,
+  invalid_body: 422,
+  body_too_large: 413,
+  unsupported_media_type: 415,
+  invalid_query: 422,
+  no_such_page: 404,
+  method_not_allowed: 405,
+  rate_limited: 429,
+  too_many_streams: 429,
+  audit_not_configured: 503,
+  search_too_long: 503,
+  cross_site: 403,
+  unavailable: 503,
+};
+
+/** RFC 9457, with a stable `code`. `detail` holds nothing that the caller did not know or may not know. */
+export function problem(
+  c: Context,
+  code: ProblemCode,
+  detail: string,
+  headers: Readonly<Record<string, string>> = {},
+): Response {
+  const status = PROBLEM_STATUS[code];
+  return c.body(
+    JSON.stringify({ type: 'about:blank', status, code, title: TITLES[status] ?? 'Error', detail }),
+    status,
+    {
+      'content-type': 'application/problem+json',
+      ...(status === 401 ? { 'www-authenticate': 'Bearer realm="countersign"' } : {}),
+      ...headers,
+    },
+  );
+}
+
+const TITLES: Readonly<Record<number, string>> = {
+  401: 'No credential',
+  403: 'Not eligible',
+  404: 'Not found',
+  405: 'Method not allowed',
+  409: 'Already ended',
+  413: 'Too long',
+  415: 'Wrong content type',
+  422: 'Not understood',
+  429: 'Too many requests',
+  503: 'Unavailable',
 };

@@ -1,83 +1,206 @@
-import { type Context, Hono } from 'hono';
+import type { Context, Hono } from 'hono';
 import * as z from 'zod';
-import type { ApprovalDesk, Identity } from '../../approval/guard.ts';
+import type { ApprovalDesk, GuardResult, RequestFeed } from '../../approval/guard.ts';
 import { REASON_CHARACTERS } from '../../approval/guard.ts';
 import { REQUEST_STATES } from '../../approval/machine.ts';
-import type { CredentialCheck } from './credentials.ts';
+import type { Caller } from './credentials.ts';
 import { requestJson } from './json.ts';
-import { GUARD_STATUS, problem } from './problem.ts';
+import { type Gate, NO_QUERY, type Operation, serveOperation } from './operation.ts';
+import { problem } from './problem.ts';
+import { cursor, requestPage, requestSchema, verdictAnswer } from './schemas.ts';
 
-const verdictBody = z.object({
-  verdict: z.literal(['approve', 'deny']),
-  reason: z.string().max(REASON_CHARACTERS).nullish(),
-});
+const reason = z
+  .string()
+  .max(REASON_CHARACTERS)
+  .nullish()
+  .describe('Goes into the audit log; the agent is told it on denial.');
 
-const listQuery = z.object({
-  state: z.literal([...REQUEST_STATES, 'live', 'ended', 'all']).default('live'),
-  limit: z.coerce.number().int().min(1).max(200).default(100),
-});
+const listRequests = {
+  id: 'listRequests',
+  method: 'get',
+  path: '/api/requests',
+  summary: 'List requests, newest first',
+  scopes: ['read'],
+  query: z.strictObject({
+    state: z.literal([...REQUEST_STATES, 'live', 'ended', 'all']).default('live'),
+    agent: z.string().max(256).optional(),
+    class: z.string().max(64).optional(),
+    limit: z.coerce.number().int().min(1).max(200).default(100),
+    cursor: cursor.optional(),
+  }),
+  answer: requestPage,
+  answerType: 'application/json',
+  problems: [],
+} as const satisfies Operation;
 
-type Env = { Variables: { identities: readonly Identity[]; keyName: string } };
+const showRequest = {
+  id: 'showRequest',
+  method: 'get',
+  path: '/api/requests/{id}',
+  summary: 'One request, with the whole statement',
+  scopes: ['read'],
+  query: NO_QUERY,
+  answer: requestSchema,
+  answerType: 'application/json',
+  problems: ['not_found'],
+} as const satisfies Operation;
 
-/** `/api/requests`. Every route needs a credential; what it may do is the guard's business. */
-export function requestRoutes(desk: ApprovalDesk, check: CredentialCheck): Hono<Env> {
-  const app = new Hono<Env>();
-  app.use(async (c, next) => {
-    const credential = await check(c.req.header('authorization'));
-    if (credential.kind === 'none') {
-      return problem(c, 401, 'no_credential', 'An API key is needed: Authorization: Bearer <token>.');
-    }
-    if (credential.kind === 'agent') return refuseAgent(c, desk, credential.agent);
-    c.set('identities', credential.identities);
-    c.set('keyName', credential.keyName);
-    return next();
+const giveVerdict = {
+  id: 'giveVerdict',
+  method: 'post',
+  path: '/api/requests/{id}/verdict',
+  summary: 'Approve or deny',
+  description:
+    'Safe to repeat: the same verdict of the same person changes nothing and is answered with 200.',
+  scopes: ['approve', 'deny'],
+  query: NO_QUERY,
+  body: z.object({ verdict: z.literal(['approve', 'deny']), reason }),
+  answer: verdictAnswer,
+  answerType: 'application/json',
+  problems: [
+    'self_approval',
+    'not_an_approver',
+    'automation_not_named',
+    'assurance_too_low',
+    'not_found',
+    'already_ended',
+    'already_answered',
+    'request_altered',
+  ],
+} as const satisfies Operation;
+
+const withdrawApproval = {
+  id: 'withdrawApproval',
+  method: 'post',
+  path: '/api/requests/{id}/withdraw',
+  summary: 'Take back an approval that was not used yet',
+  description:
+    'By whoever had approved, or may answer the request. Its receipt releases nothing any more; once the statement is released it is too late (already_ended).',
+  scopes: ['deny'],
+  query: NO_QUERY,
+  body: z.object({ reason }),
+  answer: verdictAnswer,
+  answerType: 'application/json',
+  problems: ['self_approval', 'not_an_approver', 'not_found', 'already_ended', 'not_approved'],
+} as const satisfies Operation;
+
+const showReceipt = {
+  id: 'showReceipt',
+  method: 'get',
+  path: '/api/requests/{id}/receipt',
+  summary: 'The signed receipt of an approved request',
+  description: 'A JWS in compact form (RFC 7515), EdDSA by a key of /.well-known/jwks.json.',
+  scopes: ['read'],
+  query: NO_QUERY,
+  answer: z.string(),
+  answerType: 'application/jose',
+  problems: ['not_found', 'no_receipt'],
+} as const satisfies Operation;
+
+export const REQUEST_OPERATIONS: readonly Operation[] = [
+  listRequests,
+  showRequest,
+  giveVerdict,
+  withdrawApproval,
+  showReceipt,
+];
+
+/** Requests and answers. Who may do what with which request is the guard's business. */
+export function requestRoutes(app: Hono, gate: Gate, desk: ApprovalDesk & RequestFeed): void {
+  serveOperation(
+    app,
+    gate,
+    listRequests,
+    async ({ query: { cursor: after, agent, class: rank, state, limit } }) => {
+      const page = await desk.list({
+        state,
+        limit,
+        ...(agent === undefined ? {} : { agent }),
+        ...(rank === undefined ? {} : { class: rank }),
+        ...(after === undefined ? {} : { after }),
+      });
+      return {
+        requests: page.map(requestJson),
+        next: page.length < limit ? null : (page.at(-1)?.id ?? null),
+      };
+    },
+  );
+
+  serveOperation(app, gate, showRequest, async ({ c }) => {
+    const view = await desk.get(idOf(c));
+    return view === null ? noSuchRequest(c) : requestJson(view);
   });
 
-  app.get('/', async (c) => {
-    const query = listQuery.safeParse(c.req.query());
-    if (!query.success) return problem(c, 422, 'invalid_query', z.prettifyError(query.error));
-    return c.json({ requests: (await desk.list(query.data)).map(requestJson) });
-  });
+  serveOperation(
+    app,
+    gate,
+    giveVerdict,
+    async ({ c, body, caller }) => {
+      const may = (['approve', 'deny'] as const).filter((one) => caller.scopes.includes(one));
+      const answer = { ...spoken(c, caller), verdict: body.verdict, reason: body.reason ?? null, may };
+      return guardAnswer(c, await desk.guard.decide(answer));
+    },
+    {
+      agentTried: async (c, agent) => {
+        await desk.guard.decide({ ...spokenByAgent(c, agent), verdict: 'approve', reason: null });
+      },
+    },
+  );
 
-  app.get('/:id', async (c) => {
-    const view = await desk.get(c.req.param('id'));
-    return view === null
-      ? problem(c, 404, 'not_found', 'There is no such request.')
-      : c.json(requestJson(view));
-  });
+  serveOperation(
+    app,
+    gate,
+    withdrawApproval,
+    async ({ c, body, caller }) => {
+      const may = caller.scopes.includes('deny') ? (['deny'] as const) : [];
+      return guardAnswer(c, await desk.takeBack({ ...spoken(c, caller), reason: body.reason ?? null, may }));
+    },
+    {
+      agentTried: async (c, agent) => {
+        await desk.takeBack({ ...spokenByAgent(c, agent), reason: null });
+      },
+    },
+  );
 
-  app.post('/:id/verdict', async (c) => {
-    const body = verdictBody.safeParse(await c.req.json().catch(() => undefined));
-    if (!body.success) return problem(c, 422, 'invalid_body', z.prettifyError(body.error));
-    const result = await desk.guard.decide({
-      requestId: c.req.param('id'),
-      channel: 'api',
-      person: c.get('identities'),
-      verdict: body.data.verdict,
-      reason: body.data.reason ?? null,
-      attestation: { assurance: 1, facts: { key: c.get('keyName') } },
-    });
-    if (!result.ok) return problem(c, GUARD_STATUS[result.code], result.code, result.message);
-    const { id, state, person, repeated, approvals, quorum } = result;
-    return c.json({ id, state, person, repeated, approvals, quorum });
+  serveOperation(app, gate, showReceipt, async ({ c }) => {
+    const view = await desk.get(idOf(c));
+    if (view === null) return noSuchRequest(c);
+    if (view.receipt === null)
+      return problem(c, 'no_receipt', `Nobody has approved it: it is ${view.state}.`);
+    return c.body(view.receipt, 200, { 'content-type': 'application/jose' });
   });
-  return app;
+}
+
+/** Attacker-controlled. */
+function idOf(c: Context): string {
+  return c.req.param('id') ?? '';
+}
+
+function noSuchRequest(c: Context): Response {
+  return problem(c, 'not_found', 'There is no such request.');
+}
+
+function spoken(c: Context, { identities, assurance, facts }: Caller) {
+  return {
+    requestId: idOf(c),
+    channel: 'api',
+    person: identities,
+    attestation: { assurance, facts },
+  } as const;
 }
 
 /** An agent at the approvers' door: refused like any other answer, by the guard, so that the attempt is an entry. */
-async function refuseAgent(c: Context, desk: ApprovalDesk, agent: string): Promise<Response> {
-  const [, requestId] = /\/api\/requests\/([^/]+)\/verdict$/.exec(c.req.path) ?? [];
-  const person = [{ kind: 'agent', value: agent }] as const;
-  if (c.req.method === 'POST' && requestId !== undefined) {
-    const attestation = { assurance: 1, facts: {} } as const;
-    await desk.guard.decide({
-      requestId,
-      channel: 'api',
-      person,
-      verdict: 'approve',
-      reason: null,
-      attestation,
-    });
-  }
-  return problem(c, 403, 'agent_credential', "This is an agent's credential. Agents answer no requests.");
+function spokenByAgent(c: Context, agent: string) {
+  return {
+    requestId: idOf(c),
+    channel: 'api',
+    person: [{ kind: 'agent', value: agent }],
+    attestation: { assurance: 1, facts: {} },
+  } as const;
+}
+
+function guardAnswer(c: Context, result: GuardResult): z.input<typeof verdictAnswer> | Response {
+  if (!result.ok) return problem(c, result.code, result.message);
+  const { id, state, person, repeated, approvals, quorum } = result;
+  return { id, state, person, repeated, approvals, quorum };
 }

@@ -1,44 +1,68 @@
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto';
 import type { Hono } from 'hono';
 import type { ApprovalHandle } from '../../../src/approval/store.ts';
-import { createHttpApp } from '../../../src/channels/api/app.ts';
-import { credentialCheck } from '../../../src/channels/api/credentials.ts';
+import { createHttpApp, type HttpDependencies } from '../../../src/channels/api/app.ts';
+import { credentialCheck, type PersonTokens } from '../../../src/channels/api/credentials.ts';
 import { createConsole } from '../../../src/channels/console/app.ts';
 import { type ConsoleSessions, consoleSessions } from '../../../src/channels/console/sessions.ts';
-import type { Agent } from '../../../src/config/config.ts';
+import type { Agent, ApiKey } from '../../../src/config/config.ts';
+import { DEFAULT_LIMITS } from '../../../src/config/limits.ts';
+import { principalsOf } from '../../../src/config/principals.ts';
 import { type ApprovalWorld, PEOPLE } from '../../approval/support.ts';
+import { conforming } from './conformance.ts';
 
 export const AGENT_PASSWORD = 'agent-secret';
 export const PUBLIC_URL = 'http://127.0.0.1:8080';
 
 /** One API key for each person, `<id>-token`; one whose secret is the agent's password; one for nobody. */
-export const API_KEYS = [
+export const API_KEYS: readonly ApiKey[] = [
   ...PEOPLE.map(({ id }) => ({ name: `${id}'s key`, sha256: sha256(`${id}-token`), person: id })),
   { name: 'second key of owner', sha256: sha256('owner-other-token'), person: 'owner' },
   { name: 'reused secret', sha256: sha256(AGENT_PASSWORD), person: 'reviewer' },
   { name: 'left over', sha256: sha256('ghost-token'), person: 'ghost' },
 ];
-export const AGENTS: readonly Pick<Agent, 'name' | 'auth'>[] = [
-  { name: 'other-agent', auth: { kind: 'scram', verifier: scramVerifier('something else') } },
-  { name: 'shop-agent', auth: { kind: 'scram', verifier: scramVerifier(AGENT_PASSWORD) } },
+export const AGENTS: readonly Agent[] = [
+  agent('other-agent', { kind: 'scram', verifier: scramVerifier('something else') }),
+  agent('shop-agent', { kind: 'scram', verifier: scramVerifier(AGENT_PASSWORD) }),
 ];
 
 export type HttpWorld = {
   readonly app: Hono;
   readonly approvals: ApprovalHandle;
   readonly sessions: ConsoleSessions;
+  /** Of the app, to make another one with. */
+  readonly dependencies: HttpDependencies;
 };
 
-/** The whole HTTP side on a real store. */
-export async function httpWorld(world: ApprovalWorld, publicUrl = PUBLIC_URL): Promise<HttpWorld> {
-  const approvals = await world.open();
+export type HttpOptions = {
+  readonly apiKeys?: readonly ApiKey[];
+  readonly now?: () => number;
+  readonly personTokens?: PersonTokens;
+  readonly changes?: Partial<HttpDependencies>;
+};
+
+/** The whole HTTP side on a real store; an answer that is not as the API describes it fails the test. */
+export async function httpWorld(
+  world: ApprovalWorld,
+  publicUrl = PUBLIC_URL,
+  options: HttpOptions = {},
+): Promise<HttpWorld> {
+  const { apiKeys = API_KEYS } = options;
+  const people = principalsOf({ people: PEOPLE, http: { apiKeys } });
+  const approvals = await world.open({ people });
   const sessions = consoleSessions(approvals.pool);
-  const check = credentialCheck(API_KEYS, AGENTS);
-  const app = createHttpApp({
+  const check = credentialCheck(apiKeys, AGENTS, options.personTokens ?? null, options.now);
+  const dependencies: HttpDependencies = {
+    check,
+    directory: { people },
+    allowed: { address: () => true, credential: () => true, failure: () => true },
+    refused: () => {},
     desk: approvals,
-    apiKeys: API_KEYS,
     agents: AGENTS,
-    bodyBytes: 64 * 1024,
+    mode: 'enforce',
+    policy: () => ({ policy: { digest: 'policy-1', rules: [] }, since: new Date(0) }),
+    limits: DEFAULT_LIMITS,
+    version: '0.0.0',
     jwks: world.keys.jwks,
     readiness: async () => {
       await approvals.ping();
@@ -47,8 +71,13 @@ export async function httpWorld(world: ApprovalWorld, publicUrl = PUBLIC_URL): P
     metrics: async () => '# HELP up\n',
     console: createConsole({ desk: approvals, sessions, check, publicUrl }),
     log: { error: () => {} },
-  });
-  return { app, approvals, sessions };
+    ...options.changes,
+  };
+  return { app: conforming(createHttpApp(dependencies)), approvals, sessions, dependencies };
+}
+
+function agent(name: string, auth: Agent['auth']): Agent {
+  return { name, auth, owner: 'owner', upstream: { user: 'shop_agent', password: 'upstream-secret' } };
 }
 
 export function scramVerifier(password: string): string {

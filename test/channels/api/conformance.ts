@@ -1,0 +1,49 @@
+import { Hono } from 'hono';
+import { OPERATIONS } from '../../../src/channels/api/app.ts';
+import { problemsOf } from '../../../src/channels/api/openapi.ts';
+import type { Operation } from '../../../src/channels/api/operation.ts';
+import { PROBLEM_STATUS, type ProblemCode } from '../../../src/channels/api/problem.ts';
+import { problemSchema } from '../../../src/channels/api/schemas.ts';
+
+/** The same app, which throws when an answer of the API is not what its operation says it answers. */
+export function conforming(app: Hono): Hono {
+  const outer = new Hono();
+  outer.all('*', async (c) => {
+    const response = await app.fetch(c.req.raw, c.env);
+    const operation = operationOf(c.req.method, c.req.path);
+    if (operation !== undefined) await requireFit(operation, response.clone());
+    return response;
+  });
+  outer.onError((error) => {
+    throw error;
+  });
+  return outer;
+}
+
+export function operationOf(method: string, path: string): Operation | undefined {
+  return OPERATIONS.find(
+    (operation) =>
+      operation.method === (method === 'HEAD' ? 'get' : method.toLowerCase()) &&
+      new RegExp(`^${operation.path.replaceAll('.', '\\.').replace(/\{\w+\}/g, '[^/]+')}$`).test(path),
+  );
+}
+
+/** Throws where status, type or body are not those of the operation's description. */
+export async function requireFit(operation: Operation, response: Response): Promise<void> {
+  const type = (response.headers.get('content-type') ?? '').split(';', 1)[0];
+  const ready = operation.id === 'isReady' && response.status === 503;
+  if (response.status === 200 || ready) {
+    if (type !== operation.answerType) throw new Error(`${operation.id}: type ${type}`);
+    if (type === 'text/event-stream') return;
+    const text = await response.text();
+    operation.answer.parse(type?.endsWith('json') ? JSON.parse(text) : text);
+    return;
+  }
+  if (type !== 'application/problem+json')
+    throw new Error(`${operation.id}: ${response.status} of type ${type}`);
+  const { code, status } = problemSchema.parse(await response.json());
+  const known = problemsOf(operation).find((one) => one === code) as ProblemCode | undefined;
+  if (known === undefined) throw new Error(`${operation.id}: undescribed code ${code}`);
+  if (status !== response.status || PROBLEM_STATUS[known] !== status)
+    throw new Error(`${operation.id}: ${code} with ${response.status}`);
+}
