@@ -111,6 +111,9 @@ export const requestSchema = z
     createdAt: time,
     expiresAt: time,
     waiting: z.boolean().describe('A client waits on its connection right now.'),
+    waitsUntil: time
+      .nullable()
+      .describe('How long it waits; the request stays open after it. Null: no client waits.'),
     url: z.string(),
     verdicts: z.array(verdict).readonly(),
     endedAt: time.nullable(),
