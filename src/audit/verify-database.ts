@@ -1,9 +1,11 @@
 import { createPublicKey, type JsonWebKey, type KeyObject, verify } from 'node:crypto';
 import pg from 'pg';
 import { type Column, type Content, columnsOf, type Row, SCHEMA_VERSION } from './canonical.ts';
-import type { CheckSignature } from './chain.ts';
+import { batchBytes, type CheckSignature } from './chain.ts';
+import type { SignedCheckpoint } from './checkpoint.ts';
 import { quoteName } from './store.ts';
 import { jwkThumbprint } from './stream-key.ts';
+import { leafHash } from './tree.ts';
 import {
   checkEndorsement,
   type Finding,
@@ -13,6 +15,7 @@ import {
   type StoredStream,
   StreamVerifier,
 } from './verify.ts';
+import { TreeVerifier } from './verify-tree.ts';
 
 export type Jwks = { readonly keys: readonly Readonly<Record<string, unknown>>[] };
 
@@ -22,6 +25,8 @@ export type VerifyOptions = {
   readonly schema: string;
   /** The installation's public keys. Left out: those in the log, which whoever owns the database may have put there. */
   readonly keys?: Jwks | undefined;
+  /** A checkpoint of the log that was kept elsewhere; everything that it covers must still be there. */
+  readonly checkpoint?: SignedCheckpoint | undefined;
 };
 
 export type VerifyResult = {
@@ -45,7 +50,7 @@ export async function verifyLog(options: VerifyOptions): Promise<VerifyResult> {
   await client.connect();
   try {
     await client.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY');
-    return await verifySnapshot(client, options.schema, options.keys);
+    return await verifySnapshot(client, options.schema, options.keys, options.checkpoint);
   } finally {
     await client.end();
   }
@@ -56,12 +61,14 @@ export async function verifySnapshot(
   client: pg.ClientBase,
   schemaName: string,
   given: Jwks | undefined,
+  kept?: SignedCheckpoint | undefined,
 ): Promise<VerifyResult> {
   await client.query(`SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL bytea_output = 'hex'`);
   const schema = quoteName(schemaName);
   const findings: Finding[] = [];
   const streams = await readStreams(client, schema);
-  const trusted = checker(given?.keys ?? (await keysInLog(client, schema)));
+  const trustedKeys = given?.keys ?? (await keysInLog(client, schema));
+  const trusted = checker(trustedKeys);
   const endorsed = new Set<string>();
   for (const { stored } of streams) {
     const finding = checkEndorsement(stored, { trusted });
@@ -80,6 +87,7 @@ export async function verifySnapshot(
     named.push(...verifier.namedEnds);
   }
   findings.push(...(await checkNamedEnds(client, schema, named)), ...(await strays(client, schema)));
+  findings.push(...(await checkTree(client, schema, kept ?? null, { jwks: trustedKeys, trusted })));
   return {
     findings,
     whole: findings.every(({ ok }) => ok === true),
@@ -156,7 +164,61 @@ async function strays(client: pg.ClientBase, schema: string): Promise<Finding[]>
   return rows.map(({ stream, seq }) => ({ stream, seq: BigInt(seq), check: 'head', ok: false, detail }));
 }
 
+/** The tree of batches against the checkpoints, in pages. */
+async function checkTree(
+  client: pg.ClientBase,
+  schema: string,
+  kept: SignedCheckpoint | null,
+  { jwks, trusted }: { readonly jwks: readonly Jwk[]; readonly trusted: CheckSignature },
+): Promise<readonly Finding[]> {
+  const { rows: stored } = await client.query<{ size: string; root: Buffer; note: string }>(
+    `SELECT size, root, note FROM ${schema}.checkpoints ORDER BY size`,
+  );
+  const keys = jwks.flatMap((jwk) =>
+    isEd25519(jwk) ? [{ kid: jwkThumbprint(jwk), raw: Buffer.from(jwk.x, 'base64url') }] : [],
+  );
+  const checkpoints = stored.map((row) => ({ ...row, size: BigInt(row.size) }));
+  const verifier = new TreeVerifier(checkpoints, kept, keys, trusted);
+  for (let after = '-1'; ; ) {
+    const { rows } = await client.query<BatchRow & LeafRow>({
+      name: 'leaves',
+      text: `SELECT l.index, l.stream AS leaf_stream, l.from_seq AS leaf_from, l.hash AS leaf_hash,
+                    b.stream, b.from_seq, b.to_seq, b.prev_hash, b.hash, b.kid, b.signature
+               FROM ${schema}.leaves l
+               LEFT JOIN ${schema}.batches b ON b.stream = l.stream AND b.from_seq = l.from_seq
+              WHERE l.index > $1 ORDER BY l.index LIMIT ${PAGE_ROWS}`,
+      values: [after],
+    });
+    for (const row of rows)
+      verifier.leaf({
+        index: BigInt(row.index),
+        stream: row.leaf_stream,
+        fromSeq: BigInt(row.leaf_from),
+        hash: row.leaf_hash,
+        computed: row.hash === null ? null : leafHash(batchBytes(batchFrom(row))),
+      });
+    const last = rows.at(-1);
+    if (last === undefined) break;
+    after = last.index;
+  }
+  verifier.end();
+  return verifier.findings;
+}
+
+type LeafRow = {
+  readonly index: string;
+  readonly leaf_stream: string;
+  readonly leaf_from: string;
+  readonly leaf_hash: Buffer;
+};
+
 type Jwk = Readonly<Record<string, unknown>>;
+
+function isEd25519(
+  jwk: Jwk,
+): jwk is Jwk & { readonly kty: string; readonly crv: string; readonly x: string } {
+  return jwk['kty'] === 'OKP' && jwk['crv'] === 'Ed25519' && typeof jwk['x'] === 'string';
+}
 
 async function readStreams(
   client: pg.ClientBase,
@@ -195,8 +257,8 @@ async function keysInLog(client: pg.ClientBase, schema: string): Promise<Jwk[]> 
 function checker(jwks: readonly Jwk[]): CheckSignature {
   const keys = new Map<string, KeyObject>();
   for (const jwk of jwks) {
-    if (jwk['kty'] !== 'OKP' || jwk['crv'] !== 'Ed25519' || typeof jwk['x'] !== 'string') continue;
-    const { kty, crv, x } = jwk as { kty: string; crv: string; x: string };
+    if (!isEd25519(jwk)) continue;
+    const { kty, crv, x } = jwk;
     try {
       const publicJwk: JsonWebKey = { kty, crv, x };
       keys.set(jwkThumbprint({ kty, crv, x }), createPublicKey({ key: publicJwk, format: 'jwk' }));

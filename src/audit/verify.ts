@@ -20,7 +20,9 @@ export type Check =
   | 'batch'
   | 'batch_signature'
   | 'endorsement'
-  | 'receipt';
+  | 'receipt'
+  | 'tree'
+  | 'checkpoint';
 
 /** What a check found at a row, or (without one) of the whole. `ok` is null where it could not be made. */
 export type Finding = {

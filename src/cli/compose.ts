@@ -7,6 +7,8 @@ import { loadAnalyser } from '../analyser/analyser.ts';
 import { budgetStore } from '../approval/budgets.ts';
 import { migrateApprovals } from '../approval/migrate.ts';
 import { type ApprovalHandle, openApprovals } from '../approval/store.ts';
+import { anchorAt } from '../audit/anchors.ts';
+import { type Checkpointer, startCheckpoints } from '../audit/checkpointer.ts';
 import type { Entry } from '../audit/entry.ts';
 import { type OpenAuditLog, openAuditLog } from '../audit/log.ts';
 import { DEFAULT_AUDIT_ROLES, migrateAudit } from '../audit/migrate.ts';
@@ -69,6 +71,7 @@ export async function startCountersign(
     await migrate(config);
     const keys = await openKeys(config.keys.directory);
     const metrics = createMetrics();
+    const checkpoints = await openCheckpoints(config, keys, log, opened);
     const audit = await openAudit(config, keys, log, opened);
     const policy = openPolicy(config, loadPolicy, audit, metrics, log, opened);
     const approvals = await openDesk(config, keys, log, opened);
@@ -100,7 +103,7 @@ export async function startCountersign(
       config.slack === null ? null : await startSlackChannel(config, config.slack, approvals, log, opened);
     const sessions = consoleSessions(approvals.pool);
     const http = await serveHttp(
-      { config, keys, audit, policy, approvals, knowledge, metrics, slack, sessions, log },
+      { config, keys, audit, policy, approvals, knowledge, metrics, slack, sessions, checkpoints, log },
       opened,
     );
     metrics.readLagFrom(() => {
@@ -138,6 +141,28 @@ async function migrate(config: Config): Promise<void> {
   } finally {
     await client.end();
   }
+}
+
+/** Before the log, so that it is closed after it: the last checkpoint covers the log's end. */
+async function openCheckpoints(
+  config: Config,
+  keys: Keys,
+  log: Logger,
+  opened: (() => Promise<void>)[],
+): Promise<Checkpointer> {
+  const { url, schema, origin, anchors } = config.audit;
+  const checkpoints = await startCheckpoints({
+    url,
+    schema,
+    origin,
+    signer: () => keys.signer,
+    publicKeys: () => keys.jwks().keys,
+    everyMs: config.limits.checkpointMs,
+    anchors: anchors.map(anchorAt),
+    log,
+  });
+  opened.push(() => checkpoints.close());
+  return checkpoints;
 }
 
 async function openAudit(
@@ -276,6 +301,7 @@ type HttpParts = {
   readonly config: Config;
   readonly keys: Keys;
   readonly audit: OpenAuditLog;
+  readonly checkpoints: Checkpointer;
   readonly policy: PolicyKeeper;
   readonly approvals: ApprovalHandle;
   readonly knowledge: KnowledgeBase;
@@ -314,7 +340,7 @@ async function serveHttp(
   return server;
 }
 
-async function readiness({ audit, approvals, knowledge, slack }: HttpParts) {
+async function readiness({ audit, approvals, checkpoints, knowledge, slack }: HttpParts) {
   const approvalsReachable = await approvals.ping().then(
     () => true,
     () => false,
@@ -326,6 +352,10 @@ async function readiness({ audit, approvals, knowledge, slack }: HttpParts) {
     auditHealthy: audit.healthy(),
     approvalsReachable,
   });
-  const checks = { reasons: body.reasons.join('; '), slack: slack?.trouble() ?? 'ok' };
+  const checks = {
+    reasons: body.reasons.join('; '),
+    slack: slack?.trouble() ?? 'ok',
+    checkpoints: checkpoints.trouble() ?? 'ok',
+  };
   return { ok: status === 200, checks };
 }

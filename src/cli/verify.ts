@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { lastNote } from '../audit/anchors.ts';
+import { parseCheckpoint, type SignedCheckpoint } from '../audit/checkpoint.ts';
 import type { Finding } from '../audit/verify.ts';
 import { type Jwks, type VerifyResult, verifyLog } from '../audit/verify-database.ts';
 import { loadConfig } from '../config/load.ts';
@@ -10,6 +12,7 @@ type Options = {
   readonly url?: string;
   readonly schema?: string;
   readonly keys?: string;
+  readonly checkpoint?: string;
   readonly json?: true;
 };
 
@@ -22,11 +25,14 @@ export function verifyCommand(program: Command): void {
     .option('--url <url>', 'audit database, as a role that reads its views (COUNTERSIGN_AUDIT_URL)')
     .option('--schema <name>', 'its schema (default: audit, or what the configuration says)')
     .option('--keys <file or URL>', 'public keys of the installation, a JWK set (its /.well-known/jwks.json)')
+    .option('--checkpoint <file>', 'a checkpoint that was kept elsewhere: all that it covers must be there')
     .option('--json', 'findings as JSON, one a line')
     .action(async (options: Options) => {
       const { url, schema } = await auditAddress(options);
       const keys = options.keys === undefined ? undefined : await readJwks(options.keys);
-      const result = await verified({ url, schema, keys });
+      const checkpoint =
+        options.checkpoint === undefined ? undefined : await readCheckpoint(options.checkpoint);
+      const result = await verified({ url, schema, keys, checkpoint });
       process.stdout.write(options.json ? asJson(result) : asText(result));
       process.exitCode = exitCodeOf(result);
     });
@@ -79,11 +85,20 @@ async function readJwks(source: string): Promise<Jwks> {
   );
 }
 
-async function readText(path: string): Promise<string> {
+/** A signed note, or a line of a file anchor (the last one). */
+async function readCheckpoint(path: string): Promise<SignedCheckpoint> {
+  const text = await readText(path, 'bad_checkpoint', '--checkpoint');
+  const found = parseCheckpoint(text) ?? parseCheckpoint(lastNote(text) ?? '');
+  if (found === null)
+    throw new CliError('bad_checkpoint', `--checkpoint: ${path} is no signed checkpoint of a log`);
+  return found;
+}
+
+async function readText(path: string, code = 'bad_jwks', option = '--keys'): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    throw new CliError('bad_jwks', `--keys: ${path} cannot be read: ${String(error)}`);
+    throw new CliError(code, `${option}: ${path} cannot be read: ${String(error)}`);
   }
 }
 

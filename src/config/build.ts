@@ -5,6 +5,7 @@ import type { Policy } from '../policy/rule.ts';
 import { buildAuth } from './build-auth.ts';
 import type {
   Agent,
+  AnchorPlace,
   ApiKey,
   Config,
   ListedFunction,
@@ -63,6 +64,8 @@ export async function buildConfig(
       adminUrl: await adminUrl(reader, shape.audit),
       durability: shape.audit.durability,
       schema: shape.audit.schema,
+      origin: shape.audit.origin,
+      anchors: await anchors(reader, shape.audit.anchors),
     },
     agents: await agents(reader, shape.agents),
     people: shape.people,
@@ -165,6 +168,27 @@ async function adminUrl(reader: Reader, shape: ConfigShape['audit']): Promise<st
   if (shape.adminPassword !== undefined)
     reader.fail('config_missing_key', ['audit', 'adminUrl'], 'missing; adminPassword belongs to it');
   return null;
+}
+
+async function anchors(reader: Reader, shapes: ConfigShape['audit']['anchors']): Promise<AnchorPlace[]> {
+  return Promise.all(
+    shapes.map(async ({ file, database, password, webhook }, index): Promise<AnchorPlace> => {
+      const path: Path = ['audit', 'anchors', index];
+      if (file !== undefined) return { kind: 'file', path: reader.path(file) };
+      if (webhook !== undefined) return { kind: 'webhook', url: webhook, name: new URL(webhook).host };
+      const url = await reader.databaseUrl(
+        [...path, 'database'],
+        database ?? '',
+        [...path, 'password'],
+        password,
+      );
+      return {
+        kind: 'database',
+        url: formatPostgresUrl(url),
+        name: `${url.host}:${url.port}/${url.database}`,
+      };
+    }),
+  );
 }
 
 async function agents(reader: Reader, shapes: Agents): Promise<Agent[]> {

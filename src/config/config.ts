@@ -26,6 +26,10 @@ export type Config = {
     readonly adminUrl: string | null;
     readonly durability: 'standard' | 'strict';
     readonly schema: string;
+    /** Names the log in its checkpoints. */
+    readonly origin: string;
+    /** Where checkpoints are kept besides. */
+    readonly anchors: readonly AnchorPlace[];
   };
   readonly agents: readonly Agent[];
   readonly people: readonly Person[];
@@ -159,6 +163,12 @@ export type ApiKey = {
   /** Milliseconds since 1970 UTC, from which on the key is refused; left out: never. */
   readonly expiresAt?: number;
 };
+
+/** A place for copies of checkpoints; `url` may hold a password, `name` never. */
+export type AnchorPlace =
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'database'; readonly url: string; readonly name: string }
+  | { readonly kind: 'webhook'; readonly url: string; readonly name: string };
 
 /** What a credential of the HTTP API may be used for. `read`: requests, agents, the policy; `audit`: the log. */
 export type Scope = 'read' | 'deny' | 'approve' | 'audit';

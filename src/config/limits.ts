@@ -96,6 +96,8 @@ export const DEFAULT_LIMITS = {
   receiptLifetimeMs: 60 * 60_000,
   /** How often the client is told that it still waits. */
   noticeIntervalMs: 15_000,
+  /** How often a checkpoint of the audit log is signed and published, if there is anything new. */
+  checkpointMs: 60_000,
   /** How often the policy's file is looked at for changes. */
   policyPollMs: 2_000,
   /** How often open requests are polled, in case a notification was lost. */

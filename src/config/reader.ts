@@ -45,6 +45,11 @@ export class Reader {
     return secret === undefined ? null : this.secret(path, secret);
   }
 
+  /** Relative to the configuration file. */
+  path(name: string): string {
+    return resolve(this.#directory, name);
+  }
+
   async file(path: Path, name: string): Promise<string> {
     return readFile(resolve(this.#directory, name), 'utf8').catch((error: NodeJS.ErrnoException) => {
       this.fail('config_unreadable', path, `${name} cannot be read (${error.code ?? 'unknown'})`);

@@ -277,6 +277,26 @@ const slack = z
     error: 'expected signingSecret, because mode is http',
   });
 
+const anchor = z
+  .strictObject({
+    file: name.optional().describe('Path of a file that checkpoints are added to, one a line.'),
+    database: databaseUrl
+      .optional()
+      .describe(
+        'Another database, with a table countersign_checkpoint (note text PRIMARY KEY, at timestamptz).',
+      ),
+    password: secret.optional().describe("That database's password."),
+    webhook: z
+      .url('expected a URL')
+      .regex(/^https?:/, 'expected http or https')
+      .optional()
+      .describe('Each checkpoint is POSTed there as text; it is signed.'),
+  })
+  .refine(
+    ({ password, ...places }) => Object.keys(places).length === 1,
+    'expected exactly one of file, database, webhook',
+  );
+
 const address = z.string().describe('host:port');
 
 /** The configuration file's form, before secrets are read and names are checked against one another. */
@@ -311,6 +331,17 @@ export const configSchema = z.strictObject({
       .string()
       .regex(/^[a-z_][a-z0-9_]{0,62}$/, 'expected a lower-case identifier')
       .default('audit'),
+    origin: z
+      .string()
+      .regex(/^[^\s+]{1,200}$/, 'expected no blanks and no +, for example example.com/countersign')
+      .default('countersign')
+      .describe('Names the log in its signed checkpoints; the same in all processes, and for good.'),
+    anchors: z
+      .array(anchor)
+      .default([])
+      .describe(
+        'Where signed checkpoints of the log are kept besides, out of reach of who owns its database.',
+      ),
   }),
   agents: z.array(agent).min(1),
   people: z.array(person).min(1),

@@ -50,6 +50,8 @@ export function demoConfig(server: EmbeddedPostgres, secrets: DemoSecrets, place
       url: auditUrl(host, server.port, DEMO.writer, secrets.writer),
       adminUrl: auditUrl(host, server.port, DEMO.admin, secrets.admin),
       durability: 'standard',
+      origin: 'countersign',
+      anchors: [],
       schema: 'audit',
     },
     agents: [

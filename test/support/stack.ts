@@ -110,6 +110,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       url: `postgres://${names.writer}:${password}@127.0.0.1:${port}/${audit.name}`,
       adminUrl: `postgres://postgres:${superPassword}@127.0.0.1:${port}/${audit.name}`,
       durability: 'standard',
+      origin: 'countersign',
+      anchors: [],
       schema: 'audit',
     },
     agents: [
