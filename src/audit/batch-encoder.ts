@@ -177,8 +177,9 @@ export class BatchEncoder {
     const rows = walk.skip(24);
     const sqlstate = walk.text();
     const people = walk.texts();
-    const end = walk.end();
-    if (!walk.storable) return false;
+    const end = walk.at;
+    // What says more of its result's rest is rare.
+    if (!walk.storable || !walk.atEnd) return false;
 
     const c = this.#begin(record, KIND_FIELDS.outcome);
     c.raw(session.id);

@@ -62,6 +62,20 @@ export type OutcomeEntry = {
   readonly durationUs: bigint;
   readonly sqlstate: string | null;
   readonly approvers: readonly string[];
+  /** Of a result that came to more than it was let pass for; left out: it did not. In the row's `detail`. */
+  readonly rest?: RestFacts;
+};
+
+/** Who let the rest of a result pass, or refused it: policy, people (`denied`), time, the client, or a bound set before. */
+export type RestRefusal = 'policy' | 'denied' | 'expired' | 'withdrawn' | 'limit';
+
+/** What the rest of a result was judged as, and what became of it. */
+export type RestFacts = {
+  readonly class: string;
+  readonly rule: string;
+  readonly reasons: readonly string[];
+  /** Null: nobody refused it. */
+  readonly refusedBy: RestRefusal | null;
 };
 
 /** Everything that is not a statement. `detail` is a flat record of strings for people and for views. */

@@ -57,12 +57,6 @@ export class RecordWalk {
   get atEnd(): boolean {
     return this.at === this.#record.length;
   }
-
-  /** The record's end. Throws when there is more in it. */
-  end(): number {
-    if (this.at !== this.#record.length) throw new RangeError('the record does not end where it says');
-    return this.at;
-  }
 }
 
 function hasNul(bytes: Buffer, start: number, end: number): boolean {

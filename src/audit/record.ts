@@ -1,5 +1,13 @@
 import type { ByteReader, ByteWriter } from './bytes.ts';
-import type { Entry, EventEntry, IntentEntry, Outcome, OutcomeEntry, SessionFacts } from './entry.ts';
+import type {
+  Entry,
+  EventEntry,
+  IntentEntry,
+  Outcome,
+  OutcomeEntry,
+  RestRefusal,
+  SessionFacts,
+} from './entry.ts';
 
 /** An entry with its number, as the journal keeps it. */
 export type NumberedEntry = { readonly seq: bigint; readonly entry: Entry };
@@ -35,7 +43,7 @@ export function readRecord(reader: ByteReader): NumberedEntry {
 
 function readBody(reader: ByteReader, kind: Entry['kind'], at: bigint, end: number): Entry {
   if (kind === 'intent') return readIntent(reader, at, end);
-  if (kind === 'outcome') return readOutcome(reader, at);
+  if (kind === 'outcome') return readOutcome(reader, at, end);
   return readEvent(reader, kind, at);
 }
 
@@ -99,9 +107,12 @@ function writeOutcome(writer: ByteWriter, entry: OutcomeEntry): void {
   writer.int64(entry.durationUs);
   writer.textField(entry.sqlstate);
   writer.textsField(entry.approvers);
+  // Left out where it is not there.
+  const { rest } = entry;
+  if (rest !== undefined) writer.textsField([rest.class, rest.rule, rest.refusedBy, ...rest.reasons]);
 }
 
-function readOutcome(reader: ByteReader, at: bigint): OutcomeEntry {
+function readOutcome(reader: ByteReader, at: bigint, end: number): OutcomeEntry {
   return {
     kind: 'outcome',
     at,
@@ -115,6 +126,19 @@ function readOutcome(reader: ByteReader, at: bigint): OutcomeEntry {
     durationUs: reader.int64(),
     sqlstate: reader.textField(),
     approvers: texts(reader),
+    ...(reader.position < end ? readRest(reader) : {}),
+  };
+}
+
+function readRest(reader: ByteReader): Pick<OutcomeEntry, 'rest'> {
+  const [rank, rule, refusedBy, ...reasons] = reader.textsField() ?? [];
+  return {
+    rest: {
+      class: rank ?? '',
+      rule: rule ?? '',
+      reasons: reasons.map((reason) => reason ?? ''),
+      refusedBy: (refusedBy ?? null) as RestRefusal | null,
+    },
   };
 }
 

@@ -1,6 +1,6 @@
 import { type Content, type Row, SCHEMA_VERSION } from './canonical.ts';
 import { contentHash } from './chain.ts';
-import type { Entry, EventEntry, IntentEntry, OutcomeEntry, SessionFacts } from './entry.ts';
+import type { Entry, EventEntry, IntentEntry, OutcomeEntry, RestFacts, SessionFacts } from './entry.ts';
 
 /** A row before its hash: what is hashed, and what the commitment `content` stands for. */
 export type EntryRow = { readonly row: Row; readonly content: Content | null };
@@ -76,7 +76,20 @@ function outcomeRow(entry: OutcomeEntry, stream: string, seq: bigint): Row {
     duration_us: entry.durationUs,
     sqlstate: storableOrNull(entry.sqlstate),
     people: entry.approvers.map(storable),
+    detail: entry.rest === undefined ? null : restDetail(entry.rest),
   };
+}
+
+function restDetail({ class: rank, rule, reasons, refusedBy }: RestFacts): string[] {
+  return [
+    'rest_class',
+    rank,
+    'rest_rule',
+    storable(rule),
+    'rest_reasons',
+    JSON.stringify(reasons.map(storable)),
+    ...(refusedBy === null ? [] : ['rest_refused_by', refusedBy]),
+  ];
 }
 
 function eventRow(entry: EventEntry, stream: string, seq: bigint): Row {

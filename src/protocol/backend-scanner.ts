@@ -44,6 +44,11 @@ export class BackendScanner {
     return this.#waiting !== null;
   }
 
+  /** The last bytes that went on are the beginning of a frame whose rest is still to come. */
+  get midFrame(): boolean {
+    return this.#passing > 0 && !this.#dropping;
+  }
+
   /**
    * Throws `FrameError` on a length that no frame can have, after everything before it went on; then the scanner must
    * not be used again. Returns false where the listener said stop.

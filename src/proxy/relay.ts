@@ -30,6 +30,8 @@ export class Relay {
 
   #toClient: Buffer[] = [];
   #toUpstream: Buffer[] = [];
+  /** What was written to the client last is the beginning of a row. */
+  #midRow = false;
   /** A reply may go to the client only after this. */
   #durable: Promise<void> | null = null;
   readonly #timers: HoldTimers;
@@ -349,6 +351,7 @@ export class Relay {
     this.#ports.audit.write();
     const frames = this.#toClient;
     this.#toClient = [];
+    this.#midRow = this.#flow.midFrame;
     for (const bytes of joined(frames)) this.#client.write(bytes);
   }
 
@@ -373,9 +376,10 @@ export class Relay {
     this.#ended(why);
   }
 
-  /** The last replies still wait for their records. */
+  /** The last replies still wait for their records. In the middle of a row an error would be read as a part of it. */
   #endClient(error: Buffer | null): void {
-    const last = error === null ? this.#toClient : [...this.#toClient, error];
+    const midRow = this.#toClient.length === 0 ? this.#midRow : this.#flow.midFrame;
+    const last = error === null || midRow ? this.#toClient : [...this.#toClient, error];
     this.#toClient = [];
     const end = (bytes: readonly Buffer[]) => {
       for (const piece of bytes) this.#client.write(piece);
@@ -385,7 +389,7 @@ export class Relay {
     const kept = [Buffer.concat(last)];
     this.#durable.then(
       () => end(kept),
-      () => end([NOT_RECORDED]),
+      () => end(this.#midRow ? [] : [NOT_RECORDED]),
     );
   }
 }

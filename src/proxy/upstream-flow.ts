@@ -19,6 +19,11 @@ export class UpstreamFlow {
     this.#listener = listener;
   }
 
+  /** What went out last is the beginning of a row whose rest has not come yet. */
+  get midFrame(): boolean {
+    return this.#scanner.midFrame;
+  }
+
   /** Throws `FrameError` on a length that no frame can have, after everything before it went on. */
   take(chunk: Buffer): void {
     this.#scanner.push(chunk, this.#listener);

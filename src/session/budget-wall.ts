@@ -2,7 +2,9 @@
  * A budget in the middle of a result. Where the slice is used up the next one is asked for, while upstream is not read;
  * where there is none any more a person is asked about the rest.
  */
+import type { Spent } from '../budget/account.ts';
 import type { DataHandled } from '../protocol/backend-scanner.ts';
+import { higherClass } from '../statement/analysis.ts';
 import { overBudget } from './budget.ts';
 import { cancelRunning } from './leaving.ts';
 import {
@@ -14,6 +16,7 @@ import {
   NO_FRAME,
   nothingBehind,
   putBack,
+  restAs,
 } from './overflow.ts';
 import { passedOf } from './row-guard.ts';
 import type { Run } from './run.ts';
@@ -26,12 +29,11 @@ export function wall(state: SessionState, run: Run): DataHandled {
   const { subject, meter } = run;
   const account = meter?.full() ?? null;
   if (account === null) return 'pass';
-  if (subject === null || !mayPause(state))
-    return endSession(state, run, budgetWall(account.spent(), passedOf(run)));
+  if (subject === null || !mayPause(state)) return atWall(state, run, account.spent());
   putBack(state);
   state.effects.push({ kind: 'pauseUpstream' });
   if (state.cancelInFlight) {
-    beginStop(state, run, cancelled());
+    beginStop(state, run, cancelled(), 'withdrawn');
     return 'pause';
   }
   const current = newCurrent(0, NO_FRAME, run);
@@ -43,23 +45,42 @@ export function wall(state: SessionState, run: Run): DataHandled {
   return 'pause';
 }
 
+/** The next row is more than the budget has, and nobody can be asked. */
+function atWall(state: SessionState, run: Run, spent: Spent): 'stop' {
+  const { budget } = spent;
+  const reasons = [`the budget ${budget.name} is used up`];
+  run.rest = {
+    class: higherClass(run.class, 'export'),
+    rule: `budget:${budget.name}`,
+    reasons,
+    refusedBy: null,
+  };
+  return endSession(state, run, budgetWall(spent, passedOf(run)));
+}
+
 /** The database has answered. `failed`: why it could not. */
 export function slicedMidway(state: SessionState, current: Current, run: Run, failed: string | null): void {
   const { subject } = current;
   const account = run.meter?.full() ?? null;
   if (current.leave === 'gone' || state.leaving) return leaveInterrupted(state, current, run);
-  if (current.cancelled) return beginStop(state, run, cancelled());
-  if (failed !== null) return beginStop(state, run, budgetUnknown(failed));
+  if (current.cancelled) return beginStop(state, run, cancelled(), 'withdrawn');
+  if (failed !== null) {
+    const reasons = [`its budget could not be asked: ${failed}`];
+    run.rest = { class: higherClass(run.class, 'export'), rule: 'floor:budget', reasons, refusedBy: null };
+    return beginStop(state, run, budgetUnknown(failed), 'limit');
+  }
   if (account === null || subject === null) return goOn(state);
   // The server may have begun with it: no error in the place of the rest would be true.
   if (!nothingBehind(state)) {
-    endSession(state, run, budgetWall(account.spent(), passedOf(run)));
+    atWall(state, run, account.spent());
     return;
   }
   const over = overBudget(state, subject.analysis, account.spent());
   current.overBudget = over;
-  if (over.decision.decision === 'deny')
-    return beginStop(state, run, budgetUsedUp(over.decision.rule, null, 'policy', over.spent));
+  if (over.decision.decision === 'deny') {
+    run.rest = restAs(over.decision);
+    return beginStop(state, run, budgetUsedUp(over.decision.rule, null, 'policy', over.spent), 'policy');
+  }
   ask(state, current, run, subject, over.decision);
 }
 

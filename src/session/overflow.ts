@@ -11,7 +11,7 @@ import { giveUp } from './give-up.ts';
 import type { LedgerEntry } from './ledger.ts';
 import { openEffect, questionOf } from './question.ts';
 import { approvedGuard, boundOf, exceeds, passedOf } from './row-guard.ts';
-import type { RowGuard, Run } from './run.ts';
+import type { Rest, RowGuard, Run } from './run.ts';
 import { type Current, newCurrent, type Phase, type SessionState } from './state.ts';
 import { beginStop, unsynced } from './stopping.ts';
 import type { Subject } from './subject.ts';
@@ -32,14 +32,18 @@ export function overflow(state: SessionState, run: Run, guard: RowGuard, more: n
       return 'pass';
     }
   }
+  run.rest =
+    decision === null || guard.beyond === 'stop'
+      ? { class: higherClass(run.class, 'export'), rule: guard.rule, reasons: guard.reasons, refusedBy: null }
+      : restAs(decision);
   if (subject === null || decision === null || !mayPause(state) || !nothingBehind(state))
     return endSession(state, run, overflown(guard, passedOf(run), more));
   putBack(state);
   state.effects.push({ kind: 'pauseUpstream' });
-  if (state.cancelInFlight) beginStop(state, run, cancelled());
+  if (state.cancelInFlight) beginStop(state, run, cancelled(), 'withdrawn');
   else if (guard.beyond === 'stop' || decision.decision === 'allow')
-    beginStop(state, run, beyondApproved(guard));
-  else if (decision.decision === 'deny') beginStop(state, run, deniedByPolicy(decision));
+    beginStop(state, run, beyondApproved(guard), 'limit');
+  else if (decision.decision === 'deny') beginStop(state, run, deniedByPolicy(decision), 'policy');
   else ask(state, newCurrent(0, NO_FRAME, run), run, subject, decision);
   return 'pause';
 }
@@ -49,7 +53,7 @@ export function interruptedAnswer(state: SessionState, current: Current, run: Ru
   const { release, refusal, request, subject, question } = current;
   const id = request?.id ?? '';
   const rule = current.decision?.rule ?? '';
-  if (refusal !== null) return beginStop(state, run, refusal.fields);
+  if (refusal !== null) return beginStop(state, run, refusal.fields, refusal.outcome);
   if (subject === null) throw new Error('a result was interrupted for no reason');
   if (release === null) {
     // Of the time when people were asked, as every release is.
@@ -64,7 +68,7 @@ export function interruptedAnswer(state: SessionState, current: Current, run: Ru
   // What people let pass is counted, and not stopped.
   run.meter?.end();
   run.meter = uncapped(state, subject.analysis)[run.place] ?? null;
-  if (current.cancelled) return beginStop(state, run, cancelledMidway(rule, id));
+  if (current.cancelled) return beginStop(state, run, cancelledMidway(rule, id), 'withdrawn');
   run.guard = run.guard === null ? null : approvedGuard(question?.limits, run.guard);
   goOn(state);
 }
@@ -80,7 +84,7 @@ export function goOn(state: SessionState): void {
 
 /** The client is not there to wait for an answer. */
 export function leaveInterrupted(state: SessionState, { decision, request }: Current, run: Run): void {
-  beginStop(state, run, nobodyWaits(decision?.rule ?? '', request?.id ?? null));
+  beginStop(state, run, nobodyWaits(decision?.rule ?? '', request?.id ?? null), 'withdrawn');
 }
 
 /** Puts the question about the rest of a result; `current` stands for it. */
@@ -91,6 +95,7 @@ export function ask(
   subject: Subject,
   decision: Decision,
 ): void {
+  run.rest = restAs(decision);
   current.decision = decision;
   current.decidedAt = state.now;
   current.subject = subject;
@@ -99,6 +104,11 @@ export function ask(
   state.current = current;
   state.phase = 'opening';
   state.effects.push(openEffect(state, subject, current.question, passedOf(run)));
+}
+
+/** What the log says of the rest of a result. */
+export function restAs({ class: rank, rule, reasons }: Decision): Rest {
+  return { class: rank, rule, reasons, refusedBy: null };
 }
 
 export const NO_FRAME = Buffer.alloc(0);
@@ -158,6 +168,7 @@ export function endSession(state: SessionState, run: Run, fields: ErrorFields): 
   // What writes may have committed.
   if (run.class === 'read' || run.class === 'session') state.openRuns.done(run, 'failed');
   run.sqlstate = SQLSTATE.programLimitExceeded;
+  if (run.rest !== null) run.rest.refusedBy = 'limit';
   giveUp(state);
   state.phase = 'ended';
   const error = encodeError({ S: 'FATAL', V: 'FATAL', ...fields });

@@ -107,6 +107,7 @@ function newRun(
     subject: null,
     place,
     cursor: cursorOf(state, statement),
+    rest: null,
     tag: null,
     state: 'sent',
     sqlstate: null,
@@ -180,6 +181,7 @@ export function recordOutcome(state: SessionState, run: Run, outcome: Outcome): 
       durationUs: BigInt(Math.max(0, state.now - run.startedAt)),
       sqlstate: run.sqlstate,
       approvers: run.approvers,
+      ...(run.rest === null ? {} : { rest: { ...run.rest } }),
     },
   });
 }

@@ -1,4 +1,5 @@
 /** One statement under way: its intent is recorded, its outcome is due. */
+import type { RestRefusal } from '../audit/entry.ts';
 import type { Meter } from '../budget/meter.ts';
 import type { StatementClass, SymbolUse } from '../statement/analysis.ts';
 import type { Subject } from './subject.ts';
@@ -37,6 +38,8 @@ export type Run = {
   readonly place: number;
   /** What its cursor has given in all; null: it has none, and counts for itself. */
   cursor: Passed | null;
+  /** What the rest of its result was judged as, where it came to more than it was let pass for. */
+  rest: Rest | null;
   tag: string | null;
   /**
    * `sent` until the server answers; `bound` after BindComplete; `complete` after CommandComplete, until
@@ -57,6 +60,14 @@ export type RowGuard = Bound & {
   readonly rule: string;
   /** Why it was let pass, in plain words. */
   readonly reasons: readonly string[];
+};
+
+export type Rest = {
+  readonly class: StatementClass;
+  readonly rule: string;
+  readonly reasons: readonly string[];
+  /** Null: nobody has refused it (yet). */
+  refusedBy: RestRefusal | null;
 };
 
 /** Rows that went to the client, and bytes of their DataRow bodies. */

@@ -5,6 +5,7 @@
  * which the server rejects, so that the transaction is aborted and ReadyForQuery is the server's own.
  */
 import { serialize } from 'pg-protocol';
+import type { RestRefusal } from '../audit/entry.ts';
 import { BACKEND, type ErrorFields, encodeError, type TransactionStatus } from '../protocol/backend.ts';
 import { forward, injectFlush, refuse } from './forward.ts';
 import type { LedgerEntry } from './ledger.ts';
@@ -20,7 +21,8 @@ type Relayed = { readonly replace: Buffer };
 const NOTHING = Buffer.alloc(0);
 
 /** Upstream is not read at this time; it is again when the cancel has ended (`cancelEnded`). */
-export function beginStop(state: SessionState, run: Run, fields: ErrorFields): void {
+export function beginStop(state: SessionState, run: Run, fields: ErrorFields, by: RestRefusal): void {
+  if (run.rest !== null) run.rest.refusedBy = by;
   state.current = null;
   state.phase = 'stopping';
   state.stop = { run, fields: restNotSent(fields, passedOf(run)) };

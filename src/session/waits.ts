@@ -232,7 +232,9 @@ function opened(state: SessionState, { request }: { readonly request: OpenedRequ
 
 /** What runs already, and is asked about in the middle of its result, is in the log. */
 function recordHeldIntents(state: SessionState, current: Current, requestId: string | null): void {
-  if (current.subject !== null && current.decision !== null && current.interrupted === null)
+  const { interrupted } = current;
+  if (interrupted !== null && interrupted.approvers.length === 0) interrupted.requestId = requestId;
+  if (current.subject !== null && current.decision !== null && interrupted === null)
     current.runs = recordIntents(state, current.subject, current.decision, requestId);
 }
 

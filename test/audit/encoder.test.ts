@@ -84,8 +84,17 @@ const entries: fc.Arbitrary<Entry[]> = fc.array(
         requestId: fc.option(text),
         rows: fc.bigInt({ min: 0n, max: 2n ** 62n }),
         approvers: fc.array(text),
+        rest: fc.option(
+          fc.record({
+            class: fc.constantFrom('export', 'opaque'),
+            rule: text,
+            reasons: fc.array(text),
+            refusedBy: fc.constantFrom('policy' as const, 'limit' as const, null),
+          }),
+          { nil: undefined },
+        ),
       })
-      .map((change) => outcome(2 ** 40, change)),
+      .map(({ rest, ...change }) => outcome(2 ** 40, { ...change, ...(rest === undefined ? {} : { rest }) })),
     fc
       .record({ receipt: fc.option(text), people: fc.array(text), session: fc.option(session) })
       .map((change) => event('verdict', { ...change, detail: { a: 'ü\0', b: '' } })),

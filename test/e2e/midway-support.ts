@@ -1,6 +1,7 @@
 /** For tests of results that wait in their middle for a person. */
 import { serialize } from 'pg-protocol';
 import { expect, vi } from 'vitest';
+import type { Limits } from '../../src/config/limits.ts';
 import { decodeErrorFields } from '../../src/protocol/backend.ts';
 import { RawClient } from '../support/raw-client.ts';
 import { type ApiRequest, type Stack, startStack } from '../support/stack.ts';
@@ -30,8 +31,20 @@ export const D = serialize.describe({ type: 'P', name: '' });
 export const E = serialize.execute({});
 export const S = serialize.sync();
 
-export const startMidway = (limits: NonNullable<Parameters<typeof startStack>[0]>['limits'] = {}) =>
-  startStack({ sample: SAMPLE, limits });
+export async function startMidway(limits: Partial<Limits> = {}): Promise<Stack> {
+  const stack = await startStack({ sample: SAMPLE, limits });
+  await warmUp(stack);
+  return stack;
+}
+
+/** The first statement of all may find the planner too slow, and is asked about before it runs: what that answers is known then. */
+export async function warmUp(stack: Stack): Promise<void> {
+  const client = await connected(stack);
+  await asked(stack, client, read('small'));
+  await client.cancel();
+  await client.ready(1, 30_000);
+  client.close();
+}
 
 export const types = (frames: readonly Buffer[]) =>
   frames

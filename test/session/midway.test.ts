@@ -181,7 +181,7 @@ describe('stopped', () => {
     s.cancelDone().b(B.dataRow(), B.dataRow(), B.error('57014'), B.ready());
     expect(s.client.slice(4)).toEqual(['E:42501 countersign: denied by an approver', 'Z:I']);
     expect(s.sent()).toEqual(['Q measured 1', 'Q read 2']);
-    expect(outcomes(s)).toEqual([{ ...REFUSED, requestId: null, approvers: [] }]);
+    expect(outcomes(s)).toEqual([{ ...REFUSED, requestId: 'req_1', approvers: [] }]);
   });
 
   it('after it was complete: a substitute aborts the transaction', () => {
@@ -316,7 +316,7 @@ describe('stopped', () => {
     const late = held().on({ kind: 'answered', state: 'approved', ended: null }).on({ kind: 'cancel' });
     late.on({ kind: 'released', release: RELEASE });
     for (const s of [early, late]) s.cancelDone().b(B.error('57014'), B.ready());
-    expect(outcomes(early)).toMatchObject([{ outcome: 'failed', sqlstate: '57014', requestId: null }]);
+    expect(outcomes(early)).toMatchObject([{ outcome: 'failed', sqlstate: '57014', requestId: 'req_1' }]);
     expect(outcomes(late)).toMatchObject([{ outcome: 'failed', sqlstate: '57014', requestId: 'req_1' }]);
     expect(late.effect('end')).toMatchObject({ requestId: 'req_1', outcome: 'failed' });
   });

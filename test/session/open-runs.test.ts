@@ -23,6 +23,7 @@ function watchedRun(no: number, looks: { count: number }, changesCatalog = false
     subject: null,
     place: 0,
     cursor: null,
+    rest: null,
     maySelfCommit: false,
     implicitTransaction: true,
     begun: false,
