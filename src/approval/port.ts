@@ -101,7 +101,12 @@ export type OpenedRequest = {
   /** For a request that ended: who and why, for the error's DETAIL. */
   readonly ended: Ended | null;
 };
-export type Ended = { readonly people: readonly string[]; readonly reason: string | null };
+export type Ended = {
+  readonly people: readonly string[];
+  readonly reason: string | null;
+  /** It ended before it was asked about now: until then the same question gets the same answer. */
+  readonly repeatedUntil?: Date;
+};
 
 /** A receipt that was verified against this very question, and consumed, in the database, by this process alone. */
 export type Release = {
@@ -113,7 +118,8 @@ export type Release = {
 /** What the proxy needs of approvals. All calls reject with an Error when the store is away: then nothing runs. */
 export type Approvals = {
   /**
-   * Opens a request, or attaches to one with the same attach key. Throws `TooManyRequests` at the agent's limit.
+   * Opens a request, or attaches to one with the same attach key. Throws `TooManyRequests` at the agent's limit,
+   * `QuestionTooLong` for what nobody can read.
    * An approved one that waits for release is returned in state `approved`.
    */
   readonly open: (question: Question) => Promise<OpenedRequest>;
@@ -168,6 +174,10 @@ export type OwnRequest = {
 
 export class TooManyRequests extends Error {
   override readonly name = 'TooManyRequests';
+}
+/** Nobody could read all of it. */
+export class QuestionTooLong extends Error {
+  override readonly name = 'QuestionTooLong';
 }
 export class ReleaseRefused extends Error {
   override readonly name = 'ReleaseRefused';

@@ -1,12 +1,13 @@
 /** Effects of the core that the world answers later: each becomes the event that answers it. */
 import type { Approvals, Asker, BoundParameter, ContextFinding, OwnRequest } from '../approval/port.ts';
-import { TooManyRequests } from '../approval/port.ts';
+import { QuestionTooLong, TooManyRequests } from '../approval/port.ts';
 import type { AuditLog } from '../audit/entry.ts';
 import type { Limits } from '../config/limits.ts';
 import type { ErrorFields } from '../protocol/backend.ts';
 import type { Effect } from '../session/effect.ts';
 import type { Subject } from '../session/subject.ts';
 import type { WaitEvent } from '../session/waits.ts';
+import type { AskLimit } from '../session/wording.ts';
 import type { Analysis, NameScope } from '../statement/analysis.ts';
 import type { RelayObserver } from './relay-observer.ts';
 
@@ -136,7 +137,7 @@ async function open(
   } catch (error) {
     const { message } = error as Error;
     log.warn({ err: error as Error }, 'a request could not be opened');
-    return { kind: 'openFailed', why: message, limit: error instanceof TooManyRequests };
+    return { kind: 'openFailed', why: message, limit: limitOf(error) };
   }
 }
 
@@ -153,6 +154,11 @@ async function release(
     log.warn({ err: error as Error, requestId }, 'a release was refused');
     return { kind: 'releaseFailed', why: (error as Error).message };
   }
+}
+
+function limitOf(error: unknown): AskLimit {
+  if (error instanceof TooManyRequests) return 'requests';
+  return error instanceof QuestionTooLong ? 'size' : null;
 }
 
 /** What fails here is settled by the approval store's own rounds. */
