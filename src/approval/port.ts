@@ -41,8 +41,14 @@ export type Question = {
  * visible (`‹U+202E›`) and bounded.
  */
 export type RequestContext = {
-  /** What the agent says in comments, in the form of sqlcommenter. */
-  readonly claims: readonly { readonly key: string; readonly value: string }[];
+  /** What the agent says in comments, in the form of sqlcommenter, or (`from`) elsewhere. */
+  readonly claims: readonly ContextClaim[];
+  /** Of a string of several statements, which run as one; left out: there is one. */
+  readonly statements?: {
+    readonly of: number;
+    readonly held: number;
+    readonly first: readonly ContextStatement[];
+  };
   /** What the statement crosses to: another role, files, the network … */
   readonly boundary: readonly string[];
   readonly relations: readonly ContextRelation[];
@@ -50,6 +56,23 @@ export type RequestContext = {
   readonly findings: readonly ContextFinding[];
   /** What has already flowed of a result that is asked about in mid-stream; decimal numbers. */
   readonly sent: { readonly rows: string; readonly bytes: string } | null;
+};
+
+export type ContextClaim = {
+  readonly key: string;
+  readonly value: string;
+  readonly from?: 'application_name';
+};
+
+export type ContextStatement = {
+  /** Its place in the string, from 1. */
+  readonly number: number;
+  readonly command: string;
+  readonly class: string;
+  /** It needs approval by itself. */
+  readonly held: boolean;
+  /** Null: it does not. */
+  readonly why: string | null;
 };
 
 export type ContextRelation = {
