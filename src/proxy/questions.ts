@@ -43,6 +43,8 @@ export type RelayPorts = {
   readonly probe: (sql: Buffer, scope: NameScope) => Promise<ErrorFields | null>;
   /** What the statement would touch, for people; never rejects, and answers in bounded time. */
   readonly findings: Findings;
+  /** What the agent has taken of its budgets, for people; never rejects, and answers in bounded time. */
+  readonly standing: (statements: Analysis['statements']) => Promise<readonly ContextFinding[]>;
   readonly refreshCatalog: () => Promise<void>;
   /** Slices of the agent's budgets for these statements; rejects where they cannot be had. */
   readonly budget: (statements: Analysis['statements']) => Promise<void>;
@@ -125,15 +127,17 @@ async function ownRequests(
 
 async function open(
   { question, subject, scope, catalogCertain }: Extract<Effect, { kind: 'open' }>,
-  { approvals, findings, log }: RelayPorts,
+  { approvals, findings, standing, log }: RelayPorts,
 ): Promise<WaitEvent> {
   try {
     const { context } = question;
-    const told =
-      context === undefined
-        ? {}
-        : { context: { ...context, findings: await findings(subject, scope, catalogCertain) } };
-    return { kind: 'opened', request: await approvals.open({ ...question, ...told }) };
+    if (context === undefined) return { kind: 'opened', request: await approvals.open(question) };
+    const found = await Promise.all([
+      standing(subject.analysis.statements),
+      findings(subject, scope, catalogCertain),
+    ]);
+    const told = { ...question, context: { ...context, findings: found.flat() } };
+    return { kind: 'opened', request: await approvals.open(told) };
   } catch (error) {
     const { message } = error as Error;
     log.warn({ err: error as Error }, 'a request could not be opened');

@@ -173,6 +173,19 @@ describe('what people are told when a statement is held', () => {
     );
   });
 
+  it('what the agent has taken of its budgets, and when they open again', async () => {
+    await client.query('SELECT id FROM customers LIMIT 7');
+    let no = 0;
+    // Another statement each time: a denial is repeated.
+    const budget = async () =>
+      (await lines(`/* ${no++} */ COPY payments TO STDOUT`)).find((line) => line.startsWith('Budget: '));
+    await expect
+      .poll(budget, { timeout: 60_000, interval: 1_500 })
+      .toMatch(
+        /^Budget: default: [\d,]*[1-9][\d,]* of 1,000,000,000,000 rows and [\d,]+ of [\d,]+ bytes were taken in this hour; opens again at \d{4}-/,
+      );
+  }, 120_000);
+
   it('the run and the reason that a statement claims for itself, and what is hostile in them', async () => {
     const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
     const other = new pg.Client({
