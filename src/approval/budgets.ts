@@ -1,10 +1,13 @@
 /** Where slices of export budgets come from: one call of one function in the audit database. */
 import type pg from 'pg';
 import type { Slice, SliceRequest } from '../budget/account.ts';
+import type { BudgetWindow } from '../budget/budget.ts';
 
 export type BudgetStore = {
   /** Rejects when the database is away: then nothing is leased, and nobody knows whether what was told arrived. */
   readonly lease: (agent: string, request: SliceRequest) => Promise<Slice>;
+  /** The agent's present windows, as far as processes have told. */
+  readonly windows: (agent: string) => Promise<readonly BudgetWindow[]>;
   /** Forgets windows that ended long ago. */
   readonly sweep: () => Promise<void>;
 };
@@ -48,6 +51,18 @@ export function budgetStore(pool: Pick<pg.Pool, 'query'>): BudgetStore {
         granted: { rows: Number(row.rows_granted), bytes: Number(row.bytes_granted) },
         taken: { rows: Number(row.rows_taken), bytes: Number(row.bytes_taken) },
       };
+    },
+    windows: async (agent) => {
+      const { rows } = await pool.query<{ budget: string; end: Date; rows: string; bytes: string }>(
+        `SELECT budget, window_end AS end, rows_taken AS rows, bytes_taken AS bytes FROM countersign.budgets
+         WHERE agent = $1 AND window_start <= clock_timestamp() AND window_end > clock_timestamp()`,
+        [agent],
+      );
+      return rows.map(({ budget, end, rows: count, bytes }) => ({
+        budget,
+        taken: { rows: Number(count), bytes: Number(bytes) },
+        endsAt: end.getTime(),
+      }));
     },
     sweep: async () => {
       await pool.query(

@@ -2,8 +2,6 @@ import type { Limits } from '../config/limits.ts';
 
 /** Limits of the approval store beside those in the configuration. Milliseconds, unless the name says otherwise. */
 export const APPROVAL_LIMITS = {
-  /** How long a denial answers the same statement sent again, so that a retrying agent does not ask people anew. */
-  denialRepeatMs: 5 * 60_000,
   /** A process that has not been heard of for this long is dead: longer than a pause for garbage, shorter than patience. */
   processLeaseMs: 15_000,
   /** Connections to the store, without the one that listens. */
@@ -26,7 +24,7 @@ export const APPROVAL_LIMITS = {
 
 export type ApprovalLimits = Pick<
   Limits,
-  'openRequestsPerAgent' | 'requestLifetimeMs' | 'receiptLifetimeMs' | 'pollMs'
+  'openRequestsPerAgent' | 'requestLifetimeMs' | 'receiptLifetimeMs' | 'denialRepeatMs' | 'pollMs'
 > & { readonly [K in keyof typeof APPROVAL_LIMITS]?: number };
 
 export type StoreLimits = Required<ApprovalLimits>;

@@ -1,8 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import pg from 'pg';
 
-/** Who owns the schema `countersign`, and who works in it. Both are made if they are missing; neither can log in then. */
-export type ApprovalRoles = { readonly owner: string; readonly writer: string };
+/**
+ * Who owns the schema `countersign`, and who works in it. Both are made if they are missing; neither can log in then.
+ * `auditor`: who may read what is there for auditors, if there is such a role.
+ */
+export type ApprovalRoles = { readonly owner: string; readonly writer: string; readonly auditor?: string };
 
 const SCHEMA_LOCK = 0x63737267;
 
@@ -55,7 +58,12 @@ async function applyFiles(client: pg.ClientBase, roles: ApprovalRoles): Promise<
   for (const file of files) {
     const text = readFileSync(new URL(file, directory), 'utf8');
     await client.query(
-      text.replaceAll('{{owner}}', quoted(roles.owner)).replaceAll('{{writer}}', quoted(roles.writer)),
+      text
+        .replaceAll('{{owner}}', quoted(roles.owner))
+        .replaceAll('{{writer}}', quoted(roles.writer))
+        .replaceAll('{{auditor}}', quoted(roles.auditor ?? roles.owner))
+        // No role has an empty name.
+        .replaceAll('{{auditor_name}}', pg.escapeLiteral(roles.auditor ?? '')),
     );
     await client.query('INSERT INTO countersign.migration (file) VALUES ($1)', [file]);
   }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type EventFacts, inTransaction, type StoreContext, type Transaction } from './context.ts';
 import { attachKey, type Binding, bindingDigest, bindingOf, bindingText, statementKey } from './digest.ts';
 import { forbiddenPeople } from './eligibility.ts';
-import { type OpenedRequest, type Question, TooManyRequests } from './port.ts';
+import { type Ended, type OpenedRequest, type Question, QuestionTooLong, TooManyRequests } from './port.ts';
 import {
   ATTACHED,
   endedOf,
@@ -43,7 +43,7 @@ function requireReadable({ limits: { shownCharacters } }: StoreContext, question
   const parameters = question.parameters ?? [];
   const shown = parameters.reduce((sum, { shown }) => sum + (shown?.length ?? 0), question.sql.length);
   if (shown > shownCharacters) {
-    throw new TooManyRequests(
+    throw new QuestionTooLong(
       `${shown} characters of statement and parameters cannot be put to people, ${shownCharacters} is the limit (shownCharacters)`,
     );
   }
@@ -226,14 +226,21 @@ function contextDetail({ context }: Question): Readonly<Record<string, string>> 
 /** Of a context in an entry of the log. */
 const CONTEXT_CHARACTERS = 16_384;
 
-function opened({ publicUrl }: StoreContext, row: RequestRow, attached: boolean): OpenedRequest {
+/** An answer of before says until when it counts. */
+function answeredBefore({ limits }: StoreContext, row: RequestRow): Ended | null {
+  const ended = endedOf(row);
+  if (ended === null || row.ended_at === null) return ended;
+  return { ...ended, repeatedUntil: new Date(row.ended_at.getTime() + limits.denialRepeatMs) };
+}
+
+function opened(context: StoreContext, row: RequestRow, attached: boolean): OpenedRequest {
   return {
     id: row.id,
     state: row.state,
     attached,
     expiresAt: row.expires_at,
-    url: requestUrl(publicUrl, row.id),
-    ended: endedOf(row),
+    url: requestUrl(context.publicUrl, row.id),
+    ended: answeredBefore(context, row),
   };
 }
 

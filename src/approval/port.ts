@@ -41,8 +41,14 @@ export type Question = {
  * visible (`‹U+202E›`) and bounded.
  */
 export type RequestContext = {
-  /** What the agent says in comments, in the form of sqlcommenter. */
-  readonly claims: readonly { readonly key: string; readonly value: string }[];
+  /** What the agent says in comments, in the form of sqlcommenter, or (`from`) elsewhere. */
+  readonly claims: readonly ContextClaim[];
+  /** Of a string of several statements, which run as one; left out: there is one. */
+  readonly statements?: {
+    readonly of: number;
+    readonly held: number;
+    readonly first: readonly ContextStatement[];
+  };
   /** What the statement crosses to: another role, files, the network … */
   readonly boundary: readonly string[];
   readonly relations: readonly ContextRelation[];
@@ -50,6 +56,23 @@ export type RequestContext = {
   readonly findings: readonly ContextFinding[];
   /** What has already flowed of a result that is asked about in mid-stream; decimal numbers. */
   readonly sent: { readonly rows: string; readonly bytes: string } | null;
+};
+
+export type ContextClaim = {
+  readonly key: string;
+  readonly value: string;
+  readonly from?: 'application_name';
+};
+
+export type ContextStatement = {
+  /** Its place in the string, from 1. */
+  readonly number: number;
+  readonly command: string;
+  readonly class: string;
+  /** It needs approval by itself. */
+  readonly held: boolean;
+  /** Null: it does not. */
+  readonly why: string | null;
 };
 
 export type ContextRelation = {
@@ -101,7 +124,12 @@ export type OpenedRequest = {
   /** For a request that ended: who and why, for the error's DETAIL. */
   readonly ended: Ended | null;
 };
-export type Ended = { readonly people: readonly string[]; readonly reason: string | null };
+export type Ended = {
+  readonly people: readonly string[];
+  readonly reason: string | null;
+  /** It ended before it was asked about now: until then the same question gets the same answer. */
+  readonly repeatedUntil?: Date;
+};
 
 /** A receipt that was verified against this very question, and consumed, in the database, by this process alone. */
 export type Release = {
@@ -113,7 +141,8 @@ export type Release = {
 /** What the proxy needs of approvals. All calls reject with an Error when the store is away: then nothing runs. */
 export type Approvals = {
   /**
-   * Opens a request, or attaches to one with the same attach key. Throws `TooManyRequests` at the agent's limit.
+   * Opens a request, or attaches to one with the same attach key. Throws `TooManyRequests` at the agent's limit,
+   * `QuestionTooLong` for what nobody can read.
    * An approved one that waits for release is returned in state `approved`.
    */
   readonly open: (question: Question) => Promise<OpenedRequest>;
@@ -168,6 +197,10 @@ export type OwnRequest = {
 
 export class TooManyRequests extends Error {
   override readonly name = 'TooManyRequests';
+}
+/** Nobody could read all of it. */
+export class QuestionTooLong extends Error {
+  override readonly name = 'QuestionTooLong';
 }
 export class ReleaseRefused extends Error {
   override readonly name = 'ReleaseRefused';

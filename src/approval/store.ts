@@ -154,8 +154,13 @@ function startRounds(context: StoreContext, watching: Watching): Rounds {
 
 function handleOf(context: StoreContext, watching: Watching, rounds: Rounds): ApprovalHandle {
   const { pool } = context;
+  const detaching = new Set<Promise<void>>();
   return {
-    open: (question) => openRequest(context, question),
+    open: async (question) => {
+      // What a hold of this process has just left can be attached to.
+      await Promise.allSettled([...detaching]);
+      return openRequest(context, question);
+    },
     watch: watching.watch,
     release: (id, question) => releaseRequest(context, id, question),
     end: async (id, outcome, facts) => {
@@ -176,7 +181,11 @@ function handleOf(context: StoreContext, watching: Watching, rounds: Rounds): Ap
         throw error;
       }
     },
-    detach: (id) => detachRequest(context, id),
+    detach: async (id) => {
+      const detached = detachRequest(context, id);
+      detaching.add(detached);
+      await detached.finally(() => detaching.delete(detached));
+    },
     openOf: (asker) => openRequestsOf(context, asker),
     guard: { decide: (answer) => decide(context, answer) },
     takeBack: (withdrawal) => takeBack(context, withdrawal),

@@ -17,6 +17,13 @@ export type Budget = {
   readonly windowMs: number;
 };
 
+/** What was taken of one budget in its present window; `endsAt`: milliseconds since 1970 UTC. */
+export type BudgetWindow = {
+  readonly budget: string;
+  readonly taken: Need;
+  readonly endsAt: number;
+};
+
 /** The budget that limits give to every agent for which no other untagged one is configured. */
 export const DEFAULT_BUDGET = 'default';
 

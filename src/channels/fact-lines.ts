@@ -33,6 +33,7 @@ export function factLines(view: RequestView): readonly FactLine[] {
     ),
     line('Class', `${view.class}, rule ${view.rule}`),
     ...listing('Why held', '', view.reasons),
+    ...statements(context),
     ...listing('Crosses to', '', context?.boundary.map((one) => one.replaceAll('_', ' ')) ?? []),
     ...listing('Data', '', dataItems(view)),
     line('Search path', view.searchPath),
@@ -105,12 +106,33 @@ function listing(label: string, text: string, items: readonly string[]): readonl
   return items.length === 0 ? [] : [{ label, text, items: items.map(flat), of: items.length }];
 }
 
+/** Why it says that it does this, and what else it says. */
 function claims(context: RequestContext | null): readonly FactLine[] {
-  return listing(
-    'Agent says',
-    'in a comment, in its own words',
-    (context?.claims ?? []).map(({ key, value }) => `${key} = ${value}`),
+  const all = context?.claims ?? [];
+  const reason = all.find(({ key }) => key === 'reason');
+  const where = reason?.from === 'application_name' ? 'in application_name' : 'in a comment';
+  return [
+    ...optional('Reason', reason?.value ?? null, (value) => `${value} (claimed by the agent, ${where})`),
+    ...listing(
+      'Agent says',
+      'in a comment, in its own words',
+      all.filter((one) => one !== reason).map(({ key, value }) => `${key} = ${value}`),
+    ),
+  ];
+}
+
+/** A string of several is approved, and runs, as one. */
+function statements(context: RequestContext | null): readonly FactLine[] {
+  const told = context?.statements;
+  if (told === undefined) return [];
+  const { first, of, held } = told;
+  const need = held === 0 ? 'none needs' : held === 1 ? '1 needs' : `${held} need`;
+  const items = first.map(
+    ({ number, command, class: rank, why }) =>
+      `${number}. ${command} (${rank}): ${why === null ? 'needs no approval' : `needs approval, ${why}`}`,
   );
+  const text = `${of} that run as one, of which ${need} approval`;
+  return [{ label: 'Statements', text, items: items.map(flat), of }];
 }
 
 /** The names come from what the digest binds; columns and tags from the context. */

@@ -44,7 +44,11 @@ async function migrate(options: MigrateOptions): Promise<MigrationResult> {
   try {
     const roles = { ...DEFAULT_AUDIT_ROLES, writer: { name: writer, password: null } };
     const result = await migrateAudit({ admin: client, schema, roles });
-    const requests = await migrateApprovals(client, { owner: 'countersign_requests_owner', writer });
+    const requests = await migrateApprovals(client, {
+      owner: 'countersign_requests_owner',
+      writer,
+      auditor: DEFAULT_AUDIT_ROLES.auditor.name,
+    });
     return { ...result, applied: [...result.applied, ...requests.map((name) => `countersign/${name}`)] };
   } finally {
     await client.end();

@@ -137,7 +137,11 @@ async function migrate(config: Config): Promise<void> {
       schema,
       roles: { ...DEFAULT_AUDIT_ROLES, writer: { name: writer, password: null } },
     });
-    await migrateApprovals(client, { owner: 'countersign_requests_owner', writer });
+    await migrateApprovals(client, {
+      owner: 'countersign_requests_owner',
+      writer,
+      auditor: DEFAULT_AUDIT_ROLES.auditor.name,
+    });
   } finally {
     await client.end();
   }

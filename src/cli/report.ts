@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import pg from 'pg';
 import { visible } from '../channels/visible.ts';
 import { CliError } from './exit.ts';
+import { type BudgetUse, budgetLines, readBudgets } from './report-budgets.ts';
 import { auditAddress } from './verify.ts';
 
 type Options = {
@@ -24,11 +25,16 @@ export type Observed = {
   readonly latest: string;
 };
 
-/** `countersign report`: what mode observe let run that the policy would have held or denied. */
+/**
+ * `countersign report`: what mode observe let run that the policy would have held or denied, and what agents took of
+ * their budgets.
+ */
 export function reportCommand(program: Command): void {
   program
     .command('report')
-    .description('what ran in mode observe and would have been held or denied, by rule, agent and relation')
+    .description(
+      'what ran in mode observe and would have been held or denied, by rule, agent and relation; what was taken of budgets',
+    )
     .option('-c, --config <file>', 'configuration file, for the database address', 'countersign.yaml')
     .option('--url <url>', 'audit database, as a role that reads its views (COUNTERSIGN_AUDIT_URL)')
     .option('--schema <name>', 'its schema (default: audit, or what the configuration says)')
@@ -36,7 +42,9 @@ export function reportCommand(program: Command): void {
     .action(async (options: Options) => {
       const since = sinceOf(options.since, Date.now());
       const { url, schema } = await auditAddress(options);
-      const lines = reportLines(await readObserved(url, schema, since), columnsOf(process.stdout));
+      const { observed, budgets } = await readReport(url, schema, since);
+      const columns = columnsOf(process.stdout);
+      const lines = [...reportLines(observed, columns), ...budgetLines(budgets, columns)];
       process.stdout.write(lines.map((line) => `${line}\n`).join(''));
     });
 }
@@ -60,11 +68,15 @@ export function sinceOf(text: string, now: number, option = '--since'): Date {
   return new Date(ms);
 }
 
-async function readObserved(url: string, schema: string, since: Date): Promise<readonly Observed[]> {
+async function readReport(
+  url: string,
+  schema: string,
+  since: Date,
+): Promise<{ readonly observed: readonly Observed[]; readonly budgets: readonly BudgetUse[] | null }> {
   const client = new pg.Client({ connectionString: url, application_name: 'countersign report' });
   await client.connect();
   try {
-    const { rows } = await client.query<Observed>(
+    const { rows: observed } = await client.query<Observed>(
       `SELECT o.rule, o.decision, o.class, o.agent, r.relation, count(*)::text AS statements,
               count(DISTINCT o.session_id)::text AS sessions,
               (array_agg(o.sql ORDER BY o.at DESC, o.seq DESC))[1] AS latest
@@ -75,7 +87,7 @@ async function readObserved(url: string, schema: string, since: Date): Promise<r
         ORDER BY count(*) DESC, o.rule, o.agent, r.relation`,
       [since],
     );
-    return rows;
+    return { observed, budgets: await readBudgets(client, since) };
   } finally {
     await client.end();
   }

@@ -23,13 +23,15 @@ export function slackCommand(program: Command): void {
     });
   slack
     .command('check')
-    .description('try tokens, scopes, channel and people; exit code 1 when something is wrong')
+    .description(
+      'try tokens, scopes, channels (also those of rules) and people; exit code 1 when something is wrong',
+    )
     .addOption(configOption())
     .action(async (options: { readonly config: string }) => {
       const config = await loadConfig(options.config, process.env);
       if (config.slack === null)
         throw new CliError('no_slack', `${options.config}: slack: is not configured`);
-      const findings = await checkSlack(config.slack, config.people, config.groups);
+      const findings = await checkSlack(config.slack, config.people, config.groups, config.policy.rules);
       process.stdout.write(findings.map(findingLine).join(''));
       if (findings.some(({ result }) => result === 'wrong')) process.exitCode = 1;
     });

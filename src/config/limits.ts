@@ -94,6 +94,8 @@ export const DEFAULT_LIMITS = {
   requestLifetimeMs: 60 * 60_000,
   /** Time from approval to release; then the approval is stale. */
   receiptLifetimeMs: 60 * 60_000,
+  /** How long a denial answers the same statement sent again, so that a retrying agent does not ask people anew. */
+  denialRepeatMs: 5 * 60_000,
   /** How often the client is told that it still waits. */
   noticeIntervalMs: 15_000,
   /** How often a checkpoint of the audit log is signed and published, if there is anything new. */

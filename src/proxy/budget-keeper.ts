@@ -1,9 +1,11 @@
 /** Keeps every agent's slices of its budgets: asks for them, tells what was taken, gives back what is not needed. */
+import type { ContextFinding } from '../approval/port.ts';
 import type { Account, Slice, SliceRequest } from '../budget/account.ts';
 import { AgentBudgets } from '../budget/agent-budgets.ts';
-import { budgetsOf, type Need } from '../budget/budget.ts';
+import { type BudgetWindow, budgetsOf, type Need } from '../budget/budget.ts';
 import type { Config } from '../config/config.ts';
 import type { StatementAnalysis } from '../statement/analysis.ts';
+import { budgetFindings, budgetsNotKnown } from './budget-findings.ts';
 
 export type BudgetObserver = {
   /** Taken since the last time that it was said. */
@@ -15,6 +17,7 @@ export type KeeperSetup = {
   readonly config: Pick<Config, 'budgets' | 'limits'>;
   readonly store: {
     readonly lease: (agent: string, request: SliceRequest) => Promise<Slice>;
+    readonly windows: (agent: string) => Promise<readonly BudgetWindow[]>;
     readonly sweep: () => Promise<void>;
   };
   readonly log: { readonly warn: (facts: object, message: string) => void };
@@ -28,6 +31,11 @@ export type BudgetKeeper = {
   readonly of: (agent: string) => AgentBudgets;
   /** Asks for what these statements need. Rejects when the database does not answer in time. */
   readonly more: (agent: string, statements: readonly StatementAnalysis[]) => Promise<void>;
+  /** For people: what the agent has taken of the budgets that these statements count for. Never rejects. */
+  readonly standing: (
+    agent: string,
+    statements: readonly StatementAnalysis[],
+  ) => Promise<readonly ContextFinding[]>;
   /** Gives everything back. */
   readonly close: () => Promise<void>;
 };
@@ -136,6 +144,18 @@ export function createBudgetKeeper(setup: KeeperSetup): BudgetKeeper {
           return one === undefined ? null : moreOf(one, need);
         }),
       );
+    },
+    standing: async (agent, statements) => {
+      const budgets = of(agent)
+        .demands(statements)
+        .map(({ account }) => account.budget);
+      if (budgets.length === 0) return [];
+      try {
+        return budgetFindings(budgets, await inTime(setup.store.windows(agent), config.limits.contextMs));
+      } catch (error) {
+        log.warn({ err: error as Error, agent }, 'what an agent took of its budgets was not found out');
+        return [budgetsNotKnown()];
+      }
     },
     close: async () => {
       closed = true;

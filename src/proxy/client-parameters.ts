@@ -1,6 +1,7 @@
 /** Start-up parameters: what a client may set, by an explicit list. All of it is attacker-controlled. */
 import { SQLSTATE } from '../protocol/sqlstate.ts';
 import { PINNED } from '../session/pinned.ts';
+import { shownClaim } from '../statement/claims.ts';
 
 /** Why a client is not let in; becomes one FATAL error. */
 export class LoginRefused extends Error {
@@ -71,10 +72,10 @@ export function readClientParameters(
   for (const [name, value] of parameters) {
     if (name === 'user' || name === 'database') continue;
     if (name === 'replication') refuseReplication(value);
-    else if (name === 'countersign.run') run = value;
+    else if (name === 'countersign.run') run = claimed(value);
     else if (name === 'options')
       for (const [option, set] of readOptions(value))
-        if (option === 'countersign.run') run = set;
+        if (option === 'countersign.run') run = claimed(set);
         else accept(passed, option, set, pinned);
     else accept(passed, name, value, pinned);
   }
@@ -86,6 +87,11 @@ export function readClientParameters(
     applicationName: passed.get('application_name') ?? null,
     run,
   };
+}
+
+/** Null: nothing is said. */
+function claimed(run: string): string | null {
+  return run.trim() === '' ? null : shownClaim(run);
 }
 
 function accept(passed: Map<string, string>, name: string, value: string, pinned: boolean): void {

@@ -25,7 +25,7 @@ export type Knowledge = {
 };
 
 export type ListenerPorts = {
-  readonly budgets: Pick<BudgetKeeper, 'of' | 'more'>;
+  readonly budgets: Pick<BudgetKeeper, 'of' | 'more' | 'standing'>;
   readonly config: Config;
   readonly audit: AuditLog;
   readonly approvals: Approvals;

@@ -149,6 +149,7 @@ function begin(
       clarify: knowledge.clarify,
       probe: knowledge.probe,
       findings: knowledge.findings,
+      standing: (statements) => ports.budgets.standing(facts.agent, statements),
       refreshCatalog: knowledge.refreshCatalog,
       budget: (statements) => ports.budgets.more(facts.agent, statements),
       cancelUpstream: () => cancelUpstream(config.upstream, upstream, config.limits.cancelMs),

@@ -1,12 +1,13 @@
 /** Effects of the core that the world answers later: each becomes the event that answers it. */
 import type { Approvals, Asker, BoundParameter, ContextFinding, OwnRequest } from '../approval/port.ts';
-import { TooManyRequests } from '../approval/port.ts';
+import { QuestionTooLong, TooManyRequests } from '../approval/port.ts';
 import type { AuditLog } from '../audit/entry.ts';
 import type { Limits } from '../config/limits.ts';
 import type { ErrorFields } from '../protocol/backend.ts';
 import type { Effect } from '../session/effect.ts';
 import type { Subject } from '../session/subject.ts';
 import type { WaitEvent } from '../session/waits.ts';
+import type { AskLimit } from '../session/wording.ts';
 import type { Analysis, NameScope } from '../statement/analysis.ts';
 import type { RelayObserver } from './relay-observer.ts';
 
@@ -42,6 +43,8 @@ export type RelayPorts = {
   readonly probe: (sql: Buffer, scope: NameScope) => Promise<ErrorFields | null>;
   /** What the statement would touch, for people; never rejects, and answers in bounded time. */
   readonly findings: Findings;
+  /** What the agent has taken of its budgets, for people; never rejects, and answers in bounded time. */
+  readonly standing: (statements: Analysis['statements']) => Promise<readonly ContextFinding[]>;
   readonly refreshCatalog: () => Promise<void>;
   /** Slices of the agent's budgets for these statements; rejects where they cannot be had. */
   readonly budget: (statements: Analysis['statements']) => Promise<void>;
@@ -124,19 +127,21 @@ async function ownRequests(
 
 async function open(
   { question, subject, scope, catalogCertain }: Extract<Effect, { kind: 'open' }>,
-  { approvals, findings, log }: RelayPorts,
+  { approvals, findings, standing, log }: RelayPorts,
 ): Promise<WaitEvent> {
   try {
     const { context } = question;
-    const told =
-      context === undefined
-        ? {}
-        : { context: { ...context, findings: await findings(subject, scope, catalogCertain) } };
-    return { kind: 'opened', request: await approvals.open({ ...question, ...told }) };
+    if (context === undefined) return { kind: 'opened', request: await approvals.open(question) };
+    const found = await Promise.all([
+      standing(subject.analysis.statements),
+      findings(subject, scope, catalogCertain),
+    ]);
+    const told = { ...question, context: { ...context, findings: found.flat() } };
+    return { kind: 'opened', request: await approvals.open(told) };
   } catch (error) {
     const { message } = error as Error;
     log.warn({ err: error as Error }, 'a request could not be opened');
-    return { kind: 'openFailed', why: message, limit: error instanceof TooManyRequests };
+    return { kind: 'openFailed', why: message, limit: limitOf(error) };
   }
 }
 
@@ -153,6 +158,11 @@ async function release(
     log.warn({ err: error as Error, requestId }, 'a release was refused');
     return { kind: 'releaseFailed', why: (error as Error).message };
   }
+}
+
+function limitOf(error: unknown): AskLimit {
+  if (error instanceof TooManyRequests) return 'requests';
+  return error instanceof QuestionTooLong ? 'size' : null;
 }
 
 /** What fails here is settled by the approval store's own rounds. */

@@ -1,14 +1,16 @@
 /** What a hold puts to people. */
-import type { Question, RequestContext } from '../approval/port.ts';
+import type { ContextClaim, Question, RequestContext } from '../approval/port.ts';
 import type { Decision } from '../policy/decision.ts';
-import { claimsOf } from '../statement/claims.ts';
+import { type Claim, claimsOf, reasonIn } from '../statement/claims.ts';
 import { showSql, showText } from '../statement/visible.ts';
+import { askerOfString } from './asker.ts';
 import type { Effect } from './effect.ts';
 import { holdMsOf } from './hold-time.ts';
 import { relationNames } from './record.ts';
 import type { Passed } from './run.ts';
 import { type SessionState, scopeOf } from './state.ts';
 import type { Subject } from './subject.ts';
+import { toldStatements } from './told-statements.ts';
 
 /**
  * What bare names mean, for the digest. Where that is not known, or a temporary object could be meant, it is known to
@@ -25,12 +27,18 @@ const MOST_RELATIONS = 100;
 const MOST_COLUMNS = 50;
 
 /** What is known of the statement itself, for people; the shell adds what it finds out. */
-function contextOf({ sql, analysis, named }: Subject, sent: Passed | null): RequestContext {
+function contextOf(state: SessionState, subject: Subject, sent: Passed | null): RequestContext {
+  const { sql, analysis, named } = subject;
   const { statements } = analysis;
+  const told = toldStatements(state, subject);
   const columns = (names: readonly string[] | null | undefined) =>
     names == null ? null : names.slice(0, MOST_COLUMNS).map(showText);
   return {
-    claims: claimsOf(Buffer.concat([sql, ...named.flatMap((one) => [NEW_LINE, one.sql])])),
+    claims: withReason(
+      claimsOf(Buffer.concat([sql, ...named.flatMap((one) => [NEW_LINE, one.sql])])),
+      state.facts.applicationName,
+    ),
+    ...(told === null ? {} : { statements: told }),
     boundary: [...new Set(statements.flatMap(({ boundary }) => boundary))],
     relations: statements
       .flatMap(({ relations }) => relations)
@@ -58,13 +66,19 @@ export function openEffect(
     kind: 'open',
     question: {
       ...question,
-      context: contextOf(subject, sent),
+      context: contextOf(state, subject, sent),
       holdMs: holdMsOf(state, question.demand, sent !== null),
     },
     subject,
     scope: scopeOf(state),
     catalogCertain: !state.catalogUncertain,
   };
+}
+
+/** An agent that writes no comments can give its reason in application_name. */
+function withReason(claims: readonly Claim[], applicationName: string | null): readonly ContextClaim[] {
+  const value = claims.some(({ key }) => key === 'reason') ? null : reasonIn(applicationName ?? '');
+  return value === null ? claims : [...claims, { key: 'reason', value, from: 'application_name' }];
 }
 
 const NEW_LINE = Buffer.from('\n');
@@ -74,7 +88,7 @@ export function questionOf(state: SessionState, subject: Subject, decision: Deci
   const { analysis, sql } = subject;
   const secrets = analysis.statements.flatMap((statement) => statement.secrets);
   return {
-    session: state.setup.facts,
+    session: askerOfString(state, sql, analysis),
     sqlBytes: Buffer.from(sql),
     sql: [
       showSql(sql, secrets),

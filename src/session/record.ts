@@ -8,6 +8,7 @@ import { factsText } from '../policy/statement-facts.ts';
 import { nameKey } from '../protocol/frontend.ts';
 import type { RelationUse, StatementAnalysis } from '../statement/analysis.ts';
 import { redactSql } from '../statement/visible.ts';
+import { askerOf, endOfStatement } from './asker.ts';
 import { NO_METERS, uncapped } from './budget.ts';
 import { isCopyFrom } from './copy.ts';
 import { guardOf } from './row-guard.ts';
@@ -39,7 +40,7 @@ export function recordIntents(
       entry: {
         kind: 'intent',
         at: BigInt(state.now),
-        session: state.setup.facts,
+        session: askerOf(state, sql, start, alone ? end : endOfStatement(sql, analysis, place)),
         statementNo: no,
         sql: text,
         sqlSha256,

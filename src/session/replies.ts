@@ -14,6 +14,7 @@ import {
 import type { DataHandled } from '../protocol/backend-scanner.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
 import { applySymbols } from './apply-symbols.ts';
+import { renamed } from './asker.ts';
 import { countText } from './budget.ts';
 import { wall } from './budget-wall.ts';
 import { copyCompleted, copyFailed, copyOpened } from './copy.ts';
@@ -368,6 +369,7 @@ function parameterStatus(state: SessionState, frame: Buffer): Relay {
   const { name, value } = decodeParameterStatus(frame);
   // application_name may have been set to anything.
   countText(answering(state), frame);
+  if (name === 'application_name') renamed(state, value);
   if (name === 'search_path') state.searchPath = parseSearchPath(value, state.setup.facts.role);
   const pinned = PINNED[name];
   if (pinned === undefined) return 'pass';

@@ -204,6 +204,10 @@ export type SessionSetup = {
 
 export type SessionState = {
   readonly setup: SessionSetup;
+  /** As of now: the client may have changed its application_name. */
+  facts: SessionFacts;
+  /** The same with the run that a statement claimed last. */
+  traced: SessionFacts | null;
   phase: Phase;
   current: Current | null;
   readonly inbox: Inbox;
@@ -272,6 +276,8 @@ export type SessionState = {
 export function createState(setup: SessionSetup): SessionState {
   return {
     setup,
+    facts: setup.facts,
+    traced: null,
     phase: 'ready',
     current: null,
     inbox: new Inbox(),

@@ -18,6 +18,7 @@ import { recordIntents } from './record.ts';
 import type { Current, Phase, SessionState } from './state.ts';
 import { goneWhileStopping } from './stopping.ts';
 import {
+  type AskLimit,
   CANCELLED,
   cancelled,
   cannotAsk,
@@ -42,7 +43,7 @@ export type WaitEvent =
   /** Null: the server accepts it, or could not be asked. */
   | { readonly kind: 'probed'; readonly rejection: ErrorFields | null }
   | { readonly kind: 'opened'; readonly request: OpenedRequest }
-  | { readonly kind: 'openFailed'; readonly why: string; readonly limit: boolean }
+  | { readonly kind: 'openFailed'; readonly why: string; readonly limit: AskLimit }
   | { readonly kind: 'answered'; readonly state: RequestState; readonly ended: Ended | null }
   | { readonly kind: 'released'; readonly release: Release }
   | { readonly kind: 'releaseFailed'; readonly why: string }
@@ -238,7 +239,7 @@ function recordHeldIntents(state: SessionState, current: Current, requestId: str
     current.runs = recordIntents(state, current.subject, current.decision, requestId);
 }
 
-function openFailed(state: SessionState, event: { readonly why: string; readonly limit: boolean }): void {
+function openFailed(state: SessionState, event: { readonly why: string; readonly limit: AskLimit }): void {
   const current = waiting(state);
   const rule = current.decision?.rule ?? '';
   recordHeldIntents(state, current, null);

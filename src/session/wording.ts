@@ -7,7 +7,7 @@ import { SQLSTATE } from '../protocol/sqlstate.ts';
 import { REST_NOT_SENT } from './wording-midway.ts';
 
 const RETRY_SAME =
-  'Send exactly the same statement again later: it attaches to the same request and runs once it is approved. Do not rewrite it and do not split it up.';
+  'Send exactly the same statement again later: it attaches to the same request and runs once it is approved. Do not rewrite it and do not split it up. SHOW countersign.requests tells how your requests stand.';
 
 /** Why a request was withdrawn, in its row. */
 export const CANCELLED = 'the client cancelled the statement';
@@ -17,7 +17,7 @@ export function deniedByPolicy(decision: Decision): ErrorFields {
     C: SQLSTATE.insufficientPrivilege,
     M: `countersign: denied by policy (${decision.class})`,
     D: `Rule ${decision.rule}: ${decision.reasons.join('; ')}.`,
-    H: 'This statement will never be allowed for you. Do not retry it or look for another way to do the same; tell your operator what you wanted to achieve.',
+    H: 'Policy forbids this to you, and no person is asked. Do not retry it or look for another way to do the same; tell your operator what you wanted to achieve.',
   };
 }
 
@@ -25,9 +25,15 @@ export function deniedByPeople(rule: string, requestId: string, ended: Ended | n
   return {
     C: SQLSTATE.insufficientPrivilege,
     M: `countersign: denied by ${deniers(ended)}`,
-    D: `Rule ${rule}, request ${requestId}.`,
+    D: `Rule ${rule}, request ${requestId}.${repeated(ended)}`,
     H: 'A person decided against this statement. Do not send it again and do not try to reach the same effect in another way; report the reason to the user.',
   };
+}
+
+/** The denial is one of before. */
+function repeated(ended: Ended | null): string {
+  if (ended?.repeatedUntil === undefined) return '';
+  return ` This is the answer that was given to the same statement before; until ${ended.repeatedUntil.toISOString()} it is repeated, and nobody is asked.`;
 }
 
 /** Who denied it, and why. */
@@ -107,21 +113,33 @@ export function releaseRefused(rule: string, requestId: string, why: string, mid
 }
 
 /** `midway`: it is about the rest of a result. */
-export function cannotAsk(rule: string, why: string, limit: boolean, midway = false): ErrorFields {
-  return limit
-    ? {
-        C: SQLSTATE.programLimitExceeded,
-        M: 'countersign: too many open requests',
-        D: `Rule ${rule}: ${why}.`,
-        H: 'Wait until your open requests are answered before you send more statements that need approval.',
-      }
-    : {
-        C: SQLSTATE.cannotConnectNow,
-        M: `countersign: approval cannot be asked for at the moment, so ${midway ? REST_NOT_SENT : 'the statement was not run'}`,
-        D: `Rule ${rule}: ${why}.`,
-        H: `${midway ? '' : 'Nothing was executed. '}Statements that need no approval still run; try this one again in a minute.`,
-      };
+export function cannotAsk(rule: string, why: string, limit: AskLimit, midway = false): ErrorFields {
+  const D = `Rule ${rule}: ${why}.`;
+  const nothingRan = midway ? '' : 'Nothing was executed. ';
+  if (limit === 'requests')
+    return {
+      C: SQLSTATE.programLimitExceeded,
+      M: 'countersign: too many open requests',
+      D,
+      H: `${nothingRan}Wait until your open requests are answered before you send more statements that need approval: SHOW countersign.requests lists them. More connections do not help.`,
+    };
+  if (limit === 'size')
+    return {
+      C: SQLSTATE.programLimitExceeded,
+      M: 'countersign: the statement needs approval and is too long to be put to a person',
+      D,
+      H: `${nothingRan}Send less in one statement, so that a person can read all of it. Do not send it again as it is.`,
+    };
+  return {
+    C: SQLSTATE.cannotConnectNow,
+    M: `countersign: approval cannot be asked for at the moment, so ${midway ? REST_NOT_SENT : 'the statement was not run'}`,
+    D,
+    H: `${nothingRan}Statements that need no approval still run; try this one again in a minute.`,
+  };
 }
+
+/** The limit at which nobody is asked; null: the store is away. */
+export type AskLimit = 'requests' | 'size' | null;
 
 export function tooLong(limit: number, size: number): ErrorFields {
   return {

@@ -30,6 +30,32 @@ export function claimsOf(sql: Buffer): readonly Claim[] {
   return [...found].map(([key, value]) => ({ key, value }));
 }
 
+/**
+ * The run that a statement's comment names: the `traceparent` of W3C Trace Context
+ * (https://www.w3.org/TR/trace-context/#traceparent-header). Null: there is none, or it is not of that form.
+ */
+export function traceparentOf(sql: Buffer): string | null {
+  if (!sql.includes('traceparent')) return null;
+  const value = claimsOf(sql).find(({ key }) => key === 'traceparent')?.value ?? '';
+  return TRACEPARENT.test(value) ? value : null;
+}
+
+/** Version (not ff), trace id, parent id (neither all zeros), flags; lower case. */
+const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
+
+/** The reason that an `application_name` gives: `reason=…`, alone or behind a name, URL-encoded or not. Null: none. */
+export function reasonIn(applicationName: string): string | null {
+  const text = /(?:^|[\s,;(])reason=(.+)$/is.exec(applicationName)?.[1]?.trim() ?? '';
+  const quoted = /^'([^']*)'/.exec(text)?.[1];
+  const shown = bounded(showText(decoded(quoted ?? text) ?? text), CLAIM_VALUE_CHARACTERS);
+  return shown.trim() === '' ? null : shown;
+}
+
+/** What a client says of itself at start-up: made visible, and cut. */
+export function shownClaim(text: string): string {
+  return bounded(showText(text), CLAIM_VALUE_CHARACTERS);
+}
+
 /** Null: the text is not of that form. Keys and values decoded, of any length, as they are. */
 export function pairsOf(comment: string): readonly Claim[] | null {
   const claims: Claim[] = [];

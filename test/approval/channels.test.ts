@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { RequestView } from '../../src/approval/guard.ts';
-import { TooManyRequests } from '../../src/approval/port.ts';
+import { QuestionTooLong } from '../../src/approval/port.ts';
 import type { ApprovalHandle } from '../../src/approval/store.ts';
 import { visible } from '../../src/channels/visible.ts';
 import { type ApprovalWorld, answer, approvalWorld, NOTHING, question, until } from './support.ts';
@@ -42,6 +42,7 @@ it('a view has all that a card shows', async () => {
     text: 'UPDATE t SET a = $1',
     parameters: [{ typeOid: 25, format: 1, value: Buffer.from('x'), shown: 'x' }],
     inTransaction: true,
+    holdMs: 60_000,
   });
   const { id } = await here.open(asked);
   const view = await there.get(id);
@@ -56,7 +57,7 @@ it('a view has all that a card shows', async () => {
     demand: asked.demand,
     inTransaction: true,
     waiting: true,
-    waitsUntil: null,
+    waitsUntil: expect.any(Date),
     url: `http://127.0.0.1:8080/requests/${id}`,
   });
   await here.detach(id);
@@ -77,7 +78,7 @@ it('a listing cuts what is long and says so; the request itself is whole', async
 it('a question too long for anybody to read is refused', async () => {
   const small = await world.open({ limits: { shownCharacters: 1_000 } });
   await expect(small.open(question({ text: `SELECT '${'x'.repeat(1_000)}'` }))).rejects.toBeInstanceOf(
-    TooManyRequests,
+    QuestionTooLong,
   );
 });
 

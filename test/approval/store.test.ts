@@ -68,7 +68,7 @@ describe('the way of a request', () => {
       id,
       state: 'denied',
       attached: true,
-      ended: { people: ['reviewer'], reason: 'not on a Friday' },
+      ended: { people: ['reviewer'], reason: 'not on a Friday', repeatedUntil: expect.any(Date) },
     });
     const impatient = await world.open({ limits: { denialRepeatMs: 0 } });
     expect((await impatient.open(fresh)).id).not.toBe(id);
@@ -142,6 +142,25 @@ describe('attaching', () => {
     await approvals.guard.decide(answer(id, 'reviewer'));
     expect(await approvals.open(fresh)).toMatchObject({ id, attached: true, state: 'approved' });
     expect((await approvals.release(id, fresh)).requestId).toBe(id);
+  });
+
+  it('is found by the next hold of this process although the last one has only just left', async () => {
+    const { id } = await approvals.open(fresh);
+    const left = approvals.detach(id);
+    expect(await approvals.open(fresh)).toMatchObject({ id, attached: true });
+    await left;
+    expect((await approvals.get(id))?.waiting).toBe(true);
+  });
+
+  it('tells people until when its connection waits, of the last that attached; nothing where none does', async () => {
+    const waits = async () => (await approvals.get(id))?.waitsUntil?.getTime();
+    const { id } = await approvals.open({ ...fresh, holdMs: 60_000 });
+    const first = (await waits()) ?? 0;
+    expect(first - Date.now()).toBeGreaterThan(0);
+    await approvals.detach(id);
+    expect(await waits()).toBeUndefined();
+    await approvals.open({ ...fresh, holdMs: 3_600_000 });
+    expect(await waits()).toBeGreaterThan(first + 3_000_000);
   });
 
   it('never shares one approval: a second hold while the first waits opens a second request', async () => {

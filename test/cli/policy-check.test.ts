@@ -51,6 +51,20 @@ describe('countersign policy check', () => {
     });
   });
 
+  it('finds a connection that would wait longer than anybody can answer', async () => {
+    const rule = (more: string) => `- { name: r, match: { class: [ddl] }, decision: hold, ${more} }`;
+    expect(await first(rule('holdTimeout: 2h, expiry: 1h'))).toEqual({
+      code: 0,
+      finding: [
+        'c.yaml:17: warning: rule r: the connection waits 2h, and its request expires after 1h',
+        '  Give expiry at least as long, or a shorter holdTimeout: after the expiry nobody can answer.',
+      ],
+    });
+    expect((await first(rule('holdTimeout: 2h'))).finding[0]).toContain('expires after 3600 s (limits.');
+    expect((await first(rule('holdTimeout: 1h'))).code).toBe(0);
+    expect((await check(rule('holdTimeout: 1h'))).lines.join()).toContain('good');
+  });
+
   it('finds a rule that an earlier one takes everything from', async () => {
     const two = `- { name: wide, match: { relation: ['public.*'] }, decision: hold }
 - { name: narrow, match: { relation: [public.payments], class: [read] }, decision: deny }`;

@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Observed, reportLines, sinceOf } from '../../src/cli/report.ts';
+import { type BudgetUse, budgetLines } from '../../src/cli/report-budgets.ts';
 import { type Stack, startStack } from '../support/stack.ts';
 import { cli } from './in-process.ts';
 
@@ -23,7 +24,9 @@ afterAll(() => stack.close());
 
 async function report(...args: readonly string[]) {
   const { code, stdout } = await cli(['report', ...args], { COUNTERSIGN_AUDIT_URL: stack.auditorUrl });
-  return { code, lines: stdout.split('\n').filter((line) => line !== '') };
+  const all = stdout.split('\n').filter((line) => line !== '');
+  const ofBudgets = (line: string) => line.startsWith('budget\t');
+  return { code, lines: all.filter((line) => !ofBudgets(line)), budgets: all.filter(ofBudgets) };
 }
 
 describe('countersign report', () => {
@@ -37,6 +40,26 @@ describe('countersign report', () => {
       ['hold', 'default:bulk_write', 'agent', 'public.notes', '2', '1', 'DELETE FROM notes'],
       ['hold', 'default:ddl', 'agent', 'two', '1', '1', 'CREATE TABLE two (id int)'],
       ['hold', 'default:opaque', 'agent', '-', '1', '1', 'DO $$ BEGIN END $$'],
+    ]);
+  });
+
+  it('says what was taken of each budget, in the latest window and in the fullest', async () => {
+    const client = new pg.Client({ connectionString: stack.agentUrl });
+    await client.connect();
+    await client.query("INSERT INTO notes SELECT n, 'x' FROM generate_series(1, 5) AS n");
+    await client.query('SELECT * FROM notes LIMIT 5');
+    await client.end();
+    const cells = async () => (await report()).budgets.map((line) => line.split('\t'));
+    await expect
+      .poll(async () => (await cells())[0]?.[6], { timeout: 30_000 })
+      .toMatch(/^[5-9]\/1000000000000$/);
+    expect(await cells()).toEqual([
+      [
+        ...['budget', 'default', 'agent', '1', '1%'],
+        expect.stringMatching(/^\d{4}-.*Z$/),
+        expect.any(String),
+        expect.stringMatching(/^\d+\/1000000000000000$/),
+      ],
     ]);
   });
 
@@ -56,6 +79,30 @@ describe('countersign report', () => {
       { rule: 'default:opaque', statements: 1 },
     ]);
     expect(await stack.audited('SELECT * FROM audit.denials')).toEqual([]);
+  });
+});
+
+describe('the budgets', () => {
+  const use: BudgetUse = {
+    ...{ budget: 'pii', agent: 'agent', windows: '2', until: new Date(0), fullest: 91 },
+    ...{ rows: '5', rowsLimit: '10', bytes: '50', bytesLimit: null },
+  };
+
+  it('are a table for a terminal, and tab-separated for a pipe', () => {
+    expect(budgetLines([use], 200)).toEqual([
+      '',
+      'BUDGET  AGENT  WINDOWS  FULLEST  LATEST UNTIL              ROWS  BYTES',
+      'pii     agent  2        91%      1970-01-01T00:00:00.000Z  5/10  50/-',
+    ]);
+    expect(budgetLines([{ ...use, fullest: null, rowsLimit: null }], null)).toEqual([
+      'budget\tpii\tagent\t2\t-\t1970-01-01T00:00:00.000Z\t5/-\t50/-',
+    ]);
+    expect(budgetLines([], 80)).toEqual([]);
+  });
+
+  it('that cannot be read are said to be, to people', () => {
+    expect(budgetLines(null, 80)[1]).toContain('audit migrate');
+    expect(budgetLines(null, null)).toEqual([]);
   });
 });
 

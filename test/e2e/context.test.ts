@@ -44,7 +44,8 @@ describe('what people are told when a statement is held', () => {
     expect(told).toEqual(
       expect.arrayContaining([
         'Program: reporter (claimed by the agent)',
-        "Agent says: in a comment, in its own words: task = clean up, reason = it's‹U+202E› old",
+        "Reason: it's‹U+202E› old (claimed by the agent, in a comment)",
+        'Agent says: in a comment, in its own words: task = clean up',
         expect.stringMatching(/^Drops: 1 object \(.*, about 20,000 rows\): table public\.customers$/),
         'CASCADE: drops 1 other object too: constraint orders_customer_id_fkey on table public.orders',
         expect.stringMatching(
@@ -147,5 +148,95 @@ describe('what people are told when a statement is held', () => {
     const told = await lines('TRUNCATE customers /* again */');
     expect(told).toEqual(expect.arrayContaining([expect.stringMatching(/^Fails: without CASCADE/)]));
     expect((await stack.shop.query('SELECT count(*)::int AS n FROM customers')).rows).toEqual(before.rows);
+  });
+
+  it('a string of several is one request that lists them all, and which of them need approval and why', async () => {
+    const sql =
+      'SELECT 1 AS batch; DROP TABLE payments; UPDATE products SET name = name WHERE id = 1; GRANT SELECT ON products TO PUBLIC';
+    const request = await asked(sql);
+    const line = request.facts.find(({ label }) => label === 'Statements');
+    expect(line).toEqual({
+      label: 'Statements',
+      text: '4 that run as one, of which 2 need approval',
+      of: 4,
+      items: [
+        '1. SELECT (read): needs no approval',
+        '2. DROP TABLE (ddl): needs approval, drops a table (rule default:ddl)',
+        '3. UPDATE (write): needs no approval',
+        expect.stringMatching(/^4\. GRANT \(privilege\): needs approval, .* \(rule default:privilege\)$/),
+      ],
+    });
+    expect(request.command).toBe('SELECT; DROP TABLE; UPDATE; GRANT');
+    expect(request.sql).toBe(sql);
+    expect((await asked('DROP TABLE payments /* alone */')).facts.map(({ label }) => label)).not.toContain(
+      'Statements',
+    );
+  });
+
+  it('what the agent has taken of its budgets, and when they open again', async () => {
+    await client.query('SELECT id FROM customers LIMIT 7');
+    let no = 0;
+    // Another statement each time: a denial is repeated.
+    const budget = async () =>
+      (await lines(`/* ${no++} */ COPY payments TO STDOUT`)).find((line) => line.startsWith('Budget: '));
+    await expect
+      .poll(budget, { timeout: 60_000, interval: 1_500 })
+      .toMatch(
+        /^Budget: default: [\d,]*[1-9][\d,]* of 1,000,000,000,000 rows and [\d,]+ of [\d,]+ bytes were taken in this hour; opens again at \d{4}-/,
+      );
+  }, 120_000);
+
+  it('the run and the reason that a statement claims for itself, and what is hostile in them', async () => {
+    const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+    const other = new pg.Client({
+      connectionString: stack.agentUrl,
+      application_name: 'job reason=nightly%20clean\u202eup',
+    });
+    await other.connect();
+    expect(await lines(`DROP TABLE payments /*traceparent='${trace}'*/`, other)).toEqual(
+      expect.arrayContaining([
+        `Run: ${trace} (claimed by the agent)`,
+        'Reason: nightly clean‹U+202E›up (claimed by the agent, in application_name)',
+      ]),
+    );
+    // It is the statement's own, and must have the standard's form.
+    const { run } = await asked('DROP TABLE payments /* no trace */', other);
+    expect(run).toMatch(/^[0-9a-f]{24}$/);
+    for (const hostile of [
+      `${trace}-x`,
+      trace.toUpperCase(),
+      '00-00000000000000000000000000000000-00f067aa0ba902b7-01',
+      `ff${trace.slice(2)}`,
+      'x'.repeat(5_000),
+      '%E2%80%AEapproved by the owner',
+    ])
+      expect((await asked(`DROP TABLE payments /*traceparent='${hostile}'*/`, other)).run).toBe(run);
+    await other.query("SET application_name = 'renamed'");
+    expect(await lines('DROP TABLE payments /* renamed */', other)).toContain(
+      'Program: renamed (claimed by the agent)',
+    );
+    await other.end();
+    const named = new pg.Client({ connectionString: stack.agentUrl, options: '-c countersign.run=run-7' });
+    await named.connect();
+    // What the session says counts more than a comment.
+    expect((await asked(`DROP TABLE payments /*traceparent='${trace}',n='7'*/`, named)).run).toBe('run-7');
+    await named.end();
+    await expect
+      .poll(
+        () =>
+          stack
+            .audited(
+              `SELECT DISTINCT run, run_verified FROM audit.entry WHERE kind IN ('intent', 'request_opened') AND run = $1`,
+              [trace],
+            )
+            .catch(() =>
+              stack.audited(
+                'SELECT DISTINCT run, false AS run_verified FROM audit.statements WHERE run = $1',
+                [trace],
+              ),
+            ),
+        { timeout: 30_000 },
+      )
+      .toEqual([{ run: trace, run_verified: false }]);
   });
 });

@@ -163,6 +163,18 @@ describe('what a hold asks for', () => {
     });
   });
 
+  it('has how long a connection waits, and of two in one string the shorter', () => {
+    const one = { ...rule('hold', {}), holdTimeout: '90s' };
+    const two = { ...rule('hold', {}), name: 'b', holdTimeout: '10s' };
+    expect(decided('DROP TABLE t', [one]).approval?.holdMs).toBe(90_000);
+    expect(decided('DROP TABLE t', [rule('hold', {})]).approval).not.toHaveProperty('holdMs');
+    const both = [
+      { ...one, match: { class: ['ddl'] } },
+      { ...two, match: { class: ['privilege'] } },
+    ];
+    expect(decided('DROP TABLE t; GRANT SELECT ON t TO x', both).approval?.holdMs).toBe(10_000);
+  });
+
   it('of two in one string the shorter expiry', () => {
     const rules = [
       { ...named('a', rule('hold', { class: ['ddl'] })), expiry: '1d' },

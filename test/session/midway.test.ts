@@ -298,7 +298,7 @@ describe('stopped', () => {
     const s = session()
       .f(F.query('measured 1'))
       .b(...ROWS)
-      .on({ kind: 'openFailed', why: 'away', limit: false });
+      .on({ kind: 'openFailed', why: 'away', limit: null });
     s.cancelDone().b(B.error('57014'), B.ready());
     expect(s.client.slice(3)).toEqual([
       expect.stringMatching(/^E:57P03 .*the rest of the result was not sent$/),

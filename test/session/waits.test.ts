@@ -63,7 +63,7 @@ const EVENTS = {
   refreshed: { kind: 'refreshed' },
   probed: { kind: 'probed', rejection: null },
   opened: { kind: 'opened', request: OPEN },
-  openFailed: { kind: 'openFailed', why: 'away', limit: false },
+  openFailed: { kind: 'openFailed', why: 'away', limit: null },
   answered: { kind: 'answered', state: 'denied', ended: null },
   released: { kind: 'released', release: RELEASE },
   releaseFailed: { kind: 'releaseFailed', why: 'altered' },

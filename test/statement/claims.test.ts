@@ -6,6 +6,9 @@ import {
   claimsOf,
   MOST_CLAIMS,
   pairsOf,
+  reasonIn,
+  shownClaim,
+  traceparentOf,
 } from '../../src/statement/claims.ts';
 
 const of = (sql: string) => claimsOf(Buffer.from(sql)).map(({ key, value }) => [key, value]);
@@ -112,5 +115,49 @@ describe('claims in comments', () => {
       ['a', 'b'],
       ['c', 'd'],
     ]);
+  });
+});
+
+describe('the run and the reason', () => {
+  const TRACE = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+  const run = (comment: string) => traceparentOf(Buffer.from(`SELECT 1 /*${comment}*/`));
+
+  it.each([
+    [`traceparent='${TRACE}'`, TRACE],
+    [`task='x',traceparent='${TRACE}'`, TRACE],
+    [`traceparent='${TRACE}',traceparent='${TRACE.replace('-01', '-00')}'`, TRACE],
+    [`traceparent='${TRACE.replace('00-', 'ff-')}'`, null],
+    [`traceparent='${TRACE} '`, null],
+    [`traceparent='${TRACE}%00'`, null],
+    [`traceparent='${TRACE.replace('4bf', '4BF')}'`, null],
+    [`traceparent='00-${'0'.repeat(32)}-00f067aa0ba902b7-01'`, null],
+    [`traceparent='00-4bf92f3577b34da6a3ce929d0e0e4736-${'0'.repeat(16)}-01'`, null],
+    [`traceparent='${TRACE}-${'a'.repeat(10_000)}'`, null],
+    [`traceparent=${TRACE}`, null],
+    [`the traceparent is '${TRACE}'`, null],
+  ])('run of /*%s*/: %s', (comment, expected) => expect(run(comment)).toBe(expected));
+
+  it('of a string in a statement nothing is taken', () => {
+    expect(traceparentOf(Buffer.from(`SELECT '/*traceparent=''${TRACE}''*/'`))).toBeNull();
+    expect(traceparentOf(Buffer.from(`SELECT "/*traceparent='${TRACE}'*/"`))).toBeNull();
+  });
+
+  it.each([
+    ['reason=clean up', 'clean up'],
+    ['etl reason=clean%20up', 'clean up'],
+    ["etl; reason='it is old' v2", 'it is old'],
+    ['REASON=x', 'x'],
+    ['reason=100%', '100%'],
+    ['reason=\u202eevil', '‹U+202E›evil'],
+    ['reason=%00', '‹U+0000›'],
+    ['myreason=x', null],
+    ['reason=', null],
+    ['psql', null],
+  ])('reason in application_name %s: %s', (name, expected) => expect(reasonIn(name)).toBe(expected));
+
+  it('is cut and made visible', () => {
+    expect(reasonIn(`reason=${'x'.repeat(10_000)}`)).toHaveLength(CLAIM_VALUE_CHARACTERS);
+    expect(shownClaim(`${'x'.repeat(10_000)}`)).toHaveLength(CLAIM_VALUE_CHARACTERS);
+    expect(shownClaim('a\nb\u0000')).toBe('a‹U+000A›b‹U+0000›');
   });
 });

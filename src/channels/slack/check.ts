@@ -27,6 +27,7 @@ export async function checkSlack(
   config: SlackConfig,
   people: readonly Person[],
   groups: readonly Group[],
+  rules: readonly ChannelRule[] = [],
 ): Promise<readonly Finding[]> {
   const client = slackClient(config, boltLogger(SILENT, redactor(config)));
   const token = await checkBotToken(client, config);
@@ -35,7 +36,8 @@ export async function checkSlack(
   return [
     ...token,
     await checkHearing(config),
-    await checkChannel(client, config),
+    await checkChannel(client, config.channel, 'channel', 'slack.channel'),
+    ...(await checkRuleChannels(client, config, rules)),
     ...(await checkPeople(client, config, people)),
     ...(await checkGroups(client, groups)),
   ];
@@ -98,21 +100,48 @@ async function checkHearing(config: SlackConfig): Promise<Finding> {
   );
 }
 
-async function checkChannel(client: SlackClient, config: SlackConfig): Promise<Finding> {
-  const { channel } = config;
+/** A rule of the policy that may send its cards to a channel of its own. */
+export type ChannelRule = { readonly name: string; readonly channel?: string };
+
+/** Each channel once, for all rules that name it. */
+async function checkRuleChannels(
+  client: SlackClient,
+  config: SlackConfig,
+  rules: readonly ChannelRule[],
+): Promise<Finding[]> {
+  const named = new Map<string, string[]>();
+  for (const { name, channel } of rules)
+    if (channel !== undefined && channel !== config.channel)
+      named.set(channel, [...(named.get(channel) ?? []), name]);
+  const out: Finding[] = [];
+  for (const [channel, names] of named)
+    out.push(
+      await checkChannel(
+        client,
+        channel,
+        `channel ${channel} of rule ${names.join(', ')}`,
+        'A rule’s channel',
+      ),
+    );
+  return out;
+}
+
+async function checkChannel(
+  client: SlackClient,
+  channel: string,
+  what: string,
+  key: string,
+): Promise<Finding> {
   const read = await tried(async () => channelShape.parse(await client.conversations.info({ channel })));
   if ('failure' in read) {
     if (read.failure === 'missing_scope') {
-      return warning('channel', 'Cannot be seen without channels:read (groups:read for a private one).');
+      return warning(what, 'Cannot be seen without channels:read (groups:read for a private one).');
     }
-    return wrong(
-      'channel',
-      `Slack says ${read.failure}. slack.channel is the id, like C012AB; invite the app to it.`,
-    );
+    return wrong(what, `Slack says ${read.failure}. ${key} is the id, like C012AB; invite the app to it.`);
   }
   return read.value.channel.is_member
-    ? good('channel')
-    : wrong('channel', 'The app is not in the channel. There, type: /invite @Countersign');
+    ? good(what)
+    : wrong(what, 'The app is not in the channel. There, type: /invite @Countersign');
 }
 
 async function checkPeople(

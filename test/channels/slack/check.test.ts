@@ -78,6 +78,25 @@ describe('slack check', () => {
     ]);
   });
 
+  it('tries the channels that rules name, too, each once', async () => {
+    const config = configFor(slack, 'socket');
+    const rules = [
+      { name: 'a', channel: 'C0ELSEWHERE' },
+      { name: 'b' },
+      { name: 'c', channel: 'C0ELSEWHERE' },
+      { name: 'd', channel: config.channel },
+    ];
+    const found = await checkSlack(config, [], [], rules);
+    expect(found.filter(({ what }) => what.startsWith('channel'))).toEqual([
+      { what: 'channel', result: 'good', detail: '' },
+      {
+        what: 'channel C0ELSEWHERE of rule a, c',
+        result: 'wrong',
+        detail: expect.stringMatching(/channel_not_found\. A rule’s channel is the id/),
+      },
+    ]);
+  });
+
   it('finds people who could not answer', async () => {
     const who = [
       person('old', 'T0TEST/U0OLD'),
