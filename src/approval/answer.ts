@@ -16,6 +16,8 @@ export type StandingVerdict = {
   readonly person: string;
   readonly verdict: 'approve' | 'deny';
   readonly assurance: 1 | 2 | 3;
+  /** When it was given, by the database's clock, milliseconds since 1970 UTC: who is on call depends on it. */
+  readonly atMs: number;
 };
 
 export type AnswerEffect =
@@ -32,15 +34,18 @@ export function answerRequest(
   person: Person,
   verdict: 'approve' | 'deny',
   assurance: 1 | 2 | 3,
+  atMs: number,
 ): AnswerEffect {
-  const refusal = refusalOf(person, standing.forbidden, standing.demand, verdict, assurance);
-  if (refusal !== null) return { kind: 'refuse', code: refusal };
   const before = standing.verdicts.find((given) => given.person === person.id);
+  // The same answer again is judged as of when it was given: a redelivery after the shift is none of another hour.
+  const givenMs = before?.verdict === verdict ? before.atMs : atMs;
+  const refusal = refusalOf(person, standing.forbidden, standing.demand, verdict, assurance, givenMs);
+  if (refusal !== null) return { kind: 'refuse', code: refusal };
   if (before?.verdict === verdict) return { kind: 'repeat' };
   if (standing.state !== 'open') return { kind: 'refuse', code: 'already_ended' };
   if (before?.verdict === 'deny') return { kind: 'refuse', code: 'already_answered' };
   const others = standing.verdicts.filter((given) => given.person !== person.id);
-  const all = [...others, { person: person.id, verdict, assurance }];
+  const all = [...others, { person: person.id, verdict, assurance, atMs }];
   const approvals = countPeople(standingApprovals({ ...standing, verdicts: all }, directory), directory);
   if (verdict === 'deny') return { kind: 'record', next: reached('denial', 'denied'), approvals };
   const complete = approvals >= standing.demand.quorum;
@@ -52,10 +57,10 @@ export function standingApprovals<V extends StandingVerdict>(
   standing: Omit<Standing, 'state' | 'verdicts'> & { readonly verdicts: readonly V[] },
   directory: Directory,
 ): readonly V[] {
-  return standing.verdicts.filter(({ person: id, verdict, assurance }) => {
+  return standing.verdicts.filter(({ person: id, verdict, assurance, atMs }) => {
     const person = directory.people.find((known) => known.id === id);
     if (verdict !== 'approve' || person === undefined) return false;
-    return refusalOf(person, standing.forbidden, standing.demand, 'approve', assurance) === null;
+    return refusalOf(person, standing.forbidden, standing.demand, 'approve', assurance, atMs) === null;
   });
 }
 

@@ -1,22 +1,27 @@
 import type pg from 'pg';
 import type { Person } from '../config/config.ts';
+import { sealVerdict } from '../signing/verdict-seal.ts';
 import { type AnswerEffect, answerRequest } from './answer.ts';
 import { approvalsOf, becomeApproved } from './approving.ts';
 import { inTransaction, type StoreContext, type Transaction } from './context.ts';
 import { shownSha256, toldSha256 } from './digest.ts';
 import { countPeople, resolvePerson } from './eligibility.ts';
 import { type Answer, type GuardCode, type GuardResult, REASON_CHARACTERS } from './guard.ts';
+import { approvalsInMinute, noticeFor } from './pace.ts';
 import type { RequestState } from './port.ts';
 import { identityText, refused } from './refusing.ts';
 import {
+  isRequestId,
   parseBinding,
   parseParameters,
   parseShown,
   REQUEST_COLUMNS,
   type RequestRow,
+  standingVerdicts,
   toldOf,
   viewOf,
 } from './rows.ts';
+import { allSealed, sealedVerdict } from './sealing.ts';
 
 /**
  * `Guard.decide`: who is this, may they, and what becomes of the request. Under the request's lock, in one transaction.
@@ -33,9 +38,9 @@ export async function decide(context: StoreContext, answer: Answer): Promise<Gua
 async function repeatedAnswer(context: StoreContext, answer: Answer): Promise<GuardResult | null> {
   const resolved = resolvePerson(context.directory, answer.person);
   const row = await requestRow(context.pool, answer.requestId);
-  if (resolved.kind !== 'person' || row === null || isAltered(row)) return null;
+  if (resolved.kind !== 'person' || row === null || (await isAltered(context, row))) return null;
   if (answer.may?.includes(answer.verdict) === false) return null;
-  const effect = effectOf(context, row, resolved.person, answer, row.state);
+  const effect = effectOf(context, row, resolved.person, answer, row.state, Date.now());
   return effect.kind === 'repeat' ? accepted(context, row, resolved.person) : null;
 }
 
@@ -52,15 +57,18 @@ async function decideLocked(
   if (resolved.kind === 'ambiguous') return refuse('ambiguous_person');
   if (row === null) return refuse('not_found');
   if (answer.may?.includes(answer.verdict) === false) return refuse('scope_missing');
-  if (isAltered(row)) return refuse('request_altered');
+  if (await isAltered(context, row)) return refuse('request_altered');
 
   const { person } = resolved;
   // A request whose time is over counts as expired, even if the janitor has not come by yet.
   const overdue = row.state === 'open' && row.expires_at.getTime() <= transaction.nowMs;
-  const effect = effectOf(context, row, person, answer, overdue ? 'expired' : row.state);
+  const state = overdue ? 'expired' : row.state;
+  const effect = effectOf(context, row, person, answer, state, transaction.nowMs);
   if (effect.kind === 'refuse') return refuse(effect.code);
   if (effect.kind === 'repeat') return accepted(context, row, person);
-  await recordVerdict(transaction, row, person, answer);
+  const pace = await paceOf(context, transaction, row, person, answer);
+  if (pace.tooFast) return refuse('too_fast');
+  await recordVerdict(context, transaction, row, person, answer);
   if (effect.next === 'denied') await becomeDenied(transaction, row, person, answer);
   if (effect.next === 'approved') {
     const complete = await requestRow(transaction.client, row.id);
@@ -68,8 +76,31 @@ async function decideLocked(
     await becomeApproved(context, transaction, complete);
   }
   if (effect.next === 'open') await touch(transaction, row.id);
-  const { next: state, approvals } = effect;
-  return { ok: true, id: row.id, person: person.id, quorum: row.quorum, state, repeated: false, approvals };
+  const { next, approvals } = effect;
+  const result = {
+    id: row.id,
+    person: person.id,
+    quorum: row.quorum,
+    state: next,
+    repeated: false,
+    approvals,
+  };
+  return { ok: true, ...result, ...(pace.notice === null ? {} : { notice: pace.notice }) };
+}
+
+/** Only approvals have a pace: saying no is never too fast. */
+async function paceOf(
+  { limits }: StoreContext,
+  transaction: Transaction,
+  row: RequestRow,
+  person: Person,
+  { verdict }: Answer,
+): Promise<{ readonly tooFast: boolean; readonly notice: string | null }> {
+  if (verdict === 'deny') return { tooFast: false, notice: null };
+  const approvals = (await approvalsInMinute(transaction, person.id)) + 1;
+  const most = parseBinding(row).demand.maxPerMinute ?? limits.approvalsPerMinutePerPerson;
+  const notice = noticeFor(row, approvals, limits.approvalsNoticedPerMinute);
+  return { tooFast: approvals > most, notice };
 }
 
 function effectOf(
@@ -78,10 +109,11 @@ function effectOf(
   person: Person,
   { verdict, attestation }: Answer,
   state: RequestState,
+  atMs: number,
 ): AnswerEffect {
   const { demand } = viewOf(row, '');
-  const standing = { state, forbidden: row.forbidden, demand, verdicts: row.verdicts };
-  return answerRequest(standing, directory, person, verdict, attestation.assurance);
+  const standing = { state, forbidden: row.forbidden, demand, verdicts: standingVerdicts(row) };
+  return answerRequest(standing, directory, person, verdict, attestation.assurance, atMs);
 }
 
 function accepted(context: StoreContext, row: RequestRow, person: Person): GuardResult {
@@ -90,19 +122,16 @@ function accepted(context: StoreContext, row: RequestRow, person: Person): Guard
   return { ok: true, id, state, person: person.id, repeated: true, approvals, quorum };
 }
 
-/** Ids come from channels and are attacker-controlled: only of this form do they reach the database. */
-const REQUEST_ID = /^req_[0-9A-Za-z]{20,26}$/;
-
 /** Null: there is none; otherwise as it stands, and nobody else changes it before the transaction ends. */
 export async function lockedRow({ client }: Transaction, id: string): Promise<RequestRow | null> {
-  if (!REQUEST_ID.test(id)) return null;
+  if (!isRequestId(id)) return null;
   // The lock first: the verdicts must be read by a statement that began after it was granted.
   await client.query('SELECT FROM countersign.request WHERE id = $1 FOR UPDATE', [id]);
   return requestRow(client, id);
 }
 
 async function requestRow(client: pg.ClientBase | pg.Pool, id: string): Promise<RequestRow | null> {
-  if (!REQUEST_ID.test(id)) return null;
+  if (!isRequestId(id)) return null;
   const { rows } = await client.query<RequestRow>(
     `SELECT ${REQUEST_COLUMNS} FROM countersign.request r WHERE r.id = $1`,
     [id],
@@ -110,8 +139,12 @@ async function requestRow(client: pg.ClientBase | pg.Pool, id: string): Promise<
   return rows[0] ?? null;
 }
 
-/** What people are shown must be what the digest binds: somebody may have changed the row since. */
-function isAltered(row: RequestRow): boolean {
+/** What people are shown must be what the digest binds, and what counts what the guard recorded: rows can be written. */
+async function isAltered(context: StoreContext, row: RequestRow): Promise<boolean> {
+  return isShownOtherwise(row) || !(await allSealed(context, row));
+}
+
+function isShownOtherwise(row: RequestRow): boolean {
   const binding = parseBinding(row);
   const { session } = parseShown(row);
   const same =
@@ -133,29 +166,33 @@ function isAltered(row: RequestRow): boolean {
 }
 
 async function recordVerdict(
-  { client, record }: Transaction,
+  { keys }: StoreContext,
+  { client, record, nowMs }: Transaction,
   row: RequestRow,
   person: Person,
   answer: Answer,
 ): Promise<void> {
   const { channel, verdict, attestation } = answer;
   const reason = cutReason(answer.reason);
+  const { assurance } = attestation;
+  const given = {
+    person: person.id,
+    verdict,
+    reason,
+    channel,
+    assurance,
+    ids: answer.person.map(identityText),
+    facts: JSON.stringify(attestation.facts),
+    at_ms: nowMs,
+  };
+  const seal = sealVerdict(sealedVerdict(row, given), keys.signer);
   await client.query(
-    `INSERT INTO countersign.verdict (request_id, person, verdict, reason, channel, assurance, ids, facts)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    `INSERT INTO countersign.verdict (request_id, person, verdict, reason, channel, assurance, ids, facts, at, seal)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, to_timestamp($9::double precision / 1000), $10)
      ON CONFLICT (request_id, person) DO UPDATE SET verdict = excluded.verdict, reason = excluded.reason,
        channel = excluded.channel, assurance = excluded.assurance, ids = excluded.ids, facts = excluded.facts,
-       at = excluded.at`,
-    [
-      row.id,
-      person.id,
-      verdict,
-      reason,
-      channel,
-      attestation.assurance,
-      answer.person.map(identityText),
-      JSON.stringify(attestation.facts),
-    ],
+       at = excluded.at, seal = excluded.seal`,
+    [row.id, given.person, verdict, reason, channel, assurance, given.ids, given.facts, given.at_ms, seal],
   );
   record({
     kind: 'verdict',
@@ -166,8 +203,8 @@ async function recordVerdict(
       verdict,
       reason: reason ?? '',
       channel,
-      assurance: String(attestation.assurance),
-      ids: answer.person.map(identityText).join(' '),
+      assurance: String(assurance),
+      ids: given.ids.join(' '),
       digest: row.digest,
     },
   });
@@ -186,6 +223,7 @@ async function becomeDenied(
     [row.id, person.id, reason],
   );
   transaction.notify(row.id);
+  transaction.regroup(row.id);
   transaction.record({
     kind: 'request_denied',
     session: parseShown(row).session,

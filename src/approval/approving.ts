@@ -1,7 +1,15 @@
 import { type ReceiptApprover, signReceipt, verifyReceipt } from '../signing/receipt.ts';
 import { standingApprovals } from './answer.ts';
 import type { StoreContext, Transaction } from './context.ts';
-import { parseBinding, parseShown, type RequestRow, type VerdictRow, viewOf } from './rows.ts';
+import {
+  parseBinding,
+  parseShown,
+  type RequestRow,
+  standingVerdicts,
+  type VerdictRow,
+  viewOf,
+} from './rows.ts';
+import { allSealed } from './sealing.ts';
 
 /**
  * open -> approved: signs the receipt, checks it as the releasing process will, and stores both. `row` was read under
@@ -12,6 +20,8 @@ export async function becomeApproved(
   transaction: Transaction,
   row: RequestRow,
 ): Promise<void> {
+  // Each of them was recorded by the guard itself: what else stands in the table counts for nothing.
+  if (!(await allSealed(context, row))) throw new Error(`request ${row.id} has a verdict without a seal`);
   const approvals = approvalsOf(context, row);
   const expiresMs = Math.min(row.expires_at.getTime(), transaction.nowMs + context.limits.receiptLifetimeMs);
   const receipt = await signReceipt(
@@ -26,6 +36,7 @@ export async function becomeApproved(
   );
   if (rowCount !== 1) throw new Error(`request ${row.id} left the state open under its own lock`);
   transaction.notify(row.id);
+  transaction.regroup(row.id);
   transaction.record({
     kind: 'request_approved',
     session: parseShown(row).session,
@@ -69,5 +80,5 @@ function approverOf({ person, channel, ids, assurance, at_ms, reason, facts }: V
 /** The approvals among the stored verdicts that count now. */
 export function approvalsOf({ directory }: StoreContext, row: RequestRow): readonly VerdictRow[] {
   const { demand } = viewOf(row, '');
-  return standingApprovals({ forbidden: row.forbidden, demand, verdicts: row.verdicts }, directory);
+  return standingApprovals({ forbidden: row.forbidden, demand, verdicts: standingVerdicts(row) }, directory);
 }

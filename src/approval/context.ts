@@ -5,6 +5,7 @@ import type { TransactionalAppend } from '../audit/port.ts';
 import type { Keys } from '../signing/keys.ts';
 import type { Directory } from './eligibility.ts';
 import type { StoreLimits } from './limits.ts';
+import { refreshFirst } from './merging.ts';
 
 /** What every part of the store works with. */
 export type StoreContext = {
@@ -74,6 +75,8 @@ export type Transaction = {
   readonly record: (entry: EventFacts) => void;
   /** Tells all processes that this request changed, at commit. */
   readonly notify: (requestId: string) => void;
+  /** It was opened, or is open no longer: after the commit, the card of those that it was shown as one with is renewed. */
+  readonly regroup: (requestId: string) => void;
 };
 
 export type EventFacts = {
@@ -98,21 +101,33 @@ export async function inTransaction<T>(
     const nowUs = await begin(client);
     const entries: Entry[] = [];
     const changed = new Set<string>();
+    const regrouped = new Set<string>();
     const result = await work({
       client,
       nowMs: Number(nowUs / 1000n),
       record: (facts) => entries.push(entryOf(facts, nowUs)),
       notify: (id) => changed.add(id),
+      regroup: (id) => regrouped.add(id),
     });
     // Last: the head of the log's stream is locked from here to the end.
     if (entries.length > 0) await context.appendAudit(client, entries);
     await commit(client, changed);
+    if (regrouped.size > 0) void renewCards(context, [...regrouped]);
     return result;
   } catch (error) {
     broken = await rollback(client);
     throw error;
   } finally {
     client.release(broken);
+  }
+}
+
+/** Nobody waits for it: a statement that was approved is on its way meanwhile. */
+async function renewCards({ pool, log }: StoreContext, ids: readonly string[]): Promise<void> {
+  try {
+    for (const id of ids) await refreshFirst(pool, id, NOTIFY_CHANNEL);
+  } catch (error) {
+    log.warn({ err: error }, 'a card shows an old number of waiting requests');
   }
 }
 

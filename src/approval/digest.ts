@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { OnCall } from '../policy/rule.ts';
 import { canonicalJson } from './canonical-json.ts';
 import type { Question } from './port.ts';
 
@@ -34,6 +35,9 @@ export type Binding = {
     readonly approvers: readonly string[];
     readonly quorum: number;
     readonly assurance: number;
+    /** Left out where the rule has none, so that digests of others stay as they are. */
+    readonly onCall?: readonly OnCall[];
+    readonly maxPerMinute?: number;
   };
   readonly limits: { readonly rows: number | null; readonly bytes: number | null };
   readonly nonce: string;
@@ -65,6 +69,8 @@ export function bindingOf(question: Question, nonce: string, expiresAtMs: number
       approvers: [...demand.approvers].sort(),
       quorum: demand.quorum,
       assurance: demand.assurance,
+      ...(demand.onCall === undefined ? {} : { onCall: demand.onCall }),
+      ...(demand.maxPerMinute === undefined ? {} : { maxPerMinute: demand.maxPerMinute }),
     },
     limits: question.limits ?? { rows: null, bytes: null },
     nonce,

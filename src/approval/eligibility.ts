@@ -1,5 +1,7 @@
 import type { Person } from '../config/config.ts';
 import type { ApprovalDemand } from '../policy/decision.ts';
+import type { OnCall } from '../policy/rule.ts';
+import { isWithin } from '../policy/time-window.ts';
 import type { Identity } from './guard.ts';
 
 /** Who may answer what. Pure; people come from the configuration, identities from a channel's proof. */
@@ -93,12 +95,18 @@ function fold(text: string): string {
   return text.normalize('NFKC').trim().toLowerCase();
 }
 
-export type Refusal = 'self_approval' | 'not_an_approver' | 'automation_not_named' | 'assurance_too_low';
+export type Refusal =
+  | 'self_approval'
+  | 'not_an_approver'
+  | 'automation_not_named'
+  | 'not_on_call'
+  | 'assurance_too_low';
 
 /**
  * Null: this person may give this verdict. A denial needs no assurance above the channel's own: saying no must be
- * easy. `forbidden` holds what was fixed when the request was opened, joined with what is true now. An automation denies
- * what its owner is no party of, and approves only where the rule names it, itself.
+ * easy, at any hour. `forbidden` holds what was fixed when the request was opened, joined with what is true now. An
+ * automation denies what its owner is no party of, and approves only where the rule names it, itself. `atMs` is when the
+ * verdict is given, by the database's clock, milliseconds since 1970 UTC; null: outside all windows.
  */
 export function refusalOf(
   person: Person,
@@ -106,18 +114,42 @@ export function refusalOf(
   demand: ApprovalDemand,
   verdict: 'approve' | 'deny',
   assurance: 1 | 2 | 3,
+  atMs: number | null,
 ): Refusal | null {
   if (forbidden.some((name) => isAliasOf(name, person))) return 'self_approval';
   if (person.automationOf !== undefined) {
     if (verdict === 'approve' && !demand.approvers.includes(person.id)) return 'automation_not_named';
   } else if (!isApprover(person, demand)) return 'not_an_approver';
+  if (verdict === 'approve' && atMs !== null && !isOnCall(person, demand, atMs)) return 'not_on_call';
   if (verdict === 'approve' && assurance < demand.assurance) return 'assurance_too_low';
   return null;
 }
 
+/** Windows narrow: who is not named by one that holds now is not on call. */
+function isOnCall(person: Person, { onCall = [] }: ApprovalDemand, atMs: number): boolean {
+  return openWindows(onCall, atMs).every(({ approvers }) => isNamed(person, approvers));
+}
+
+/** Whom channels ask at this moment: names of people and groups, of which a person must be in each list. */
+export function askedAt(
+  { approvers, onCall = [] }: Pick<ApprovalDemand, 'approvers' | 'onCall'>,
+  atMs: number,
+): readonly (readonly string[])[] {
+  const lists = openWindows(onCall, atMs).map((window) => window.approvers);
+  return approvers.length === 0 ? lists : [approvers, ...lists];
+}
+
+function openWindows(onCall: readonly OnCall[], atMs: number): readonly OnCall[] {
+  return onCall.filter((window) => isWithin(window, atMs * 1000));
+}
+
 function isApprover(person: Person, demand: ApprovalDemand): boolean {
   if (demand.approvers.length === 0) return true;
-  return demand.approvers.some((name) => name === person.id || person.groups.includes(name));
+  return isNamed(person, demand.approvers);
+}
+
+export function isNamed(person: Person, names: readonly string[]): boolean {
+  return names.some((name) => name === person.id || person.groups.includes(name));
 }
 
 /**

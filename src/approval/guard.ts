@@ -9,7 +9,18 @@ import type { RequestContext, RequestState } from './port.ts';
 export type Guard = {
   /** Never rejects for a refusal, only when the store is away. Safe to call again with the same answer. */
   readonly decide: (answer: Answer) => Promise<GuardResult>;
+  /**
+   * The same answer to every open request that is shown as one with this one (`RequestView.alike`), oldest first, each
+   * its own verdict and receipt; at least one result, and none after one that refuses the person. `only`: the ids that
+   * the person was shown; null: all that are open now.
+   */
+  readonly decideAll: (answer: Answer, only: readonly string[] | null) => Promise<readonly GuardResult[]>;
+  /** A channel refuses by itself, before it knows whose answer it is: the attempt is an entry, and nothing else happens. */
+  readonly refuse: (answer: Answer, code: ChannelCode) => Promise<void>;
 };
+
+/** Of another workspace; too old or too new (a replay); no member any more; not what the message had shown. */
+export type ChannelCode = 'other_workspace' | 'stale_click' | 'not_a_member' | 'not_as_shown';
 
 export type Channel = 'slack' | 'teams' | 'api' | 'console';
 
@@ -55,12 +66,14 @@ export type GuardCode =
   | 'not_an_approver'
   | 'automation_not_named'
   | 'scope_missing'
+  | 'not_on_call'
   | 'assurance_too_low'
   | 'not_found'
   | 'already_ended'
   | 'already_answered'
   | 'not_approved'
-  | 'request_altered';
+  | 'request_altered'
+  | 'too_fast';
 
 export type GuardResult =
   | {
@@ -73,6 +86,8 @@ export type GuardResult =
       readonly repeated: boolean;
       readonly approvals: number;
       readonly quorum: number;
+      /** For the person, whom every channel shows it: that they approve very fast, or that the agent floods them. */
+      readonly notice?: string;
     }
   | {
       readonly ok: false;
@@ -123,6 +138,13 @@ export type RequestView = {
   readonly waiting: boolean;
   /** Until when that connection waits; null: none does, or it is not known. */
   readonly waitsUntil: Date | null;
+  /**
+   * Open requests that ask for the very same, this one among them, oldest first; empty where this one is not open.
+   * Channels show the first, with their number: an approval is for one of them.
+   */
+  readonly alike: readonly string[];
+  /** Statements of the agent that were refused within the last ten minutes because it asks too much; 0 once ended. */
+  readonly refusals: number;
   readonly verdicts: readonly ShownVerdict[];
   /** Set once the request is neither open nor approved. */
   readonly endedAt: Date | null;
@@ -211,6 +233,21 @@ export type ApproverCheck = {
     assurance: 1 | 2 | 3,
   ) => { readonly code: GuardCode; readonly message: string } | null;
 };
+
+/** Putting a request off, for oneself alone: it changes nothing about the request, and nobody else sees it. */
+export type SnoozeDesk = {
+  /** With those shown as one with it. `minutes` 0: no longer; at most `SNOOZE_MINUTES`. Null: done. */
+  readonly snooze: (
+    requestId: string,
+    person: readonly Identity[],
+    minutes: number,
+  ) => Promise<{ readonly code: GuardCode; readonly message: string } | null>;
+  /** Until when this person has put off which requests, by id. */
+  readonly snoozed: (person: readonly Identity[]) => Promise<ReadonlyMap<string, Date>>;
+};
+
+/** A day: longer than any request should be open. */
+export const SNOOZE_MINUTES = 24 * 60;
 
 /** Where channels keep which message shows which request, so that it can be updated after a restart, once. */
 export type CardStore = {

@@ -9,7 +9,13 @@ export async function sweep(context: StoreContext): Promise<void> {
     await expireOverdue(context, transaction);
     await giveUpLost(context, transaction);
   });
-  await context.pool.query('DELETE FROM countersign.console_session WHERE expires_at <= clock_timestamp()');
+  for (const over of [
+    'console_session WHERE expires_at <= clock_timestamp()',
+    'snooze WHERE until <= clock_timestamp()',
+    "agent_refusal WHERE minute <= clock_timestamp() - interval '1 day'",
+  ]) {
+    await context.pool.query(`DELETE FROM countersign.${over}`);
+  }
 }
 
 /** Says that this process lives. Its holds count as attached, and its releases as running, until the lease is over. */
@@ -43,6 +49,7 @@ async function expireOverdue({ limits }: StoreContext, transaction: Transaction)
   );
   for (const row of rows) {
     transaction.notify(row.id);
+    transaction.regroup(row.id);
     transaction.record({
       kind: 'request_expired',
       session: parseShown(row).session,

@@ -24,7 +24,14 @@ export const APPROVAL_LIMITS = {
 
 export type ApprovalLimits = Pick<
   Limits,
-  'openRequestsPerAgent' | 'requestLifetimeMs' | 'receiptLifetimeMs' | 'denialRepeatMs' | 'pollMs'
+  | 'openRequestsPerAgent'
+  | 'requestsPerMinutePerAgent'
+  | 'approvalsPerMinutePerPerson'
+  | 'approvalsNoticedPerMinute'
+  | 'requestLifetimeMs'
+  | 'receiptLifetimeMs'
+  | 'denialRepeatMs'
+  | 'pollMs'
 > & { readonly [K in keyof typeof APPROVAL_LIMITS]?: number };
 
 export type StoreLimits = Required<ApprovalLimits>;

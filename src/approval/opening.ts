@@ -3,6 +3,7 @@ import { type EventFacts, inTransaction, type StoreContext, type Transaction } f
 import { attachKey, type Binding, bindingDigest, bindingOf, bindingText, statementKey } from './digest.ts';
 import { forbiddenPeople } from './eligibility.ts';
 import { type Ended, type OpenedRequest, type Question, QuestionTooLong, TooManyRequests } from './port.ts';
+import { countRefusal, requireRoom } from './room.ts';
 import {
   ATTACHED,
   endedOf,
@@ -18,9 +19,26 @@ import {
 /** First half of the advisory lock under which one agent's requests are opened; the second is a hash of its name. */
 const OPENING_LOCK = 0x63736f70;
 
-/** `Approvals.open`: attach to a request that waits for this statement, repeat a recent denial, or ask anew. */
+/**
+ * `Approvals.open`: attach to a request that waits for this statement, repeat a recent denial, or ask anew.
+ *
+ * A request belongs to one hold at a time. The same statement (attach key: everything that is bound but run, what people
+ * were told, nonce and expiry) attaches to a request that no living hold has, an approved one first, then the oldest. Where
+ * every such request has its hold, because several connections of one agent wait for the same thing, a new request is
+ * opened: one approval must release one statement. What people are shown is merged (`alike.ts`), not what they decide.
+ * Where policy or an object has changed since, requests for the same text that nobody holds expire.
+ */
 export async function openRequest(context: StoreContext, question: Question): Promise<OpenedRequest> {
   requireReadable(context, question);
+  try {
+    return await openNow(context, question);
+  } catch (error) {
+    if (error instanceof TooManyRequests) await countRefusal(context, question.session.agent);
+    throw error;
+  }
+}
+
+async function openNow(context: StoreContext, question: Question): Promise<OpenedRequest> {
   return inTransaction(context, async (transaction) => {
     const { client, nowMs } = transaction;
     const { agent } = question.session;
@@ -100,29 +118,13 @@ async function supersede(transaction: Transaction, binding: Binding): Promise<vo
   );
   for (const { id, shown } of rows) {
     transaction.notify(id);
+    transaction.regroup(id);
     transaction.record({
       kind: 'request_expired',
       session: parseShown({ shown }).session,
       requestId: id,
       detail: { reason: 'superseded' },
     });
-  }
-}
-
-async function requireRoom(
-  { limits: { openRequestsPerAgent } }: StoreContext,
-  { client }: Transaction,
-  agent: string,
-): Promise<void> {
-  const { rows } = await client.query<{ count: number }>(
-    `SELECT count(*)::int AS count FROM countersign.request
-     WHERE agent = $1 AND state IN ('open', 'approved') AND expires_at > clock_timestamp()`,
-    [agent],
-  );
-  if ((rows[0]?.count ?? 0) >= openRequestsPerAgent) {
-    throw new TooManyRequests(
-      `agent ${agent} has ${openRequestsPerAgent} open requests, its limit (openRequestsPerAgent)`,
-    );
   }
 }
 
@@ -134,6 +136,7 @@ async function insertRequest(
 ): Promise<RequestRow> {
   const { session, demand } = question;
   const id = newRequestId();
+  transaction.regroup(id);
   const { rows } = await transaction.client.query<RequestRow>(
     `INSERT INTO countersign.request AS r (id, agent, owner, on_behalf_of, database, role, sql, class, rule, command,
        shown, parameters, binding, digest, attach_key, statement_key, nonce, forbidden, quorum, assurance, expires_at, attached_by,

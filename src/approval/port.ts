@@ -195,6 +195,7 @@ export type OwnRequest = {
   readonly waiting: boolean;
 };
 
+/** The agent's to wait for, or to ask for less; the message says which limit, and when to come back. */
 export class TooManyRequests extends Error {
   override readonly name = 'TooManyRequests';
 }

@@ -1,15 +1,16 @@
 import { answerRequest } from './answer.ts';
-import type { StoreContext, Transaction } from './context.ts';
+import { inTransaction, type StoreContext, type Transaction } from './context.ts';
 import { type Directory, forbiddenPeople, resolvePerson } from './eligibility.ts';
 import {
   type Answer,
+  type ChannelCode,
   type GuardCode,
   type GuardResult,
   type Identity,
   REASON_CHARACTERS,
   type RequestView,
 } from './guard.ts';
-import { parseShown, type RequestRow } from './rows.ts';
+import { isRequestId, parseShown, REQUEST_COLUMNS, type RequestRow } from './rows.ts';
 
 const MESSAGES: Readonly<Record<GuardCode, string>> = {
   self_approval:
@@ -21,11 +22,14 @@ const MESSAGES: Readonly<Record<GuardCode, string>> = {
   not_an_approver: 'The rule that held this statement names other approvers.',
   automation_not_named: 'An automation approves only where the rule names it; it may deny.',
   scope_missing: 'This credential may not give that answer.',
+  not_on_call: 'At this hour the rule asks only those on call. You can deny it all the same.',
   assurance_too_low: 'The rule asks for a stronger sign-in than this channel gives.',
   not_found: 'There is no such request.',
   already_ended: 'This request takes no answer any more.',
   not_approved: 'There is no approval to take back: the request waits for answers, so deny it instead.',
   already_answered: 'You have denied this request; that is final.',
+  too_fast:
+    'You have given as many approvals within a minute as are allowed. Read the next one in peace, and approve it then.',
   request_altered:
     'The stored request is not what was asked: it was changed after it was opened. Tell whoever runs Countersign.',
 };
@@ -54,23 +58,62 @@ function approvalRefusal(
   const { state, demand, verdicts } = view;
   const forbidden = forbiddenPeople(directory, view.session);
   const effect = answerRequest(
-    { state, forbidden, demand, verdicts },
+    {
+      state,
+      forbidden,
+      demand,
+      verdicts: verdicts.map(({ at, ...one }) => ({ ...one, atMs: at.getTime() })),
+    },
     directory,
     resolved.person,
     'approve',
     assurance,
+    // A look ahead, which decides nothing: the guard asks the database for the time.
+    Date.now(),
   );
   return effect.kind === 'refuse' ? effect.code : null;
 }
+
+type Attempt = Omit<Answer, 'verdict'> & { readonly verdict: Answer['verdict'] | 'withdraw' };
 
 /** Every refused attempt is an entry. The state stays as it is. */
 export function refused(
   context: StoreContext,
   { record }: Transaction,
-  answer: Omit<Answer, 'verdict'> & { readonly verdict: Answer['verdict'] | 'withdraw' },
+  answer: Attempt,
   row: RequestRow | null,
   code: GuardCode,
 ): GuardResult {
+  recordRefusal(context, record, answer, row, code);
+  return { ok: false, code, message: MESSAGES[code], state: row?.state ?? null };
+}
+
+/** `Guard.refuse`. */
+export async function refuseInChannel(
+  context: StoreContext,
+  answer: Answer,
+  code: ChannelCode,
+): Promise<void> {
+  await inTransaction(context, async (transaction) => {
+    const row = isRequestId(answer.requestId)
+      ? ((
+          await transaction.client.query<RequestRow>(
+            `SELECT ${REQUEST_COLUMNS} FROM countersign.request r WHERE r.id = $1`,
+            [answer.requestId],
+          )
+        ).rows[0] ?? null)
+      : null;
+    recordRefusal(context, transaction.record, answer, row, code);
+  });
+}
+
+function recordRefusal(
+  context: StoreContext,
+  record: Transaction['record'],
+  answer: Attempt,
+  row: RequestRow | null,
+  code: GuardCode | ChannelCode,
+): void {
   const resolved = resolvePerson(context.directory, answer.person);
   record({
     kind: 'verdict_refused',
@@ -84,7 +127,10 @@ export function refused(
       ids: answer.person.map(identityText).join(' ').slice(0, REASON_CHARACTERS),
     },
   });
-  return { ok: false, code, message: MESSAGES[code], state: row?.state ?? null };
+}
+
+export function refusalWords(code: GuardCode): { readonly code: GuardCode; readonly message: string } {
+  return { code, message: MESSAGES[code] };
 }
 
 export function identityText({ kind, value }: Identity): string {

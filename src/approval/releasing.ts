@@ -98,7 +98,12 @@ function requirePeople({ directory }: StoreContext, claims: ReceiptClaims, quest
     {
       forbidden: forbiddenPeople(directory, question.session),
       demand: question.demand,
-      verdicts: claims.approvers.map((approver) => ({ ...approver, verdict: 'approve' as const })),
+      verdicts: claims.approvers.map((approver) => ({
+        ...approver,
+        verdict: 'approve' as const,
+        // As it was given: whoever was on call then may have gone home since.
+        atMs: approver.at * 1000,
+      })),
     },
     directory,
   );
@@ -185,6 +190,7 @@ export async function withdrawRequest(context: StoreContext, id: string, why: st
     const [row] = rows;
     if (row === undefined) return;
     transaction.notify(id);
+    transaction.regroup(id);
     transaction.record({
       kind: 'request_withdrawn',
       session: parseShown(row).session,

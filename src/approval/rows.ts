@@ -2,6 +2,7 @@ import type { SessionFacts } from '../audit/entry.ts';
 import type { Binding, Told } from './digest.ts';
 import type { Channel, RequestView, ShownOutcome, ShownParameter, ShownVerdict } from './guard.ts';
 import { isLive } from './machine.ts';
+import { ALIKE } from './merging.ts';
 import type { Ended, Question, RequestContext, RequestState } from './port.ts';
 
 /** A row of `countersign.request` with its verdicts, as `REQUEST_COLUMNS` selects it. */
@@ -39,6 +40,10 @@ export type RequestRow = {
   readonly end_reason: string | null;
   readonly outcome: string | null;
   readonly verdicts: readonly VerdictRow[];
+  /** Open requests that are shown as one with this one, oldest first, itself among them. */
+  readonly alike: readonly string[];
+  /** Requests of its agent that were not opened within the last ten minutes, for it was over a limit; 0 once ended. */
+  readonly refusals: number;
 };
 
 export type VerdictRow = {
@@ -51,6 +56,8 @@ export type VerdictRow = {
   readonly facts: string;
   /** Milliseconds since 1970 UTC. */
   readonly at_ms: number;
+  /** `sealVerdict`; attacker-controlled. */
+  readonly seal: string;
 };
 
 /** True where a live process holds request `r`. */
@@ -61,9 +68,12 @@ const COLUMNS = `r.id, r.state, r.class, r.rule, r.command, r.shown, r.binding, 
   r.forbidden, r.agent, r.owner, r.on_behalf_of, r.database, r.role, r.quorum, r.assurance, r.nonce, r.created_at,
   r.expires_at, r.revision, ${ATTACHED} AS attached, r.waits_until, r.receipt, r.receipt_expires_at, r.ended_at, r.ended_by,
   r.end_reason, r.outcome, (SELECT coalesce(json_agg(json_build_object('person', v.person, 'verdict', v.verdict,
-    'reason', v.reason, 'channel', v.channel, 'assurance', v.assurance, 'ids', v.ids, 'facts', v.facts,
+    'reason', v.reason, 'channel', v.channel, 'assurance', v.assurance, 'ids', v.ids, 'facts', v.facts, 'seal', v.seal,
     'at_ms', floor(extract(epoch FROM v.at) * 1000)) ORDER BY v.at, v.person), '[]')
-    FROM countersign.verdict v WHERE v.request_id = r.id) AS verdicts`;
+    FROM countersign.verdict v WHERE v.request_id = r.id) AS verdicts, ${ALIKE} AS alike,
+  CASE WHEN r.state IN ('open', 'approved') THEN (SELECT coalesce(sum(f.refused), 0)::int
+    FROM countersign.agent_refusal f WHERE f.agent = r.agent AND f.minute > clock_timestamp() - interval '10 minutes')
+    ELSE 0 END AS refusals`;
 
 /** Everything that a `RequestRow` has. */
 export const REQUEST_COLUMNS = `r.sql, r.parameters, false AS cut, ${COLUMNS}`;
@@ -130,7 +140,7 @@ export function parametersText({ parameters }: Question): string | null {
 export function viewOf(row: RequestRow, publicUrl: string): RequestView {
   const shown = parseShown(row);
   const binding = parseBinding(row);
-  const { approvers, quorum, assurance } = binding.demand;
+  const { approvers, quorum, assurance, onCall, maxPerMinute } = binding.demand;
   return {
     id: row.id,
     state: row.state,
@@ -152,6 +162,8 @@ export function viewOf(row: RequestRow, publicUrl: string): RequestView {
       quorum,
       assurance: assurance === 3 ? 3 : assurance === 2 ? 2 : 1,
       ...(shown.channel === undefined ? {} : { channel: shown.channel }),
+      ...(onCall === undefined ? {} : { onCall }),
+      ...(maxPerMinute === undefined ? {} : { maxPerMinute }),
     },
     limits: binding.limits,
     inTransaction: shown.inTransaction,
@@ -162,6 +174,8 @@ export function viewOf(row: RequestRow, publicUrl: string): RequestView {
     url: requestUrl(publicUrl, row.id),
     waiting: row.attached && isLive(row.state),
     waitsUntil: row.attached && isLive(row.state) ? row.waits_until : null,
+    alike: row.alike,
+    refusals: row.refusals,
     verdicts: row.verdicts.map(shownVerdict),
     endedAt: row.ended_at,
     endReason: row.end_reason,
@@ -169,6 +183,11 @@ export function viewOf(row: RequestRow, publicUrl: string): RequestView {
     receipt: row.receipt,
     revision: BigInt(row.revision),
   };
+}
+
+/** Ids come from channels and are attacker-controlled: only of this form do they reach the database. */
+export function isRequestId(id: string): boolean {
+  return /^req_[0-9A-Za-z]{20,26}$/.test(id);
 }
 
 export function requestUrl(publicUrl: string, id: string): string {
@@ -208,6 +227,13 @@ function parseOutcome(text: string): ShownOutcome {
     sqlstate: string | null;
   };
   return { tag, rows: BigInt(rows), bytes: BigInt(bytes), sqlstate };
+}
+
+/** As the rules judge them. */
+export function standingVerdicts({
+  verdicts,
+}: RequestRow): readonly (VerdictRow & { readonly atMs: number })[] {
+  return verdicts.map((verdict) => ({ ...verdict, atMs: verdict.at_ms }));
 }
 
 function shownVerdict({ person, channel, verdict, reason, assurance, at_ms }: VerdictRow): ShownVerdict {

@@ -3,19 +3,21 @@ import type { Logger } from 'pino';
 import type { TransactionalAppend } from '../audit/port.ts';
 import type { Person } from '../config/config.ts';
 import type { Keys } from '../signing/keys.ts';
+import { decideAll } from './alike.ts';
 import { decide } from './answering.ts';
 import { cardStore } from './cards.ts';
 import { newInTurn, newRunning, type StoreContext } from './context.ts';
 import { changedAfter, listRequests } from './finding.ts';
-import type { ApprovalDesk, ApproverCheck, RequestFeed, ShownOutcome } from './guard.ts';
+import type { ApprovalDesk, ApproverCheck, RequestFeed, ShownOutcome, SnoozeDesk } from './guard.ts';
 import { endLease, keepLease, sweep } from './janitor.ts';
 import { type ApprovalLimits, withDefaults } from './limits.ts';
 import { openRequest } from './opening.ts';
 import { openRequestsOf } from './own.ts';
 import type { Approvals } from './port.ts';
-import { mayApprove } from './refusing.ts';
+import { mayApprove, refuseInChannel } from './refusing.ts';
 import { detachRequest, endRequest, releaseRequest, withdrawRequest } from './releasing.ts';
 import { REQUEST_COLUMNS, type RequestRow, viewOf } from './rows.ts';
+import { snoozedRequests, snoozeRequest } from './snoozing.ts';
 import { startWatching, type Watching } from './watching.ts';
 import { takeBack } from './withdrawing.ts';
 
@@ -36,7 +38,8 @@ export type ApprovalOptions = {
 export type ApprovalHandle = Approvals &
   ApprovalDesk &
   ApproverCheck &
-  RequestFeed & {
+  RequestFeed &
+  SnoozeDesk & {
     /** For what other parts keep in the schema `countersign` (console sessions). */
     readonly pool: pg.Pool;
     /** Rejects when the store cannot be asked: for readiness. */
@@ -187,8 +190,14 @@ function handleOf(context: StoreContext, watching: Watching, rounds: Rounds): Ap
       await detached.finally(() => detaching.delete(detached));
     },
     openOf: (asker) => openRequestsOf(context, asker),
-    guard: { decide: (answer) => decide(context, answer) },
+    guard: {
+      decide: (answer) => decide(context, answer),
+      decideAll: (answer, only) => decideAll(context, answer, only),
+      refuse: (answer, code) => refuseInChannel(context, answer, code),
+    },
     takeBack: (withdrawal) => takeBack(context, withdrawal),
+    snooze: (id, person, minutes) => snoozeRequest(context, id, person, minutes),
+    snoozed: (person) => snoozedRequests(context, person),
     mayApprove: (view, person, assurance) => mayApprove(context, view, person, assurance),
     list: (filter) => listRequests(context, filter),
     changedAfter: (revision, limit) => changedAfter(context, revision, limit),

@@ -45,7 +45,7 @@ async function takeBackLocked(
 }
 
 function mayTakeBack(row: RequestRow, person: Person): GuardCode | null {
-  const refusal = refusalOf(person, row.forbidden, viewOf(row, '').demand, 'deny', 1);
+  const refusal = refusalOf(person, row.forbidden, viewOf(row, '').demand, 'deny', 1, null);
   const gave = row.verdicts.some((given) => given.person === person.id && given.verdict === 'approve');
   return gave && refusal !== 'self_approval' ? null : refusal;
 }

@@ -1,7 +1,7 @@
 import { visible } from '../channels/visible.ts';
 import type { ChangedGroup, PolicyDiff, UntoldGroup } from '../policy/diff.ts';
 import type { Ruling } from '../policy/replay.ts';
-import type { Policy } from '../policy/rule.ts';
+import type { OnCall, Policy } from '../policy/rule.ts';
 
 /** What was compared, and over which time. */
 export type DiffRun = {
@@ -65,13 +65,20 @@ function rulesOf({ what, from, to }: ChangedGroup): string {
 
 function demandText({ approval }: Ruling): string {
   if (approval === null) return 'nobody';
-  const { approvers, quorum, assurance, expiryMs, channel } = approval;
+  const { approvers, quorum, assurance, expiryMs, channel, onCall, maxPerMinute } = approval;
   return [
     `${quorum} of ${approvers.length === 0 ? 'everybody' : approvers.join(', ')}`,
     ...(assurance === 1 ? [] : [`assurance ${assurance}`]),
     ...(expiryMs === undefined ? [] : [`open ${expiryMs / 1000} s`]),
     ...(channel === undefined ? [] : [`channel ${channel}`]),
+    ...(onCall ?? []).map(onCallWords),
+    ...(maxPerMinute === undefined ? [] : [`at most ${maxPerMinute} a minute`]),
   ].join(', ');
+}
+
+function onCallWords({ approvers, days, hours, zone }: OnCall): string {
+  const when = [days?.join(' '), hours, zone].filter((part) => part !== undefined).join(' ');
+  return `${when} only ${approvers.join(', ')}`;
 }
 
 function limitsText({ limits }: Ruling): string {

@@ -170,7 +170,7 @@ function eligible(
   demand: ApprovalDemand,
 ): readonly Person[] {
   const forbidden = forbiddenPeople({ people: config.people }, { agent: name, owner, onBehalfOf: null });
-  return config.people.filter((person) => refusalOf(person, forbidden, demand, 'approve', 3) === null);
+  return config.people.filter((person) => refusalOf(person, forbidden, demand, 'approve', 3, null) === null);
 }
 
 /** It can hold something of that agent. */

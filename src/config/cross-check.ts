@@ -237,7 +237,7 @@ function eligible(
   const directory = { people: principals(config) };
   const forbidden = forbiddenPeople(directory, { agent, owner, onBehalfOf: null });
   return directory.people.filter(
-    (person) => refusalOf(person, forbidden, demand, 'approve', demand.assurance) === null,
+    (person) => refusalOf(person, forbidden, demand, 'approve', demand.assurance, null) === null,
   );
 }
 

@@ -64,6 +64,12 @@ export const DEFAULT_LIMITS = {
   refusedLoginAddresses: 1_000,
   /** Open requests of one agent; the next hold is refused (54000). */
   openRequestsPerAgent: 50,
+  /** New requests of one agent within a minute; the next hold is refused (54000): more than people can read. */
+  requestsPerMinutePerAgent: 30,
+  /** Approvals of one person within a minute, in all channels: from here on they are told that they are very fast. */
+  approvalsNoticedPerMinute: 20,
+  /** The next one is refused (too_fast), unless its rule says otherwise (maxPerMinute): no person gives as many. */
+  approvalsPerMinutePerPerson: 300,
   /** Bytes waiting for a slow client before upstream is not read any more. */
   clientBufferBytes: 1024 * 1024,
   /** A client that takes nothing of what waits for it for so long is cut off, so that it does not hold the database. */

@@ -37,25 +37,32 @@ function size(what: string) {
     .refine((value) => Object.keys(value).length === 1, 'expected exactly one of above, atMost');
 }
 
-const window = z
-  .strictObject({
-    days: z
-      .array(z.enum(WEEKDAYS))
-      .min(1)
-      .optional()
-      .describe('Days of the moment itself, also after midnight. Default: every day.'),
-    hours: z
-      .string()
-      .refine((text) => hoursOf(text) !== null, 'expected HH:MM-HH:MM, for example 08:00-18:00')
-      .optional()
-      .describe('From, until; over midnight where it ends before it begins. Default: all day.'),
-    zone: z
-      .string()
-      .refine(isZone, 'expected the IANA name of a time zone, for example Europe/Berlin or UTC')
-      .optional()
-      .describe('Whose clock. Default: UTC.'),
-  })
-  .refine(({ days, hours }) => days !== undefined || hours !== undefined, 'expected days, hours or both');
+const windowKeys = {
+  days: z
+    .array(z.enum(WEEKDAYS))
+    .min(1)
+    .optional()
+    .describe('Days of the moment itself, also after midnight. Default: every day.'),
+  hours: z
+    .string()
+    .refine((text) => hoursOf(text) !== null, 'expected HH:MM-HH:MM, for example 08:00-18:00')
+    .optional()
+    .describe('From, until; over midnight where it ends before it begins. Default: all day.'),
+  zone: z
+    .string()
+    .refine(isZone, 'expected the IANA name of a time zone, for example Europe/Berlin or UTC')
+    .optional()
+    .describe('Whose clock. Default: UTC.'),
+};
+
+const hasTime = ({ days, hours }: { readonly days?: unknown; readonly hours?: unknown }) =>
+  days !== undefined || hours !== undefined;
+
+const window = z.strictObject(windowKeys).refine(hasTime, 'expected days, hours or both');
+
+const onCall = z
+  .strictObject({ ...windowKeys, approvers: names.describe('Ids of people or names of groups.') })
+  .refine(hasTime, 'expected days, hours or both');
 
 const match = z
   .strictObject({
@@ -167,6 +174,22 @@ export const ruleSchema = z.strictObject({
     .regex(/^[A-Z0-9]+$/, 'expected the id of a Slack channel, for example C0123456789')
     .optional()
     .describe('Slack channel that gets the card. Default: slack.channel.'),
+  onCall: z
+    .array(onCall)
+    .min(1)
+    .max(20)
+    .optional()
+    .describe(
+      'Quiet hours: while one of these windows holds, only those of the approvers whom it names are asked and may approve; at other times all are. Denying is always possible.',
+    ),
+  maxPerMinute: z
+    .int()
+    .min(1)
+    .max(1_000)
+    .optional()
+    .describe(
+      'Approvals that one person may give within a minute, over all requests; one more is refused (too_fast). Default: limits.approvalsPerMinutePerPerson.',
+    ),
 });
 
 export type RuleShape = z.output<typeof ruleSchema>;

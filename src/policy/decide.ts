@@ -128,14 +128,8 @@ function byDefault(statementClass: StatementClass, reasons: readonly string[]): 
   };
 }
 
-function demandOf({
-  approvers,
-  quorum,
-  assurance,
-  expiry,
-  holdTimeout,
-  channel,
-}: PolicyRule): ApprovalDemand {
+function demandOf(rule: PolicyRule): ApprovalDemand {
+  const { approvers, quorum, assurance, expiry, holdTimeout, channel, onCall, maxPerMinute } = rule;
   const expiryMs = expiry === undefined ? null : durationMs(expiry);
   const holdMs = holdTimeout === undefined ? null : durationMs(holdTimeout);
   return {
@@ -145,6 +139,8 @@ function demandOf({
     ...(expiryMs === null ? {} : { expiryMs }),
     ...(holdMs === null ? {} : { holdMs }),
     ...(channel === undefined ? {} : { channel }),
+    ...(onCall === undefined ? {} : { onCall }),
+    ...(maxPerMinute === undefined ? {} : { maxPerMinute }),
   };
 }
 
@@ -167,6 +163,9 @@ function withoutLimits(a: Ruling, b: Ruling): Ruling {
   const expiryMs = least(a.approval.expiryMs, b.approval.expiryMs);
   const holdMs = least(a.approval.holdMs, b.approval.holdMs);
   const channel = a.approval.channel ?? b.approval.channel;
+  // Windows only narrow, so all of both are what satisfies both.
+  const onCall = [...(a.approval.onCall ?? []), ...(b.approval.onCall ?? [])];
+  const maxPerMinute = least(a.approval.maxPerMinute, b.approval.maxPerMinute);
   return {
     decision: 'hold',
     rule: a.rule,
@@ -178,6 +177,8 @@ function withoutLimits(a: Ruling, b: Ruling): Ruling {
       ...(expiryMs === undefined ? {} : { expiryMs }),
       ...(holdMs === undefined ? {} : { holdMs }),
       ...(channel === undefined ? {} : { channel }),
+      ...(onCall.length === 0 ? {} : { onCall }),
+      ...(maxPerMinute === undefined ? {} : { maxPerMinute }),
     },
   };
 }

@@ -1,4 +1,5 @@
 import type { StatementClass } from '../statement/analysis.ts';
+import type { OnCall } from './rule.ts';
 
 /** What policy says of a statement. `rule` names why: `default:<class>`, `floor:<name>`, or the rule's own name. */
 export type Decision = {
@@ -42,6 +43,10 @@ export type ApprovalDemand = {
   readonly holdMs?: number;
   /** Slack channel for the card; absent: the configuration's. It routes, and is no part of what is approved. */
   readonly channel?: string;
+  /** Windows in which only those on call may approve; each that holds at a moment narrows `approvers`. Absent: none. */
+  readonly onCall?: readonly OnCall[];
+  /** Most approvals by one person within a minute, over all requests, this one among them; absent: the configuration's. */
+  readonly maxPerMinute?: number;
 };
 
 /** Who asks, and when, for rules that match on it. */

@@ -23,6 +23,10 @@ export type PolicyRule = {
   readonly holdTimeout?: string;
   /** Id of the Slack channel that gets the card. */
   readonly channel?: string;
+  /** Times at which only these of them are asked and may approve. */
+  readonly onCall?: readonly OnCall[];
+  /** Approvals that one person may give within a minute, over all requests. */
+  readonly maxPerMinute?: number;
 };
 
 /**
@@ -69,6 +73,9 @@ export type TimeWindow = {
   /** IANA name of a time zone. Default: UTC. */
   readonly zone?: string;
 };
+
+/** Names of people or groups, for a time. Where two windows hold at a moment, a person must be in both. */
+export type OnCall = TimeWindow & { readonly approvers: readonly string[] };
 
 /** `rows` of a result, and `bytes` of its DataRow or CopyData bodies. */
 export type RuleLimits = { readonly rows?: number; readonly bytes?: number };

@@ -79,8 +79,8 @@ describe('forbidding is liberal', () => {
     const forbidden = forbiddenPeople(directory, { agent: 'a', owner: null, onBehalfOf });
     expect(forbidden).toContain('principal');
     expect(forbidden).toContain(onBehalfOf);
-    expect(refusalOf(principal, forbidden, anyone, 'approve', 3)).toBe('self_approval');
-    expect(refusalOf(deputy, forbidden, anyone, 'approve', 1)).toBeNull();
+    expect(refusalOf(principal, forbidden, anyone, 'approve', 3, null)).toBe('self_approval');
+    expect(refusalOf(deputy, forbidden, anyone, 'approve', 1, null)).toBeNull();
   });
 
   it.each(['T1/UDAN', 'UDAN', 'T2/UDAN2', 'https://id.example|reviewer-sub', 'reviewer-sub'])(
@@ -95,8 +95,8 @@ describe('forbidding is liberal', () => {
     const forbidden = forbiddenPeople(directory, parties);
     expect(forbidden).toEqual(['deputy', 'later@shop.example', 'owner']);
     const later = { ...principal, email: 'later@shop.example' };
-    expect(refusalOf(later, forbidden, anyone, 'approve', 1)).toBe('self_approval');
-    expect(refusalOf(deputy, forbidden, anyone, 'deny', 1)).toBe('self_approval');
+    expect(refusalOf(later, forbidden, anyone, 'approve', 1, null)).toBe('self_approval');
+    expect(refusalOf(deputy, forbidden, anyone, 'deny', 1, null)).toBe('self_approval');
   });
 });
 
@@ -104,15 +104,15 @@ describe('who may answer', () => {
   it('is whom the rule names, by id or group', () => {
     const demand = { ...anyone, approvers: ['security', 'principal'] };
     expect(
-      [owner, reviewer, deputy, principal].map((person) => refusalOf(person, [], demand, 'approve', 1)),
+      [owner, reviewer, deputy, principal].map((person) => refusalOf(person, [], demand, 'approve', 1, null)),
     ).toEqual(['not_an_approver', 'not_an_approver', null, null]);
   });
 
   it('needs the assurance to approve, not to deny', () => {
     const demand = { ...anyone, assurance: 3 } as const;
-    expect(refusalOf(reviewer, [], demand, 'approve', 2)).toBe('assurance_too_low');
-    expect(refusalOf(reviewer, [], demand, 'approve', 3)).toBeNull();
-    expect(refusalOf(reviewer, [], demand, 'deny', 1)).toBeNull();
+    expect(refusalOf(reviewer, [], demand, 'approve', 2, null)).toBe('assurance_too_low');
+    expect(refusalOf(reviewer, [], demand, 'approve', 3, null)).toBeNull();
+    expect(refusalOf(reviewer, [], demand, 'deny', 1, null)).toBeNull();
   });
 
   it('counts people, not answers', () => {
@@ -129,35 +129,36 @@ describe('an answer', () => {
     demand: { ...anyone, quorum: 2 },
     verdicts: [],
   } as const;
-  const given = (person: string, verdict: 'approve' | 'deny') => ({ person, verdict, assurance: 1 }) as const;
+  const given = (person: string, verdict: 'approve' | 'deny') =>
+    ({ person, verdict, assurance: 1, atMs: 0 }) as const;
 
   it('approves when enough people have, who still may', () => {
     const byDan = { ...standing, verdicts: [given('reviewer', 'approve')] };
-    expect(answerRequest(standing, directory, reviewer, 'approve', 1)).toEqual({
+    expect(answerRequest(standing, directory, reviewer, 'approve', 1, 0)).toEqual({
       kind: 'record',
       next: 'open',
       approvals: 1,
     });
-    expect(answerRequest(byDan, directory, deputy, 'approve', 1)).toEqual({
+    expect(answerRequest(byDan, directory, deputy, 'approve', 1, 0)).toEqual({
       kind: 'record',
       next: 'approved',
       approvals: 2,
     });
-    expect(answerRequest(byDan, { people: [deputy] }, deputy, 'approve', 1)).toMatchObject({
+    expect(answerRequest(byDan, { people: [deputy] }, deputy, 'approve', 1, 0)).toMatchObject({
       next: 'open',
       approvals: 1,
     });
-    expect(answerRequest(byDan, directory, reviewer, 'approve', 1)).toEqual({ kind: 'repeat' });
+    expect(answerRequest(byDan, directory, reviewer, 'approve', 1, 0)).toEqual({ kind: 'repeat' });
   });
 
   it('can be changed from approve to deny, never back', () => {
     const byDan = { ...standing, verdicts: [given('reviewer', 'approve')] };
-    expect(answerRequest(byDan, directory, reviewer, 'deny', 1)).toMatchObject({
+    expect(answerRequest(byDan, directory, reviewer, 'deny', 1, 0)).toMatchObject({
       kind: 'record',
       next: 'denied',
     });
     const denied = { ...standing, verdicts: [given('reviewer', 'deny')] };
-    expect(answerRequest(denied, directory, reviewer, 'approve', 1)).toEqual({
+    expect(answerRequest(denied, directory, reviewer, 'approve', 1, 0)).toEqual({
       kind: 'refuse',
       code: 'already_answered',
     });

@@ -54,10 +54,10 @@ function after(world: World, event: Parameters<typeof transition>[1]): World {
 function answers(world: World, rules: Rules): readonly World[] {
   return PEOPLE.flatMap((person) =>
     (['approve', 'deny'] as const).map((verdict) => {
-      const effect = rules.mayAnswer(standing(world), { people: PEOPLE }, person, verdict, 1);
+      const effect = rules.mayAnswer(standing(world), { people: PEOPLE }, person, verdict, 1, 0);
       if (effect.kind !== 'record') return world;
       const others = world.verdicts.filter((given) => given.person !== person.id);
-      const verdicts = [...others, { person: person.id, verdict, assurance: 1 as const }];
+      const verdicts = [...others, { person: person.id, verdict, assurance: 1 as const, atMs: 0 }];
       return { ...world, verdicts, state: effect.next };
     }),
   );
@@ -137,12 +137,12 @@ describe('the small world', () => {
       'a redelivered verdict counts again',
       {
         // The same click, taken for another person's.
-        mayAnswer: (at, directory, person, verdict, assurance) =>
+        mayAnswer: (at, directory, person, verdict, assurance, atMs) =>
           at.state === 'open' &&
           verdict === 'approve' &&
           at.verdicts.some((given) => given.person === person.id)
             ? { kind: 'record', next: 'approved', approvals: 2 }
-            : answerRequest(at, directory, person, verdict, assurance),
+            : answerRequest(at, directory, person, verdict, assurance, atMs),
       },
       'approved by fewer people than its quorum',
     ],

@@ -32,12 +32,14 @@ export const GUARD_STATUS: Readonly<Record<GuardCode, ContentfulStatusCode>> = {
   not_an_approver: 403,
   automation_not_named: 403,
   scope_missing: 403,
+  not_on_call: 403,
   assurance_too_low: 403,
   not_found: 404,
   already_ended: 409,
   already_answered: 409,
   not_approved: 409,
   request_altered: 409,
+  too_fast: 429,
 };
 
 /** The status of each code: a code has one. */

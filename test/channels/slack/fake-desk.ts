@@ -15,7 +15,13 @@ export class FakeDesk implements ApprovalDesk {
   readonly requests = new Map<string, RequestView>();
   /** While true every call rejects, as it does when the store is away. */
   away = false;
-  readonly guard = { decide: (answer: Answer) => this.#decide(answer) };
+  /** What the channel refused by itself. */
+  readonly refused: string[] = [];
+  readonly guard = {
+    decide: (answer: Answer) => this.#decide(answer),
+    decideAll: async (answer: Answer) => [await this.#decide(answer)],
+    refuse: async (_answer: Answer, code: string) => void this.refused.push(code),
+  };
   readonly cards: ApprovalDesk['cards'];
   readonly #listeners = new Set<(view: RequestView) => void>();
   readonly #cards = new Map<string, string>();
@@ -150,6 +156,8 @@ export function request(changes: Partial<RequestView> = {}): RequestView {
     url: `https://countersign.example/requests/${id}`,
     waiting: true,
     waitsUntil: null,
+    alike: [],
+    refusals: 0,
     verdicts: [],
     endedAt: null,
     endReason: null,
