@@ -24,6 +24,7 @@ const PARTS: Parts = {
   'approval core': [
     'approval/machine.ts',
     'approval/eligibility.ts',
+    'approval/look-alikes.ts',
     'approval/digest.ts',
     'approval/canonical-json.ts',
   ],
@@ -92,6 +93,7 @@ const PURE = [
   'session/',
   'approval/machine.ts',
   'approval/eligibility.ts',
+  'approval/look-alikes.ts',
   'approval/digest.ts',
   'approval/canonical-json.ts',
   'audit/canonical.ts',

@@ -132,10 +132,12 @@ export async function lockedRow({ client }: Transaction, id: string): Promise<Re
 
 async function requestRow(client: pg.ClientBase | pg.Pool, id: string): Promise<RequestRow | null> {
   if (!isRequestId(id)) return null;
-  const { rows } = await client.query<RequestRow>(
-    `SELECT ${REQUEST_COLUMNS} FROM countersign.request r WHERE r.id = $1`,
-    [id],
-  );
+  // Named, so that the server plans it once on each connection: a replayed click asks it a thousand times.
+  const { rows } = await client.query<RequestRow>({
+    name: 'countersign request',
+    text: `SELECT ${REQUEST_COLUMNS} FROM countersign.request r WHERE r.id = $1`,
+    values: [id],
+  });
   return rows[0] ?? null;
 }
 

@@ -3,6 +3,7 @@ import type { ApprovalDemand } from '../policy/decision.ts';
 import type { OnCall } from '../policy/rule.ts';
 import { isWithin } from '../policy/time-window.ts';
 import type { Identity } from './guard.ts';
+import { looksLike } from './look-alikes.ts';
 
 /** Who may answer what. Pure; people come from the configuration, identities from a channel's proof. */
 
@@ -50,7 +51,8 @@ function hasIdentity(person: Person, { kind, value }: Identity): boolean {
     case 'oidc':
       return person.oidc.includes(value);
     case 'email':
-      return person.email !== '' && fold(person.email) === fold(value);
+      // Letters of ASCII alone have two cases here: what only looks the same, or folds to it, is another mailbox.
+      return person.email !== '' && asciiLower(person.email) === asciiLower(value);
     case 'agent':
       return false;
   }
@@ -74,12 +76,13 @@ export function forbiddenPeople(directory: Directory, parties: Parties): readonl
 function isAliasOf(name: string, person: Person): boolean {
   // What a person's program says is that person's word.
   if (person.automationOf !== undefined && isAliasOf(name, person.automationOf)) return true;
-  const wanted = mailbox(fold(name));
-  const exact = [person.id, person.email].some((known) => known !== '' && mailbox(fold(known)) === wanted);
-  // `TEAM/USER` and `ISSUER|SUBJECT`: the account alone forbids as well.
-  return (
-    exact || [...person.slack, ...person.oidc].some((known) => accountForms(fold(known)).includes(wanted))
+  const wanted = looksLike(mailbox(fold(name)));
+  const exact = [person.id, person.email].some(
+    (known) => known !== '' && looksLike(mailbox(fold(known))) === wanted,
   );
+  // `TEAM/USER` and `ISSUER|SUBJECT`: the account alone forbids as well.
+  const accounts = [...person.slack, ...person.oidc].flatMap((known) => accountForms(fold(known)));
+  return exact || accounts.some((known) => looksLike(known) === wanted);
 }
 
 function accountForms(account: string): readonly string[] {
@@ -89,6 +92,10 @@ function accountForms(account: string): readonly string[] {
 /** `ann+shop@example.com` reaches `ann@example.com`. */
 function mailbox(address: string): string {
   return address.replace(/\+[^@]*(?=@[^@]*$)/, '');
+}
+
+function asciiLower(text: string): string {
+  return text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 
 function fold(text: string): string {

@@ -30,12 +30,16 @@ const OPENING_LOCK = 0x63736f70;
  */
 export async function openRequest(context: StoreContext, question: Question): Promise<OpenedRequest> {
   requireReadable(context, question);
-  try {
-    return await openNow(context, question);
-  } catch (error) {
-    if (error instanceof TooManyRequests) await countRefusal(context, question.session.agent);
-    throw error;
-  }
+  const { agent } = question.session;
+  // One after the other for one agent, here and by the lock below: a flood waits for itself, not with all connections.
+  return context.inTurn(`agent ${agent}`, async () => {
+    try {
+      return await openNow(context, question);
+    } catch (error) {
+      if (error instanceof TooManyRequests) await countRefusal(context, agent);
+      throw error;
+    }
+  });
 }
 
 async function openNow(context: StoreContext, question: Question): Promise<OpenedRequest> {

@@ -38,6 +38,9 @@ export function factLines(view: RequestView): readonly FactLine[] {
     ...listing('Data', '', dataItems(view)),
     line('Search path', view.searchPath),
     line('Result', limitWords(view.limits) ?? 'without a limit'),
+    ...alikeLine(view),
+    ...listing('On call', 'who may approve, and when', (view.demand.onCall ?? []).map(onCallWords)),
+    ...refusalsLine(view),
     ...(view.inTransaction ? [line('Transaction', 'open: it keeps its locks while it waits')] : []),
     ...optional('Waits until', view.waitsUntil?.toISOString() ?? null, waitsUntil),
     ...(context?.sent == null
@@ -86,6 +89,35 @@ function head(text: string, most: number): string {
 /** The agent is told to send it again later; what was approved meanwhile runs then. */
 function waitsUntil(time: string): string {
   return `${time.slice(0, 19).replace('T', ' ')} UTC, on the agent's connection; an answer after that counts when it sends the statement again`;
+}
+
+/** One card for all of them: what an approval of it is good for. */
+function alikeLine({ alike }: RequestView): readonly FactLine[] {
+  if (alike.length < 2) return [];
+  return [
+    line(
+      'Waiting alike',
+      `${alike.length} requests for the very same; an approval is for one, the oldest first`,
+    ),
+  ];
+}
+
+function refusalsLine({ refusals }: RequestView): readonly FactLine[] {
+  if (refusals === 0) return [];
+  const count = refusals.toLocaleString('en-US');
+  return [
+    line(
+      'Refused',
+      `${count} more statements of this agent in ten minutes: it asks more than its limits let it`,
+    ),
+  ];
+}
+
+type OnCall = NonNullable<RequestView['demand']['onCall']>[number];
+
+function onCallWords({ days, hours, zone, approvers }: OnCall): string {
+  const when = [days?.join(' '), hours, zone ?? 'UTC'].filter((part) => part !== undefined).join(' ');
+  return `${when}: only ${approvers.join(' or ')}`;
 }
 
 const CLAIMED = ' (claimed by the agent)';

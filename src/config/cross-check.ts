@@ -1,12 +1,20 @@
-import { countPeople, findAmbiguousIds, forbiddenPeople, refusalOf } from '../approval/eligibility.ts';
+import {
+  countPeople,
+  findAmbiguousIds,
+  forbiddenPeople,
+  isNamed,
+  refusalOf,
+} from '../approval/eligibility.ts';
 import { DEFAULT_BUDGET } from '../budget/budget.ts';
 import { FLOOR_HOLD } from '../policy/decide.ts';
 import type { ApprovalDemand } from '../policy/decision.ts';
+import type { OnCall } from '../policy/rule.ts';
 import { globMatches } from '../statement/glob.ts';
 import type { Person } from './config.ts';
 import type { Parsed, Path } from './document.ts';
 import type { ConfigErrorCode, ConfigProblem } from './errors.ts';
 import { nearest } from './nearest.ts';
+import { windowsTogether } from './on-call-check.ts';
 import type { ParsedRules } from './policy.ts';
 import { principalsOf } from './principals.ts';
 import type { RuleShape } from './rule-schema.ts';
@@ -165,6 +173,12 @@ function checkRule(config: ConfigShape, rule: RuleShape, path: Path, add: Add): 
   for (const { name, at, key, among } of matched)
     if (!/[*?]/.test(name)) known(name, among, `an ${key}`, [...path, 'match', key, at], add);
 
+  const absent = (rule.onCall ?? []).flatMap(({ approvers }, window) =>
+    approvers.filter(
+      (name, at) =>
+        !known(name, names, 'a person or group', [...path, 'onCall', window, 'approvers', at], add),
+    ),
+  );
   checkForm(rule, path, add);
   if (rule.channel !== undefined && config.slack === undefined)
     add(
@@ -173,7 +187,7 @@ function checkRule(config: ConfigShape, rule: RuleShape, path: Path, add: Add): 
       'config_missing_key',
     );
   if (rule.decision !== 'hold') return;
-  if (unknown.length > 0) return;
+  if (unknown.length > 0 || absent.length > 0) return;
   const demand = { ...ANYBODY, approvers: rule.approvers ?? [], quorum: rule.quorum ?? 1 };
   for (const agent of config.agents.filter(({ name, owner }) => mayMatch(rule, name, owner))) {
     const people = eligible(config, agent.name, agent.owner, demand);
@@ -186,7 +200,40 @@ function checkRule(config: ConfigShape, rule: RuleShape, path: Path, add: Add): 
         [...path, rule.approvers === undefined ? 'quorum' : 'approvers'],
         `for agent ${agent.name} ${able} may approve (never its owner), but ${demand.quorum} must`,
       );
+    else checkHours(rule, agent.name, people, demand.quorum, path, add);
   }
+}
+
+/** At every hour somebody must be on call who may approve. */
+function checkHours(
+  { onCall = [] }: RuleShape,
+  agent: string,
+  people: readonly Person[],
+  quorum: number,
+  path: Path,
+  add: Add,
+): void {
+  // Absent keys are undefined here, which reads the same.
+  const few = windowsTogether(onCall as readonly OnCall[])
+    .map((places) => {
+      const lists = places.map((place) => onCall[place]?.approvers ?? []);
+      const named = people.filter((one) => lists.every((names) => isNamed(one, names)));
+      return {
+        places,
+        able: countPeople(
+          named.map(({ id }) => ({ person: id })),
+          { people },
+        ),
+      };
+    })
+    .find(({ able }) => able < quorum);
+  if (few === undefined) return;
+  const [place = 0, ...others] = few.places;
+  const together = others.length === 0 ? '' : ` while onCall[${others.join('] and [')}] hold too`;
+  add(
+    [...path, 'onCall', place, 'approvers'],
+    `for agent ${agent} ${few.able} of these may approve${together} (never its owner), but ${quorum} must`,
+  );
 }
 
 /** What only some decisions can have, and what no rule may allow. */
@@ -218,7 +265,16 @@ function checkForm(rule: RuleShape, path: Path, add: Add): void {
     wrong(['match', 'command'], 'a command tag does not say what a statement does; expected class beside it');
 }
 
-const HOLD_ONLY = ['approvers', 'quorum', 'assurance', 'expiry', 'holdTimeout', 'channel'] as const;
+const HOLD_ONLY = [
+  'approvers',
+  'quorum',
+  'assurance',
+  'expiry',
+  'holdTimeout',
+  'channel',
+  'onCall',
+  'maxPerMinute',
+] as const;
 
 /** `ann+shop@example.com` reaches whoever reads `ann@example.com`. */
 function mailbox(email: string): string {

@@ -100,6 +100,28 @@ describe('forbidding is liberal', () => {
   });
 });
 
+describe('names that only look the same', () => {
+  it.each([
+    'рrincipal',
+    'princiраl',
+    'prin\u200bcipal',
+    'prıncipal',
+    'príncipal',
+    'principal+x@shоp.example',
+  ])('forbid the principal: %j', (onBehalfOf) => {
+    const parties = { agent: 'a', owner: null, onBehalfOf };
+    expect(forbiddenPeople(directory, parties)).toContain('principal');
+  });
+
+  it('identify nobody', () => {
+    for (const value of ['рrincipal@shop.example', 'PRINCIPAL@ſhop.example', 'principal+x@shop.example']) {
+      expect(resolvePerson(directory, [{ kind: 'email', value }])).toEqual({ kind: 'nobody' });
+    }
+    const exact = [{ kind: 'email', value: 'Principal@SHOP.example' }] as const;
+    expect(resolvePerson(directory, exact)).toMatchObject({ kind: 'person' });
+  });
+});
+
 describe('who may answer', () => {
   it('is whom the rule names, by id or group', () => {
     const demand = { ...anyone, approvers: ['security', 'principal'] };

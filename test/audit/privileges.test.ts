@@ -80,6 +80,7 @@ const MORE_VIEWS = [
   'observed',
   'observed_by_rule',
   'policies',
+  'approver_load',
 ];
 
 describe('the writer', () => {

@@ -254,6 +254,22 @@ const CASES: readonly Case[] = [
     says: /approver and owner have/,
   },
   {
+    what: 'an id with letters that look like others',
+    yaml: `${MINIMAL}  - { id: аpprover, email: third@example.com }\n`,
+    line: lines,
+    key: 'people[2].id',
+    code: 'config_invalid_value',
+    says: /expected/,
+  },
+  {
+    what: 'an address with letters that look like others',
+    yaml: `${MINIMAL}  - { id: third, email: аpprover+x@example.com }\n`,
+    line: lines,
+    key: 'people[2].email',
+    code: 'config_invalid_value',
+    says: /expected/,
+  },
+  {
     what: 'the same id twice',
     yaml: `${MINIMAL}  - { id: owner, email: other@example.com }\n`,
     line: lines,

@@ -17,6 +17,8 @@ describe('rules that are good', () => {
     '{ name: r, match: { time: [{ days: [sat, sun] }, { hours: 18:00-08:00, zone: Europe/Berlin }] }, decision: hold }',
     '{ name: r, match: {}, decision: hold, limits: { rows: 5 }, expiry: 30m }',
     '{ name: r, match: { class: [ddl], command: [COMMENT] }, decision: allow }',
+    '{ name: r, match: {}, decision: hold, maxPerMinute: 5, onCall: [{ hours: 18:00-08:00, zone: Europe/Berlin, approvers: [approver] }] }',
+    '{ name: r, match: {}, decision: hold, onCall: [{ days: [sat], approvers: [approver] }, { days: [sun], approvers: [approver, owner] }] }',
   ])('%s', async (text) => {
     expect((await load(rules(text))).policy.rules).toHaveLength(1);
   });
@@ -38,11 +40,33 @@ describe('rules that are good', () => {
       "{ name: r, match: { relation: ['a.b'] }, decision: hold, limits: { rows: 5 } }",
       "{ name: r, match: { relation: ['a.b'], rows: { above: 5 } }, decision: hold }",
       "{ name: r, match: { relation: ['a.b'], time: [{ hours: 08:00-09:00 }] }, decision: hold }",
+      "{ name: r, match: { relation: ['a.b'] }, decision: hold, maxPerMinute: 5 }",
+      "{ name: r, match: { relation: ['a.b'] }, decision: hold, onCall: [{ hours: 08:00-09:00, approvers: [approver] }] }",
     ];
     const digests = await Promise.all(
       [base, ...others].map(async (one) => (await load(rules(one))).policy.digest),
     );
     expect(new Set(digests).size).toBe(digests.length);
+  });
+});
+
+describe('windows of those on call', () => {
+  const two = (first: string, second: string) =>
+    `${MINIMAL}  - { id: other, email: other@example.com }\n${rules(
+      `{ name: r, match: {}, decision: hold, onCall: [{ ${first}, approvers: [approver] }, { ${second}, approvers: [other] }] }`,
+    ).slice(MINIMAL.length)}`;
+
+  it('may follow one another', async () => {
+    const config = await load(two('hours: 18:00-23:00', 'hours: 23:00-08:00'));
+    expect(config.policy.rules[0]?.onCall?.[1]).toEqual({ hours: '23:00-08:00', approvers: ['other'] });
+  });
+
+  it('may not leave nobody where they hold together', async () => {
+    const error = await refusal(two('days: [sun]', 'hours: 22:00-06:00'));
+    expect(error.problems[0]).toMatchObject({
+      key: 'policy.rules[0].onCall[0].approvers',
+      problem: expect.stringMatching(/0 of these may approve while onCall\[1\] hold too/),
+    });
   });
 });
 
@@ -101,6 +125,28 @@ describe('rules that cannot be', () => {
     ['{ name: r, match: {}, decision: hold, expiry: 30 min }', 'expiry', /for example 30m/],
     ['{ name: r, match: {}, decision: hold, expiry: 0m }', 'expiry', /for example 30m/],
     ['{ name: r, match: {}, decision: deny, expiry: 30m }', 'expiry', /only a rule that holds has expiry/],
+    ['{ name: r, match: {}, decision: deny, maxPerMinute: 5 }', 'maxPerMinute', /only a rule that holds/],
+    ['{ name: r, match: {}, decision: hold, maxPerMinute: 0 }', 'maxPerMinute', /1/],
+    [
+      '{ name: r, match: {}, decision: allow, onCall: [{ days: [sun], approvers: [approver] }] }',
+      'onCall',
+      /only a rule that holds/,
+    ],
+    [
+      '{ name: r, match: {}, decision: hold, onCall: [{ approvers: [approver] }] }',
+      'onCall[0]',
+      /days, hours or both/,
+    ],
+    [
+      '{ name: r, match: {}, decision: hold, onCall: [{ days: [sun], approvers: [aprover] }] }',
+      'onCall[0].approvers[0]',
+      /did you mean approver\?/,
+    ],
+    [
+      '{ name: r, match: {}, decision: hold, onCall: [{ days: [sun], approvers: [owner] }] }',
+      'onCall[0].approvers',
+      /for agent bot 0 of these may approve \(never its owner\), but 1 must/,
+    ],
     ['{ name: r, match: {}, decision: allow, channel: C1 }', 'channel', /only a rule that holds has channel/],
     ['{ name: r, match: {}, decision: hold, channel: C1 }', 'channel', /expected slack/],
     ["{ name: r, match: {}, decision: hold, channel: '#dba' }", 'channel', /id of a Slack channel/],

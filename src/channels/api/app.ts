@@ -2,7 +2,7 @@ import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { secureHeaders } from 'hono/secure-headers';
 import type { Logger } from 'pino';
-import type { ApprovalDesk, RequestFeed } from '../../approval/guard.ts';
+import type { ApprovalDesk, RequestFeed, SnoozeDesk } from '../../approval/guard.ts';
 import type { Limits } from '../../config/limits.ts';
 import { addressOf, type GatePorts, gateOf, tooMany } from './gate.ts';
 import { INSTALLATION_OPERATIONS, type Installation, installationRoutes } from './installation.ts';
@@ -15,7 +15,7 @@ import { SERVICE_OPERATIONS, type ServicePorts, serviceRoutes } from './service.
 export type HttpDependencies = GatePorts &
   ServicePorts &
   Installation & {
-    readonly desk: ApprovalDesk & RequestFeed;
+    readonly desk: ApprovalDesk & RequestFeed & SnoozeDesk;
     readonly limits: Limits;
     /** Of this program. */
     readonly version: string;

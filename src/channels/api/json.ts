@@ -7,7 +7,7 @@ import type { requestSchema } from './schemas.ts';
 export type RequestJson = z.output<typeof requestSchema>;
 
 /** A request in the form that `schemas.ts` describes. */
-export function requestJson(view: RequestView): RequestJson {
+export function requestJson(view: RequestView, snoozedUntil: Date | null = null): RequestJson {
   const { session, outcome } = view;
   return {
     id: view.id,
@@ -45,8 +45,12 @@ export function requestJson(view: RequestView): RequestJson {
     createdAt: view.createdAt.toISOString(),
     expiresAt: view.expiresAt.toISOString(),
     waiting: view.waiting,
-    /** Until when the agent's connection waits; null: none does. The request can be answered until `expiresAt`. */
     waitsUntil: view.waitsUntil?.toISOString() ?? null,
+    alike: view.alike,
+    refusals: view.refusals,
+    onCall: view.demand.onCall ?? [],
+    maxPerMinute: view.demand.maxPerMinute ?? null,
+    snoozedUntil: snoozedUntil?.toISOString() ?? null,
     url: view.url,
     verdicts: view.verdicts.map((verdict) => ({ ...verdict, at: verdict.at.toISOString() })),
     endedAt: view.endedAt?.toISOString() ?? null,

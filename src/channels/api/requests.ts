@@ -1,13 +1,13 @@
 import type { Context, Hono } from 'hono';
 import * as z from 'zod';
-import type { ApprovalDesk, GuardResult, RequestFeed } from '../../approval/guard.ts';
-import { REASON_CHARACTERS } from '../../approval/guard.ts';
+import type { ApprovalDesk, GuardResult, RequestFeed, SnoozeDesk } from '../../approval/guard.ts';
+import { REASON_CHARACTERS, SNOOZE_MINUTES } from '../../approval/guard.ts';
 import { REQUEST_STATES } from '../../approval/machine.ts';
 import type { Caller } from './credentials.ts';
 import { requestJson } from './json.ts';
 import { type Gate, NO_QUERY, type Operation, serveOperation } from './operation.ts';
 import { problem } from './problem.ts';
-import { cursor, requestPage, requestSchema, verdictAnswer } from './schemas.ts';
+import { cursor, requestPage, requestSchema, snoozeAnswer, verdictAnswer } from './schemas.ts';
 
 const reason = z
   .string()
@@ -51,22 +51,46 @@ const giveVerdict = {
   path: '/api/requests/{id}/verdict',
   summary: 'Approve or deny',
   description:
-    'Safe to repeat: the same verdict of the same person changes nothing and is answered with 200.',
+    'Safe to repeat: the same verdict of the same person changes nothing and is answered with 200. With `all`, each of those that are shown as one with it (`alike`) is answered by itself, the oldest first.',
   scopes: ['approve', 'deny'],
   query: NO_QUERY,
-  body: z.object({ verdict: z.literal(['approve', 'deny']), reason }),
+  body: z.object({
+    verdict: z.literal(['approve', 'deny']),
+    reason,
+    all: z
+      .union([z.boolean(), z.array(z.string()).max(200)])
+      .optional()
+      .describe('Also those that are shown as one with it: all that are open now, or only those named.'),
+  }),
   answer: verdictAnswer,
   answerType: 'application/json',
   problems: [
     'self_approval',
     'not_an_approver',
     'automation_not_named',
+    'not_on_call',
     'assurance_too_low',
+    'too_fast',
     'not_found',
     'already_ended',
     'already_answered',
     'request_altered',
   ],
+} as const satisfies Operation;
+
+const putOff = {
+  id: 'putOff',
+  method: 'post',
+  path: '/api/requests/{id}/snooze',
+  summary: 'Put a request off, for oneself',
+  description:
+    'Changes nothing about the request, and nobody else sees it. It comes last in the listings of the caller until then.',
+  scopes: ['approve', 'deny'],
+  query: NO_QUERY,
+  body: z.object({ minutes: z.int().min(0).max(SNOOZE_MINUTES).describe('0: no longer.') }),
+  answer: snoozeAnswer,
+  answerType: 'application/json',
+  problems: ['unknown_person', 'ambiguous_person', 'not_found', 'already_ended'],
 } as const satisfies Operation;
 
 const withdrawApproval = {
@@ -101,17 +125,18 @@ export const REQUEST_OPERATIONS: readonly Operation[] = [
   listRequests,
   showRequest,
   giveVerdict,
+  putOff,
   withdrawApproval,
   showReceipt,
 ];
 
 /** Requests and answers. Who may do what with which request is the guard's business. */
-export function requestRoutes(app: Hono, gate: Gate, desk: ApprovalDesk & RequestFeed): void {
+export function requestRoutes(app: Hono, gate: Gate, desk: ApprovalDesk & RequestFeed & SnoozeDesk): void {
   serveOperation(
     app,
     gate,
     listRequests,
-    async ({ query: { cursor: after, agent, class: rank, state, limit } }) => {
+    async ({ caller, query: { cursor: after, agent, class: rank, state, limit } }) => {
       const page = await desk.list({
         state,
         limit,
@@ -119,8 +144,11 @@ export function requestRoutes(app: Hono, gate: Gate, desk: ApprovalDesk & Reques
         ...(rank === undefined ? {} : { class: rank }),
         ...(after === undefined ? {} : { after }),
       });
+      const snoozed = await desk.snoozed(caller.identities);
+      // Of each page, what the caller has put off comes last.
+      const listed = [false, true].flatMap((off) => page.filter(({ id }) => snoozed.has(id) === off));
       return {
-        requests: page.map(requestJson),
+        requests: listed.map((view) => requestJson(view, snoozed.get(view.id) ?? null)),
         next: page.length < limit ? null : (page.at(-1)?.id ?? null),
       };
     },
@@ -131,6 +159,12 @@ export function requestRoutes(app: Hono, gate: Gate, desk: ApprovalDesk & Reques
     return view === null ? noSuchRequest(c) : requestJson(view);
   });
 
+  serveOperation(app, gate, putOff, async ({ c, body, caller }) => {
+    const refused = await desk.snooze(idOf(c), caller.identities, body.minutes);
+    if (refused !== null) return problem(c, refused.code, refused.message);
+    return { id: idOf(c), minutes: body.minutes };
+  });
+
   serveOperation(
     app,
     gate,
@@ -138,7 +172,13 @@ export function requestRoutes(app: Hono, gate: Gate, desk: ApprovalDesk & Reques
     async ({ c, body, caller }) => {
       const may = (['approve', 'deny'] as const).filter((one) => caller.scopes.includes(one));
       const answer = { ...spoken(c, caller), verdict: body.verdict, reason: body.reason ?? null, may };
-      return guardAnswer(c, await desk.guard.decide(answer));
+      const { all = false } = body;
+      return guardAnswer(
+        c,
+        ...(all === false
+          ? [await desk.guard.decide(answer)]
+          : await desk.guard.decideAll(answer, all === true ? null : all)),
+      );
     },
     {
       agentTried: async (c, agent) => {
@@ -199,8 +239,20 @@ function spokenByAgent(c: Context, agent: string) {
   } as const;
 }
 
-function guardAnswer(c: Context, result: GuardResult): z.input<typeof verdictAnswer> | Response {
-  if (!result.ok) return problem(c, result.code, result.message);
-  const { id, state, person, repeated, approvals, quorum } = result;
-  return { id, state, person, repeated, approvals, quorum };
+/** What became of the first; where that counted, with what became of the others. */
+function guardAnswer(
+  c: Context,
+  ...results: readonly GuardResult[]
+): z.input<typeof verdictAnswer> | Response {
+  const [first] = results;
+  if (first === undefined) return noSuchRequest(c);
+  if (!first.ok) return problem(c, first.code, first.message);
+  const { id, state, person, repeated, approvals, quorum } = first;
+  const last = results.filter((result) => result.ok).at(-1);
+  const answered = results.map((result) =>
+    result.ok
+      ? { id: result.id, state: result.state, code: null }
+      : { id: null, state: result.state, code: result.code },
+  );
+  return { id, state, person, repeated, approvals, quorum, notice: last?.notice ?? null, answered };
 }

@@ -114,6 +114,25 @@ export const requestSchema = z
     waitsUntil: time
       .nullable()
       .describe('How long it waits; the request stays open after it. Null: no client waits.'),
+    alike: textList.describe(
+      'Open requests for the very same, this one among them, oldest first: `all` in a verdict answers each. Empty where this one is not open.',
+    ),
+    refusals: z
+      .int()
+      .describe('Statements of its agent that were refused within ten minutes because it asks too much.'),
+    onCall: z
+      .array(
+        z.strictObject({
+          days: textList.optional(),
+          hours: z.string().optional(),
+          zone: z.string().optional(),
+          approvers: textList,
+        }),
+      )
+      .readonly()
+      .describe('While one of these windows holds, only those that it names may approve.'),
+    maxPerMinute: z.int().nullable().describe('Approvals that one person may give within a minute.'),
+    snoozedUntil: time.nullable().describe('In listings: the caller has put it off.'),
     url: z.string(),
     verdicts: z.array(verdict).readonly(),
     endedAt: time.nullable(),
@@ -147,8 +166,26 @@ export const verdictAnswer = z
     repeated: z.boolean().describe('The same had been said before: nothing changed.'),
     approvals: z.int(),
     quorum: z.int(),
+    notice: z
+      .string()
+      .nullable()
+      .describe('For the person: that they approve very fast, or that they are flooded.'),
+    answered: z
+      .array(
+        z.strictObject({
+          id: z.string().nullable(),
+          state: stateOf.nullable(),
+          code: z.string().nullable().describe('Why it was refused; nothing after it was tried.'),
+        }),
+      )
+      .readonly()
+      .describe('Each request that was answered, oldest first: with `all` there may be several.'),
   })
   .register(NAMED, { id: 'VerdictAnswer' });
+
+export const snoozeAnswer = z
+  .strictObject({ id: z.string(), minutes: z.int() })
+  .register(NAMED, { id: 'SnoozeAnswer' });
 
 export const agentList = z
   .strictObject({

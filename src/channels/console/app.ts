@@ -2,15 +2,24 @@ import { readFileSync } from 'node:fs';
 import { type Context, Hono } from 'hono';
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
-import type { ApprovalDesk, ApproverCheck, Identity, RequestView } from '../../approval/guard.ts';
+import {
+  type ApprovalDesk,
+  type ApproverCheck,
+  type GuardResult,
+  type Identity,
+  type RequestView,
+  SNOOZE_MINUTES,
+  type SnoozeDesk,
+} from '../../approval/guard.ts';
 import type { CredentialCheck } from '../api/credentials.ts';
 import { GUARD_STATUS } from '../api/problem.ts';
-import { type Hindrance, listPage, messagePage, requestPage, signedInPage, type Visitor } from './pages.ts';
+import { listPage, messagePage, requestPage, signedInPage } from './pages.ts';
 import { REFRESH_SCRIPT } from './refresh-script.ts';
 import { type ConsoleSessions, formToken, isFormToken } from './sessions.ts';
+import type { Hindrance, Visitor } from './visitor.ts';
 
 export type ConsoleDependencies = {
-  readonly desk: ApprovalDesk & ApproverCheck;
+  readonly desk: ApprovalDesk & ApproverCheck & SnoozeDesk;
   readonly sessions: ConsoleSessions;
   /** Recognises agents' credentials, which are refused here as everywhere. */
   readonly check: CredentialCheck;
@@ -22,6 +31,8 @@ type Env = { Variables: { session: Session } };
 
 const COOKIE = 'countersign_session';
 const ENDED_SHOWN = 20;
+/** Requests that one button answers at most. */
+const ALIKE_SHOWN = 200;
 
 /** The pages on which people read and answer requests. Server-rendered; works without JavaScript. */
 export function createConsole(deps: ConsoleDependencies): Hono {
@@ -73,7 +84,14 @@ async function signIn(c: Context, { sessions, publicUrl }: ConsoleDependencies):
 function signedInPages(deps: ConsoleDependencies): Hono<Env> {
   const app = new Hono<Env>();
   const { desk, sessions } = deps;
-  const paths = ['/', '/requests', '/requests/:id', '/requests/:id/verdict', '/sign-out'];
+  const paths = [
+    '/',
+    '/requests',
+    '/requests/:id',
+    '/requests/:id/verdict',
+    '/requests/:id/snooze',
+    '/sign-out',
+  ];
   for (const path of paths) {
     app.use(path, async (c, next) => {
       const refused = await refusedAgent(c, deps);
@@ -89,6 +107,7 @@ function signedInPages(deps: ConsoleDependencies): Hono<Env> {
   app.get('/', (c) => showList(c, deps));
   app.get('/requests/:id', async (c) => showRequest(c, deps, await desk.get(c.req.param('id')), 200, null));
   app.post('/requests/:id/verdict', (c) => takeVerdict(c, deps));
+  app.post('/requests/:id/snooze', (c) => putOff(c, deps));
   app.post('/sign-out', async (c) => {
     const form = await c.req.parseBody();
     if (!isOwnForm(c, deps.publicUrl, form['csrf'])) return crossSite(c);
@@ -101,12 +120,13 @@ function signedInPages(deps: ConsoleDependencies): Hono<Env> {
 
 async function showList(c: Context<Env>, { desk }: ConsoleDependencies): Promise<Response> {
   const session = c.get('session');
-  const [live, ended] = await Promise.all([
+  const [visitor, live, ended] = await Promise.all([
+    visitorOf(desk, session),
     desk.list({ state: 'live', limit: 100 }),
     desk.list({ state: 'ended', limit: ENDED_SHOWN }),
   ]);
   const cards = live.map((view) => ({ view, hindrance: hindranceOf(desk, view, session) }));
-  return c.html(listPage(visitorOf(session), cards, ended, new Date()));
+  return c.html(listPage(visitor, cards, ended, new Date()));
 }
 
 async function showRequest(
@@ -120,7 +140,8 @@ async function showRequest(
   if (view === null)
     return c.html(messagePage('No such request', 'It may belong to another installation.'), 404);
   const hindrance = hindranceOf(desk, view, session);
-  return c.html(requestPage(visitorOf(session), view, hindrance, new Date(), message), status);
+  const visitor = await visitorOf(desk, session);
+  return c.html(requestPage(visitor, view, hindrance, new Date(), message), status);
 }
 
 async function takeVerdict(c: Context<Env>, deps: ConsoleDependencies): Promise<Response> {
@@ -128,20 +149,54 @@ async function takeVerdict(c: Context<Env>, deps: ConsoleDependencies): Promise<
   const id = c.req.param('id') ?? '';
   const form = await c.req.parseBody();
   if (!isOwnForm(c, deps.publicUrl, form['csrf'])) return crossSite(c);
-  const { verdict, reason } = form;
-  if (verdict !== 'approve' && verdict !== 'deny') {
+  const { verdict, reason, alike } = form;
+  const [, what, all] = /^(approve|deny)(_all)?$/.exec(typeof verdict === 'string' ? verdict : '') ?? [];
+  if (what !== 'approve' && what !== 'deny') {
     return showRequest(c, deps, await deps.desk.get(id), 422, 'Choose approve or deny.');
   }
-  const result = await deps.desk.guard.decide({
+  const answer = {
     requestId: id,
     channel: 'console',
     person: identitiesOf(session),
-    verdict,
+    verdict: what,
     reason: typeof reason === 'string' ? reason : null,
     attestation: { assurance: session.assurance, facts: {} },
-  });
-  if (result.ok) return c.redirect(`/requests/${result.id}`, 303);
-  return showRequest(c, deps, await deps.desk.get(id), GUARD_STATUS[result.code], result.message);
+  } as const;
+  const { guard } = deps.desk;
+  // Those that the page showed: what has joined them since was not decided about.
+  const shown = typeof alike === 'string' ? alike.split(' ').slice(0, ALIKE_SHOWN) : [];
+  const results = all === undefined ? [await guard.decide(answer)] : await guard.decideAll(answer, shown);
+  const { status, message } = outcomeOf(results);
+  if (message === null) return c.redirect(`/requests/${id}`, 303);
+  // Shown here and not after a redirect; to load it again sends the same answer again, which changes nothing.
+  return showRequest(c, deps, await deps.desk.get(id), status, message);
+}
+
+/** What the person is told; null: all is as they wanted it. */
+function outcomeOf(results: readonly GuardResult[]): {
+  readonly status: ContentfulStatusCode;
+  readonly message: string | null;
+} {
+  const done = results.filter((result) => result.ok);
+  const refused = results.find((result) => !result.ok);
+  const notice = done.at(-1)?.notice ?? null;
+  if (refused === undefined) return { status: 200, message: notice };
+  const begin = done.length === 0 ? '' : `${done.length} were answered, then: `;
+  return { status: GUARD_STATUS[refused.code], message: `${begin}${refused.message}` };
+}
+
+async function putOff(c: Context<Env>, deps: ConsoleDependencies): Promise<Response> {
+  const session = c.get('session');
+  const id = c.req.param('id') ?? '';
+  const form = await c.req.parseBody();
+  if (!isOwnForm(c, deps.publicUrl, form['csrf'])) return crossSite(c);
+  const minutes = Number(form['minutes']);
+  if (!Number.isInteger(minutes) || minutes < 0 || minutes > SNOOZE_MINUTES) {
+    return showRequest(c, deps, await deps.desk.get(id), 422, 'Choose for how long.');
+  }
+  const refused = await deps.desk.snooze(id, identitiesOf(session), minutes);
+  if (refused === null) return c.redirect(minutes === 0 ? `/requests/${id}` : '/', 303);
+  return showRequest(c, deps, await deps.desk.get(id), GUARD_STATUS[refused.code], refused.message);
 }
 
 /** A form of ours, sent from a page of ours: the browser's own word (Origin, Sec-Fetch-Site), and the form's token. */
@@ -209,6 +264,7 @@ function identitiesOf({ person }: Session): readonly Identity[] {
   return [{ kind: 'person', value: person }];
 }
 
-function visitorOf({ token, person }: Session): Visitor {
-  return { person, formToken: formToken(token) };
+async function visitorOf(desk: SnoozeDesk, session: Session): Promise<Visitor> {
+  const { token, person } = session;
+  return { person, formToken: formToken(token), snoozed: await desk.snoozed(identitiesOf(session)) };
 }

@@ -1,14 +1,9 @@
 import { html } from 'hono/html';
-import { REASON_CHARACTERS, type RequestView } from '../../approval/guard.ts';
+import type { RequestView } from '../../approval/guard.ts';
 import { type FactLine, factLines, factText } from '../fact-lines.ts';
 import { visible } from '../visible.ts';
-
-/** `hono/html` escapes every value put into a template; what an agent chose goes through `visible` besides. */
-export type Markup = ReturnType<typeof html>;
-
-export type Visitor = { readonly person: string; readonly formToken: string };
-/** Why this visitor cannot approve, in words; null where nothing speaks against it. */
-export type Hindrance = string | null;
+import { answerForm } from './answer-form.ts';
+import type { Hindrance, Markup, Visitor } from './visitor.ts';
 
 /** Longer than this, a statement is not shown whole in the list, and so has no buttons there. */
 const LIST_CHARACTERS = 1_500;
@@ -59,6 +54,7 @@ export function signedInPage(): Markup {
   );
 }
 
+/** `live`: those that are shown as one are shown once; what the visitor has put off comes last. */
 export function listPage(
   visitor: Visitor,
   live: readonly { readonly view: RequestView; readonly hindrance: Hindrance }[],
@@ -66,14 +62,30 @@ export function listPage(
   now: Date,
 ): Markup {
   const open = live.filter(({ view }) => view.state === 'open').length;
+  const shown = live.filter(({ view }) => view.alike.length < 2 || view.alike[0] === view.id);
+  const putOff = shown.filter(({ view }) => visitor.snoozed.has(view.id));
   return layout(
     open === 0 ? 'Nothing waits' : `${open} waiting`,
     visitor,
     html`<h1>${open === 0 ? 'Nothing waits for an answer' : `${open} ${open === 1 ? 'statement waits' : 'statements wait'} for an answer`}</h1>
 ${live.length === 0 ? html`<p class="card empty">When an agent sends a statement that needs a person, it appears here.</p>` : ''}
-${live.map(({ view, hindrance }) => card(visitor, view, hindrance, now))}
+${floods(live.map(({ view }) => view))}
+${shown.filter(({ view }) => !visitor.snoozed.has(view.id)).map(({ view, hindrance }) => card(visitor, view, hindrance, now))}
+${putOff.length === 0 ? '' : html`<h2 class="later">Put off by you</h2>`}
+${putOff.map(({ view, hindrance }) => card(visitor, view, hindrance, now))}
 ${ended.length === 0 ? '' : endedTable(ended)}`,
   );
+}
+
+/** Agents that are over their limits: whoever answers should know that there would be more. */
+function floods(views: readonly RequestView[]): readonly Markup[] {
+  const refusals = new Map(views.map(({ session, refusals }) => [session.agent, refusals]));
+  return [...refusals]
+    .filter(([, count]) => count > 0)
+    .map(
+      ([agent, count]) =>
+        html`<p class="notice" role="status">${count.toLocaleString('en-US')} more statements of <strong>${visible(agent)}</strong> were refused in the last ten minutes: it asks more than its limits let it.</p>`,
+    );
 }
 
 function card(visitor: Visitor, view: RequestView, hindrance: Hindrance, now: Date): Markup {
@@ -84,7 +96,7 @@ function card(visitor: Visitor, view: RequestView, hindrance: Hindrance, now: Da
   const readable =
     whole && (view.parameters ?? []).length === 0 && touches.every(({ of }) => of <= LIST_ITEMS);
   return html`<article class="card" aria-labelledby="${view.id}">
-<h2 id="${view.id}"><a href="/requests/${view.id}">${visible(view.command)}</a> <span class="badge ${view.state}">${view.state}</span></h2>
+<h2 id="${view.id}"><a href="/requests/${view.id}">${visible(view.command)}</a> <span class="badge ${view.state}">${view.state}</span>${view.alike.length > 1 ? html` <span class="badge open">${view.alike.length} waiting</span>` : ''}</h2>
 <p class="meta"><strong>${visible(view.session.agent)}</strong>${behalf(view)} on <strong>${visible(view.session.database)}</strong> as ${visible(view.session.role)} · ${until(view, now)}${view.waiting ? ' · the client is waiting' : ''}</p>
 <ul class="why">${view.reasons.map((reason) => html`<li>${visible(reason)}</li>`)}</ul>
 <pre>${visible(whole ? view.sql : view.sql.slice(0, LIST_CHARACTERS / 2))}</pre>
@@ -124,23 +136,6 @@ ${factList(view, now)}
 ${view.verdicts.length === 0 ? '' : verdictTable(view)}
 ${view.receipt === null ? '' : html`<details class="card"><summary>Receipt (JWS)</summary><pre>${view.receipt}</pre></details>`}`,
   );
-}
-
-function answerForm(visitor: Visitor, view: RequestView, hindrance: Hindrance): Markup | string {
-  if (view.state !== 'open') return '';
-  if (hindrance !== null) return html`<p class="notice">${hindrance}</p>`;
-  const given = view.verdicts.some(
-    ({ person, verdict }) => person === visitor.person && verdict === 'approve',
-  );
-  // A text area, not an input: there, the Enter key would press the first button.
-  return html`${given ? html`<p class="notice">You have approved this. It needs ${view.demand.quorum} people; you can still deny it.</p>` : ''}
-<form class="answer" method="post" action="/requests/${view.id}/verdict">
-<input type="hidden" name="csrf" value="${visitor.formToken}">
-<div><label for="reason-${view.id}">Reason (goes into the audit log; the agent sees it on denial)</label>
-<textarea id="reason-${view.id}" name="reason" rows="1" maxlength="${REASON_CHARACTERS}"></textarea></div>
-<button class="deny" name="verdict" value="deny">Deny</button>
-${given ? '' : html`<button class="approve" name="verdict" value="approve">Approve</button>`}
-</form>`;
 }
 
 function parameterTable(view: RequestView): Markup {

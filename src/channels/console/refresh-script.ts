@@ -1,6 +1,6 @@
 /**
  * The only script of the console, served as a file (the policy allows no other). It exchanges the page's content for
- * the newest while nobody writes, selects or has a button in focus; without it the page works and is reloaded by hand.
+ * the newest while nobody writes, selects or has a button or a choice in focus; without it the page works and is reloaded by hand.
  */
 export const REFRESH_SCRIPT = `'use strict';
 const EVERY_MS = 3000;
@@ -8,8 +8,9 @@ function busy(main) {
   const fields = [...main.querySelectorAll('textarea')];
   const written = fields.some((field) => field.value !== '' || field === document.activeElement);
   const selected = String(document.getSelection()) !== '';
-  const button = document.activeElement instanceof HTMLButtonElement && main.contains(document.activeElement);
-  return written || selected || button || main.querySelector('details[open]') !== null;
+  const active = document.activeElement;
+  const control = active instanceof HTMLButtonElement || active instanceof HTMLSelectElement;
+  return written || selected || (control && main.contains(active)) || main.querySelector('details[open]') !== null;
 }
 async function refresh() {
   const main = document.querySelector('main');

@@ -119,7 +119,10 @@ describe('walking every operation', () => {
 });
 
 /** What a body looks like, by operation. */
-const EXAMPLES: Readonly<Record<string, object>> = { giveVerdict: { verdict: 'deny' } };
+const EXAMPLES: Readonly<Record<string, object>> = {
+  giveVerdict: { verdict: 'deny' },
+  putOff: { minutes: 15 },
+};
 /** Where a walk over a new request ends with something else than 200. */
 const WALKED: Readonly<Record<string, number>> = {
   withdrawApproval: 409,

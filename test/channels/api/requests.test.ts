@@ -148,7 +148,7 @@ describe('POST a verdict', () => {
     expect(bodies.filter(({ repeated }) => !repeated)).toHaveLength(1);
     const entries = (await world.entries()).filter((entry) => entry.request_id === id);
     expect(entries.map(({ kind }) => kind)).toEqual(['request_opened', 'verdict', 'request_approved']);
-  });
+  }, 120_000);
 });
 
 it('serves health and metrics, on a socket, with headers that keep browsers safe', async () => {
