@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ApprovalDesk, GuardResult, RequestView } from '../../approval/guard.ts';
+import type { ApprovalDesk, ChannelCode, GuardCode, GuardResult, RequestView } from '../../approval/guard.ts';
 import { failureOf, type SlackClient } from './api.ts';
 import { approvableHere } from './card.ts';
 import { type Click, clickKey, foreignWorkspace, type Submission, staleClick } from './clicks.ts';
@@ -8,7 +8,7 @@ import { errorText } from './log.ts';
 import type { Members } from './members.ts';
 import { Once } from './once.ts';
 import type { Log } from './port.ts';
-import type { Subject } from './values.ts';
+import { ACTION, type Subject } from './values.ts';
 
 export type InteractionSetup = {
   readonly client: SlackClient;
@@ -29,15 +29,12 @@ const PATIENCE_MS = 10_000;
 
 /** What a person is told, and whether it may be tried again. */
 type Answered =
-  | { readonly kind: 'recorded' }
+  /** `notice`: what they should know all the same. */
+  | { readonly kind: 'recorded'; readonly notice?: string }
   | { readonly kind: 'refused'; readonly code: string; readonly message: string }
   | { readonly kind: 'failed'; readonly message: string };
 
-type Speaker = {
-  readonly userId: string;
-  readonly teamId: string | null;
-  readonly userTeamId: string | null;
-};
+type Speaker = Click | Submission;
 
 /** What people do on cards and forms, made into verdicts for the guard. It has no rules of its own about people. */
 export class Interactions {
@@ -55,8 +52,8 @@ export class Interactions {
     const { first, result } = this.#once.run(clickKey(click), () => this.#approveOnce(click));
     if (!first) return;
     const answered = await result;
-    const telling =
-      answered.kind === 'recorded' ? null : this.tell(click.channel, click.userId, answered.message);
+    const message = answered.kind === 'recorded' ? answered.notice : answered.message;
+    const telling = message === undefined ? null : this.tell(click.channel, click.userId, message);
     await Promise.all([telling, this.#refresh(click.subject.requestId, click)]);
   }
 
@@ -162,14 +159,41 @@ export class Interactions {
   }
 
   #said(speaker: Speaker, result: GuardResult): Answered {
-    if (result.ok) return { kind: 'recorded' };
+    if (result.ok)
+      return { kind: 'recorded', ...(result.notice === undefined ? {} : { notice: result.notice }) };
     return this.#refuse(speaker, result.code, result.message);
   }
 
-  #refuse(speaker: Speaker, code: string, message: string): Answered {
+  #refuse(speaker: Speaker, code: GuardCode | ChannelCode, message: string): Answered {
     const { log } = this.#setup;
     log.info({ channel: 'slack', team: speaker.teamId, user: speaker.userId, code }, 'answer refused');
+    if (isChannelCode(code)) void this.#record(speaker, code);
     return { kind: 'refused', code, message };
+  }
+
+  /** What is refused here, before the guard is asked, is an entry all the same. Nobody waits for it. */
+  async #record(speaker: Speaker, code: ChannelCode): Promise<void> {
+    const { desk, log, redact } = this.#setup;
+    const [subject, verdict] =
+      'subject' in speaker
+        ? ([speaker.subject, speaker.actionId === ACTION.deny ? 'deny' : 'approve'] as const)
+        : ([speaker.origin, 'deny'] as const);
+    const team = speaker.userTeamId ?? speaker.teamId ?? '';
+    try {
+      await desk.guard.refuse(
+        {
+          requestId: subject.requestId,
+          channel: 'slack',
+          person: [{ kind: 'slack', value: `${team}/${speaker.userId}` }],
+          verdict,
+          reason: null,
+          attestation: { assurance: 1, facts: {} },
+        },
+        code,
+      );
+    } catch (error) {
+      log.warn({ channel: 'slack', error: redact(failureWords(error)) }, 'a refused answer was not recorded');
+    }
   }
 
   #failed(error: unknown, what: string): Answered {
@@ -192,6 +216,17 @@ export class Interactions {
     }
   }
 }
+
+function isChannelCode(code: GuardCode | ChannelCode): code is ChannelCode {
+  return CHANNEL_CODES.some((one) => one === code);
+}
+
+const CHANNEL_CODES: readonly ChannelCode[] = [
+  'other_workspace',
+  'stale_click',
+  'not_a_member',
+  'not_as_shown',
+];
 
 function failureWords(error: unknown): string {
   const failure = failureOf(error);
