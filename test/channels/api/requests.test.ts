@@ -135,6 +135,74 @@ describe('POST a verdict', () => {
     expect(refused.map(({ detail }) => detail['code'])).toEqual(['agent_credential', 'agent_credential']);
   });
 
+  it('answers all that are shown as one, each by itself, or those of them that are named', async () => {
+    const asked = question({ text: 'DROP TABLE alike' });
+    const ids: string[] = [];
+    for (let i = 0; i < 4; i += 1) ids.push((await http.approvals.open(asked)).id);
+    const headers = { authorization: 'Bearer reviewer-token' };
+    const shown = await (await http.app.request(`/api/requests/${ids[2]}`, { headers })).json();
+    expect(shown).toMatchObject({
+      alike: ids,
+      refusals: 0,
+      onCall: [],
+      maxPerMinute: null,
+      snoozedUntil: null,
+    });
+    const body = { verdict: 'approve', all: ids.slice(0, 2) };
+    const some = await (await post(http.app, ids[0] ?? '', 'Bearer reviewer-token', body)).json();
+    expect(some).toMatchObject({
+      id: ids[0],
+      state: 'approved',
+      notice: null,
+      answered: ids.slice(0, 2).map((id) => ({ id, state: 'approved', code: null })),
+    });
+    const all = { verdict: 'deny', reason: 'no', all: true };
+    const rest = await (await post(http.app, ids[3] ?? '', 'Bearer deputy-token', all)).json();
+    expect(rest).toMatchObject({ answered: ids.slice(2).map((id) => ({ id, state: 'denied' })) });
+    expect((await post(http.app, ids[3] ?? '', 'Bearer owner-token', all)).status).toBe(403);
+    expect((await post(http.app, ids[3] ?? '', 'Bearer reviewer-token', { ...all, all: 'yes' })).status).toBe(
+      422,
+    );
+  });
+
+  it('puts off for the caller alone, last in the list until then', async () => {
+    const older = (await http.approvals.open(question({ text: 'DROP TABLE older' }))).id;
+    const newer = (await http.approvals.open(question({ text: 'DROP TABLE newer' }))).id;
+    const put = await http.app.request(`/api/requests/${newer}/snooze`, {
+      method: 'POST',
+      headers: { authorization: 'Bearer reviewer-token', 'content-type': 'application/json' },
+      body: JSON.stringify({ minutes: 30 }),
+    });
+    expect(await put.json()).toEqual({ id: newer, minutes: 30 });
+    const listed = async (token: string) => {
+      const response = await http.app.request('/api/requests', {
+        headers: { authorization: `Bearer ${token}` },
+      });
+      const { requests } = (await response.json()) as {
+        requests: { id: string; snoozedUntil: string | null }[];
+      };
+      return requests;
+    };
+    const mine = await listed('reviewer-token');
+    expect(mine.at(-1)).toMatchObject({ id: newer, snoozedUntil: expect.stringMatching(/^\d{4}-/) });
+    const theirs = await listed('deputy-token');
+    expect(theirs.findIndex(({ id: one }) => one === newer)).toBeLessThan(
+      theirs.findIndex(({ id: one }) => one === older),
+    );
+    expect(theirs.every(({ snoozedUntil }) => snoozedUntil === null)).toBe(true);
+  });
+
+  it('is 429 where the rule lets nobody approve as fast', async () => {
+    const demand = { approvers: [], quorum: 1, assurance: 1, maxPerMinute: 1 } as const;
+    const [one, two] = [
+      (await http.approvals.open(question({ text: 'DROP TABLE fast_1', demand }))).id,
+      (await http.approvals.open(question({ text: 'DROP TABLE fast_2', demand }))).id,
+    ];
+    expect((await post(http.app, one, 'Bearer principal-token', { verdict: 'approve' })).status).toBe(200);
+    const second = await post(http.app, two, 'Bearer principal-token', { verdict: 'approve' });
+    expect([second.status, await code(second)]).toEqual([429, 'too_fast']);
+  });
+
   it('one of 1,000 replays at once counts', async () => {
     const responses = await Promise.all(
       Array.from({ length: 1_000 }, () =>

@@ -1,5 +1,6 @@
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto';
 import type { Hono } from 'hono';
+import type { ApprovalLimits } from '../../../src/approval/limits.ts';
 import type { ApprovalHandle } from '../../../src/approval/store.ts';
 import { createHttpApp, type HttpDependencies } from '../../../src/channels/api/app.ts';
 import { credentialCheck, type PersonTokens } from '../../../src/channels/api/credentials.ts';
@@ -39,6 +40,7 @@ export type HttpOptions = {
   readonly now?: () => number;
   readonly personTokens?: PersonTokens;
   readonly changes?: Partial<HttpDependencies>;
+  readonly limits?: Partial<ApprovalLimits>;
 };
 
 /** The whole HTTP side on a real store; an answer that is not as the API describes it fails the test. */
@@ -49,7 +51,10 @@ export async function httpWorld(
 ): Promise<HttpWorld> {
   const { apiKeys = API_KEYS } = options;
   const people = principalsOf({ people: PEOPLE, http: { apiKeys } });
-  const approvals = await world.open({ people });
+  const approvals = await world.open({
+    people,
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
+  });
   const sessions = consoleSessions(approvals.pool);
   const check = credentialCheck(apiKeys, AGENTS, options.personTokens ?? null, options.now);
   const dependencies: HttpDependencies = {

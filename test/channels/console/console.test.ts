@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type ApprovalWorld, approvalWorld, question } from '../../approval/support.ts';
+import { type ApprovalWorld, answer, approvalWorld, question } from '../../approval/support.ts';
 import { type HttpWorld, httpWorld } from '../api/support.ts';
 import { type Browser, signIn } from './support.ts';
 
@@ -138,6 +138,110 @@ describe('answering', () => {
     expect(page).not.toContain('value="approve"');
     expect(page).toContain('somebody else must answer it');
   });
+});
+
+describe('requests for the very same', () => {
+  async function three(): Promise<readonly [string, string, string]> {
+    const asked = question({ text: `DROP TABLE console_${n}` });
+    return [id, (await http.approvals.open(asked)).id, (await http.approvals.open(asked)).id];
+  }
+  const states = (ids: readonly string[]) =>
+    Promise.all(ids.map(async (one) => (await http.approvals.get(one))?.state));
+
+  it('are one card with their number, that of the oldest', async () => {
+    const [first, second, third] = await three();
+    const page = await (await tab.get('/')).text();
+    expect(page).toContain(`action="/requests/${first}/verdict"`);
+    for (const other of [second, third]) expect(page).not.toContain(`action="/requests/${other}/verdict"`);
+    expect(page).toContain('<span class="badge open">3 waiting</span>');
+    for (const label of ['Deny all 3', 'Approve all 3', 'Approve one'])
+      expect(page).toContain(`>${label}</button>`);
+  });
+
+  it('are answered one by one, oldest first', async () => {
+    const ids = await three();
+    await tab.post(`/requests/${ids[0]}/verdict`, form({ alike: ids.join(' ') }));
+    expect(await states(ids)).toEqual(['approved', 'open', 'open']);
+    const page = await (await tab.get('/')).text();
+    expect(page).toContain(`action="/requests/${ids[1]}/verdict"`);
+    expect(page).toContain('Approve all 2');
+  });
+
+  it('are answered together, but not those that came after the page was shown', async () => {
+    const ids = await three();
+    const later = (await http.approvals.open(question({ text: `DROP TABLE console_${n}` }))).id;
+    const all = form({ verdict: 'approve_all', alike: ids.join(' ') });
+    expect((await tab.post(`/requests/${ids[0]}/verdict`, all)).status).toBe(303);
+    expect(await states([...ids, later])).toEqual(['approved', 'approved', 'approved', 'open']);
+    const denied = form({ verdict: 'deny_all', alike: later });
+    await tab.post(`/requests/${later}/verdict`, denied);
+    expect(await states([later])).toEqual(['denied']);
+  });
+
+  it('need the form token and the origin like any other answer', async () => {
+    const ids = await three();
+    const all = { verdict: 'approve_all', alike: ids.join(' ') };
+    expect((await tab.post(`/requests/${ids[0]}/verdict`, form({ ...all, csrf: '' }))).status).toBe(403);
+    expect(
+      (await tab.post(`/requests/${ids[0]}/verdict`, form(all), { origin: 'https://evil.example' })).status,
+    ).toBe(403);
+    expect(await states(ids)).toEqual(['open', 'open', 'open']);
+  });
+});
+
+describe('putting off', () => {
+  it('is for oneself: last on the page, with a way back', async () => {
+    const newer = (await http.approvals.open(question({ text: `DROP TABLE newer_${n}` }))).id;
+    const put = await tab.post(`/requests/${newer}/snooze`, { csrf: tab.csrf, minutes: '60' });
+    expect([put.status, put.headers.get('location')]).toEqual([303, '/']);
+    const place = (page: string, one: string) => page.indexOf(`id="${one}"`);
+    const mine = await (await tab.get('/')).text();
+    expect(place(mine, newer)).toBeGreaterThan(mine.indexOf('Put off by you'));
+    expect(place(mine, id)).toBeLessThan(mine.indexOf('Put off by you'));
+    const other = await (await (await signIn(http, 'deputy')).get('/')).text();
+    expect(other).not.toContain('Put off by you');
+    await tab.post(`/requests/${newer}/snooze`, { csrf: tab.csrf, minutes: '0' });
+    expect(await (await tab.get('/')).text()).not.toContain('Put off by you');
+  });
+
+  it('takes no form of another site, and no other time', async () => {
+    for (const [minutes, csrf, status] of [
+      ['60', '', 403],
+      ['-1', tab.csrf, 422],
+      ['100000', tab.csrf, 422],
+      ['x', tab.csrf, 422],
+    ] as const) {
+      expect((await tab.post(`/requests/${id}/snooze`, { csrf, minutes })).status).toBe(status);
+    }
+    expect(await (await tab.get('/')).text()).not.toContain('Put off by you');
+  });
+});
+
+it('tells who approves very fast, on the page that comes after', async () => {
+  const watched = await httpWorld(world, undefined, { limits: { approvalsNoticedPerMinute: 1 } });
+  const hasty = await signIn(watched, 'deputy');
+  const response = await hasty.post(`/requests/${id}/verdict`, form({ csrf: hasty.csrf }));
+  expect(response.status).toBe(200);
+  const page = await response.text();
+  expect(page).toContain('requests within a minute: faster than statements can be read');
+  expect(page).toContain('<span class="badge approved">approved</span>');
+});
+
+it('shows how far a quorum is, and who is asked at this hour', async () => {
+  const onCall = [
+    { days: ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const, approvers: ['security'] },
+  ];
+  const asked = question({
+    text: 'DROP TABLE progress',
+    demand: { approvers: [], quorum: 2, assurance: 1, onCall },
+  });
+  const { id: open } = await http.approvals.open(asked);
+  await http.approvals.guard.decide(answer(open, 'deputy'));
+  const page = await (await tab.get(`/requests/${open}`)).text();
+  expect(page).toContain('1 of 2 approvals: deputy · asked now: security');
+  expect(page).toContain('aria-label="Approvals"');
+  expect(page).toContain('asks only those on call');
+  expect(page).not.toContain('value="approve"');
 });
 
 describe('what is shown', () => {
