@@ -16,6 +16,7 @@ import { createTransactionalAppender } from '../audit/transactional.ts';
 import { readingJudgement } from '../catalog/reading.ts';
 import { createHttpApp } from '../channels/api/app.ts';
 import { credentialCheck } from '../channels/api/credentials.ts';
+import { Followers } from '../channels/api/followers.ts';
 import { listenHttp } from '../channels/api/server.ts';
 import { createConsole } from '../channels/console/app.ts';
 import { type ConsoleSessions, consoleSessions } from '../channels/console/sessions.ts';
@@ -324,8 +325,10 @@ async function serveHttp(
   const check = credentialCheck(apiKeys, config.agents);
   const { gate, close } = httpGate(config, check, audit, log);
   opened.push(close);
+  const followers = new Followers({ desk: approvals, limits: config.limits, log });
   const app = createHttpApp({
     ...gate,
+    followers,
     desk: approvals,
     agents: config.agents,
     mode: config.mode,
@@ -341,6 +344,8 @@ async function serveHttp(
   const slackListener = parts.slack?.requestListener ?? null;
   const server = await listenHttp(slackListener === null ? app : withSlack(app, slackListener), config.http);
   opened.push(() => server.close());
+  // First: the server waits for what it still answers.
+  opened.push(async () => followers.close());
   return server;
 }
 

@@ -3,10 +3,11 @@ import type { Hono } from 'hono';
 import type { ApprovalHandle } from '../../../src/approval/store.ts';
 import { createHttpApp, type HttpDependencies } from '../../../src/channels/api/app.ts';
 import { credentialCheck, type PersonTokens } from '../../../src/channels/api/credentials.ts';
+import { Followers } from '../../../src/channels/api/followers.ts';
 import { createConsole } from '../../../src/channels/console/app.ts';
 import { type ConsoleSessions, consoleSessions } from '../../../src/channels/console/sessions.ts';
 import type { Agent, ApiKey } from '../../../src/config/config.ts';
-import { DEFAULT_LIMITS } from '../../../src/config/limits.ts';
+import { DEFAULT_LIMITS, type Limits } from '../../../src/config/limits.ts';
 import { principalsOf } from '../../../src/config/principals.ts';
 import { type ApprovalWorld, PEOPLE } from '../../approval/support.ts';
 import { conforming } from './conformance.ts';
@@ -37,6 +38,7 @@ export type HttpWorld = {
 export type HttpOptions = {
   readonly apiKeys?: readonly ApiKey[];
   readonly now?: () => number;
+  readonly limits?: Partial<Limits>;
   readonly personTokens?: PersonTokens;
   readonly changes?: Partial<HttpDependencies>;
 };
@@ -52,16 +54,19 @@ export async function httpWorld(
   const approvals = await world.open({ people });
   const sessions = consoleSessions(approvals.pool);
   const check = credentialCheck(apiKeys, AGENTS, options.personTokens ?? null, options.now);
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const log = { error: () => {} };
   const dependencies: HttpDependencies = {
     check,
     directory: { people },
     allowed: { address: () => true, credential: () => true, failure: () => true },
     refused: () => {},
     desk: approvals,
+    followers: new Followers({ desk: approvals, limits, log }),
     agents: AGENTS,
     mode: 'enforce',
     policy: () => ({ policy: { digest: 'policy-1', rules: [] }, since: new Date(0) }),
-    limits: DEFAULT_LIMITS,
+    limits,
     version: '0.0.0',
     jwks: world.keys.jwks,
     readiness: async () => {
@@ -70,7 +75,7 @@ export async function httpWorld(
     },
     metrics: async () => '# HELP up\n',
     console: createConsole({ desk: approvals, sessions, check, publicUrl }),
-    log: { error: () => {} },
+    log,
     ...options.changes,
   };
   return { app: conforming(createHttpApp(dependencies)), approvals, sessions, dependencies };
