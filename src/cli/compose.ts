@@ -39,7 +39,7 @@ import type { StatementClass } from '../statement/analysis.ts';
 import { readyz } from '../telemetry/health.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
-import { httpGate } from './http-gate.ts';
+import { httpGate, tokensOfPeople } from './http-gate.ts';
 import { programVersion } from './version.ts';
 
 export type Countersign = {
@@ -322,7 +322,7 @@ async function serveHttp(
 ): Promise<{ readonly port: number }> {
   const { config, keys, audit, policy, approvals, metrics, sessions, log } = parts;
   const { apiKeys, publicUrl } = config.http;
-  const check = credentialCheck(apiKeys, config.agents);
+  const check = credentialCheck(apiKeys, config.agents, tokensOfPeople(config));
   const { gate, close } = httpGate(config, check, audit, log);
   opened.push(close);
   const followers = new Followers({ desk: approvals, limits: config.limits, log });

@@ -6,7 +6,7 @@ import { credentialCheck, type PersonTokens } from '../../../src/channels/api/cr
 import { Followers } from '../../../src/channels/api/followers.ts';
 import { createConsole } from '../../../src/channels/console/app.ts';
 import { type ConsoleSessions, consoleSessions } from '../../../src/channels/console/sessions.ts';
-import type { Agent, ApiKey } from '../../../src/config/config.ts';
+import type { Agent, ApiKey, Person } from '../../../src/config/config.ts';
 import { DEFAULT_LIMITS, type Limits } from '../../../src/config/limits.ts';
 import { principalsOf } from '../../../src/config/principals.ts';
 import { type ApprovalWorld, PEOPLE } from '../../approval/support.ts';
@@ -39,6 +39,7 @@ export type HttpOptions = {
   readonly apiKeys?: readonly ApiKey[];
   readonly now?: () => number;
   readonly limits?: Partial<Limits>;
+  readonly people?: readonly Person[];
   readonly personTokens?: PersonTokens;
   readonly changes?: Partial<HttpDependencies>;
 };
@@ -50,7 +51,7 @@ export async function httpWorld(
   options: HttpOptions = {},
 ): Promise<HttpWorld> {
   const { apiKeys = API_KEYS } = options;
-  const people = principalsOf({ people: PEOPLE, http: { apiKeys } });
+  const people = principalsOf({ people: options.people ?? PEOPLE, http: { apiKeys } });
   const approvals = await world.open({ people });
   const sessions = consoleSessions(approvals.pool);
   const check = credentialCheck(apiKeys, AGENTS, options.personTokens ?? null, options.now);
