@@ -29,11 +29,31 @@ export async function changedAfter(
   { pool, limits, publicUrl }: StoreContext,
   revision: bigint,
   limit: number,
+  live: boolean,
 ): Promise<readonly RequestView[]> {
   const { rows } = await pool.query<RequestRow>(
     `SELECT ${listedColumns(limits.listedCharacters)} FROM countersign.request r
-     WHERE r.revision > $1 ORDER BY r.revision LIMIT $2`,
-    [String(revision), Math.min(limit, limits.listed)],
+     WHERE r.revision > $1
+       AND (NOT $3 OR (r.state IN ('open', 'approved') AND r.expires_at > clock_timestamp()))
+     ORDER BY r.revision LIMIT $2`,
+    [String(revision), Math.min(limit, limits.listed), live],
   );
   return rows.map((row) => viewOf(row, publicUrl));
+}
+
+/**
+ * `RequestFeed.sureBefore`: no transaction lasts longer than `pollOverlapMs`, so what was committed after this revision
+ * and took its own before was changed in that time before it.
+ */
+export async function sureBefore({ pool, limits }: StoreContext, revision: bigint): Promise<bigint> {
+  const { rows } = await pool.query<{ first: string | null }>(
+    `SELECT min(r.revision) AS first FROM countersign.request r
+     WHERE r.changed_at > (SELECT s.changed_at FROM countersign.request s WHERE s.revision <= $1
+                           ORDER BY s.revision DESC LIMIT 1) - make_interval(secs => $2)`,
+    [String(revision), limits.pollOverlapMs / 1000],
+  );
+  const first = rows[0]?.first ?? null;
+  // Nothing is left that old: everything that there is came later.
+  if (first === null) return 0n;
+  return BigInt(first) <= revision ? BigInt(first) - 1n : revision;
 }

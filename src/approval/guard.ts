@@ -216,9 +216,14 @@ export type RequestFeed = {
   readonly takeBack: (withdrawal: Withdrawal) => Promise<GuardResult>;
   /**
    * As they stand, cut as in listings: at most `limit` requests whose last change came after that revision, in the order
-   * of their changes. Transactions commit out of order, so that `revision` itself is no proof of having seen all before.
+   * of their changes; `live`: only those that are open or approved.
    */
-  readonly changedAfter: (revision: bigint, limit: number) => Promise<readonly RequestView[]>;
+  readonly changedAfter: (revision: bigint, limit: number, live: boolean) => Promise<readonly RequestView[]>;
+  /**
+   * Transactions commit out of order, so whoever saw a revision may have missed an earlier one. After this one he has
+   * missed nothing, if he looks again.
+   */
+  readonly sureBefore: (revision: bigint) => Promise<bigint>;
 };
 
 /** For channels that show a page to one person. */

@@ -7,7 +7,7 @@ import { decideAll } from './alike.ts';
 import { decide } from './answering.ts';
 import { cardStore } from './cards.ts';
 import { newInTurn, newRunning, type StoreContext } from './context.ts';
-import { changedAfter, listRequests } from './finding.ts';
+import { changedAfter, listRequests, sureBefore } from './finding.ts';
 import type { ApprovalDesk, ApproverCheck, RequestFeed, ShownOutcome, SnoozeDesk } from './guard.ts';
 import { endLease, keepLease, sweep } from './janitor.ts';
 import { type ApprovalLimits, withDefaults } from './limits.ts';
@@ -200,7 +200,8 @@ function handleOf(context: StoreContext, watching: Watching, rounds: Rounds): Ap
     snoozed: (person) => snoozedRequests(context, person),
     mayApprove: (view, person, assurance) => mayApprove(context, view, person, assurance),
     list: (filter) => listRequests(context, filter),
-    changedAfter: (revision, limit) => changedAfter(context, revision, limit),
+    changedAfter: (revision, limit, live) => changedAfter(context, revision, limit, live),
+    sureBefore: (revision) => sureBefore(context, revision),
     get: async (id) => {
       const { rows } = await pool.query<RequestRow>(
         `SELECT ${REQUEST_COLUMNS} FROM countersign.request r WHERE r.id = $1`,

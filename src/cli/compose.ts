@@ -16,6 +16,7 @@ import { createTransactionalAppender } from '../audit/transactional.ts';
 import { readingJudgement } from '../catalog/reading.ts';
 import { createHttpApp } from '../channels/api/app.ts';
 import { credentialCheck } from '../channels/api/credentials.ts';
+import { Followers } from '../channels/api/followers.ts';
 import { listenHttp } from '../channels/api/server.ts';
 import { createConsole } from '../channels/console/app.ts';
 import { type ConsoleSessions, consoleSessions } from '../channels/console/sessions.ts';
@@ -38,7 +39,7 @@ import type { StatementClass } from '../statement/analysis.ts';
 import { readyz } from '../telemetry/health.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
-import { httpGate } from './http-gate.ts';
+import { httpGate, tokensOfPeople } from './http-gate.ts';
 import { programVersion } from './version.ts';
 
 export type Countersign = {
@@ -321,11 +322,13 @@ async function serveHttp(
 ): Promise<{ readonly port: number }> {
   const { config, keys, audit, policy, approvals, metrics, sessions, log } = parts;
   const { apiKeys, publicUrl } = config.http;
-  const check = credentialCheck(apiKeys, config.agents);
+  const check = credentialCheck(apiKeys, config.agents, tokensOfPeople(config));
   const { gate, close } = httpGate(config, check, audit, log);
   opened.push(close);
+  const followers = new Followers({ desk: approvals, limits: config.limits, log });
   const app = createHttpApp({
     ...gate,
+    followers,
     desk: approvals,
     agents: config.agents,
     mode: config.mode,
@@ -341,6 +344,8 @@ async function serveHttp(
   const slackListener = parts.slack?.requestListener ?? null;
   const server = await listenHttp(slackListener === null ? app : withSlack(app, slackListener), config.http);
   opened.push(() => server.close());
+  // First: the server waits for what it still answers.
+  opened.push(async () => followers.close());
   return server;
 }
 

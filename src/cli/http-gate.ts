@@ -1,12 +1,14 @@
 import { performance } from 'node:perf_hooks';
 import type { AuditLog } from '../audit/entry.ts';
-import type { CredentialCheck } from '../channels/api/credentials.ts';
+import type { CredentialCheck, PersonTokens } from '../channels/api/credentials.ts';
 import type { GatePorts } from '../channels/api/gate.ts';
+import { personTokens } from '../channels/api/person-tokens.ts';
 import type { Config } from '../config/config.ts';
 import { principalsOf } from '../config/principals.ts';
 import { originOf } from '../proxy/admission.ts';
 import { Allowances } from '../proxy/allowance.ts';
 import { RefusedLogins } from '../proxy/refused-logins.ts';
+import { personTokenCheck } from '../signing/person-token.ts';
 import type { Logger } from '../telemetry/log.ts';
 
 /** What stands before the HTTP API: the same measures as before the agents' port, with limits of their own. */
@@ -35,4 +37,11 @@ export function httpGate(
     },
     close: async () => refusals.close(),
   };
+}
+
+/** Null: the configuration has no issuer of theirs. */
+export function tokensOfPeople(config: Config): PersonTokens | null {
+  const { jwt } = config.http;
+  if (jwt === undefined || jwt === null) return null;
+  return personTokens(jwt, personTokenCheck(jwt, config.limits), { people: principalsOf(config) });
 }

@@ -31,8 +31,9 @@ type Channel = {
 function channelsOf({ http, slack }: ConfigShape): readonly Channel[] {
   const api: Channel = {
     name: 'the API',
-    assurance: 1,
-    reaches: ({ id }) => http.apiKeys.some(({ person }) => person === id),
+    assurance: http.jwt?.freshLogin === undefined ? 1 : 2,
+    // Everybody has an address, by which the people's issuer may know them.
+    reaches: ({ id }) => http.jwt !== undefined || http.apiKeys.some(({ person }) => person === id),
   };
   if (slack === undefined) return [api];
   const { teamId } = slack;

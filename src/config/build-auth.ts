@@ -1,5 +1,5 @@
 import { publicKeyFault } from '../signing/public-jwk.ts';
-import type { AgentAuth, JwtAuth, KeySource } from './config.ts';
+import type { AgentAuth, JwtAuth, KeySource, PersonJwt } from './config.ts';
 import type { Path } from './document.ts';
 import type { Reader } from './reader.ts';
 import type { ConfigShape } from './schema.ts';
@@ -36,6 +36,25 @@ export async function buildAuth(
       `expected a SCRAM-SHA-256 verifier as "countersign agent add ${name}" prints it`,
     );
   return { kind: 'scram', verifier };
+}
+
+/** The people's issuer; what is wrong is told to the reader. */
+export async function buildPersonJwt(
+  reader: Reader,
+  path: Path,
+  shape: ConfigShape['http']['jwt'],
+): Promise<PersonJwt | null> {
+  if (shape === undefined) return null;
+  const { freshLogin, clients, auditors } = shape;
+  return {
+    ...(await buildJwt(reader, path, shape)),
+    freshLogin:
+      freshLogin === undefined
+        ? null
+        : { maxAgeMs: freshLogin.maxAge, acr: freshLogin.acr, amr: freshLogin.amr },
+    clients: clients ?? null,
+    auditors,
+  };
 }
 
 async function buildJwt(reader: Reader, path: Path, shape: JwtShape): Promise<JwtAuth> {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import type { Policy } from '../policy/rule.ts';
-import { buildAuth } from './build-auth.ts';
+import { buildAuth, buildPersonJwt } from './build-auth.ts';
 import type {
   Agent,
   AnchorPlace,
@@ -50,6 +50,7 @@ export async function buildConfig(
       ...http,
       publicUrl: (shape.http.publicUrl ?? defaultPublicUrl(http)).replace(/\/+$/, ''),
       apiKeys: await apiKeys(reader, shape.http.apiKeys),
+      jwt: await buildPersonJwt(reader, ['http', 'jwt'], shape.http.jwt),
     },
     upstream: await upstream(reader, shape.upstream),
     audit: {

@@ -17,6 +17,8 @@ export type Config = {
     readonly publicUrl: string;
     /** Named API keys: sha256 of the token, and whom it stands for. */
     readonly apiKeys: readonly ApiKey[];
+    /** Tokens that people show instead of a key; null or left out: none are taken. */
+    readonly jwt?: PersonJwt | null;
   };
   readonly upstream: UpstreamAddress;
   readonly audit: {
@@ -127,6 +129,19 @@ export type JwtAuth = {
   /** Signature algorithms that are taken (RFC 7518, RFC 8037), none of them symmetric. */
   readonly algorithms: readonly string[];
   readonly keys: KeySource;
+};
+/** The people's identity provider. A token's `sub` is in `Person.oidc` as ISSUER#SUB, or its verified address is `email`. */
+export type PersonJwt = JwtAuth & {
+  /** When a token is of assurance 2: by `acr` or `amr`, and by `auth_time`; null: never. */
+  readonly freshLogin: {
+    readonly maxAgeMs: number;
+    readonly acr: readonly string[];
+    readonly amr: readonly string[];
+  } | null;
+  /** Whose clients' tokens are taken (`azp`, `client_id`); null: any client's. */
+  readonly clients: readonly string[] | null;
+  /** Ids of people and names of groups who may search the audit log. */
+  readonly auditors: readonly string[];
 };
 /** Where an issuer's public keys are: to be fetched, or read already. */
 export type KeySource =

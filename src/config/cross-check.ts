@@ -40,6 +40,7 @@ export function crossCheck(parsed: Parsed<ConfigShape>, rules: ParsedRules): rea
   checkPeople(config, add);
   checkAgents(config, add);
   checkKeys(config, add);
+  checkTokens(config, add);
 
   const addToRules: Add = (path, problem, code = 'config_reference') =>
     problems.push(rules.problem(code, path, problem));
@@ -63,6 +64,22 @@ function checkKeys(config: ConfigShape, add: Add): void {
     if (owner !== undefined) known(owner, people, 'a person', [...path, 'owner'], add);
     if (kind === 'automation' && taken.has(name))
       add([...path, 'name'], 'a person, group or agent has this name; an automation is none of them');
+  });
+}
+
+/** A subject that is an agent's would let it in as the person. */
+function checkTokens({ http, agents, people, groups }: ConfigShape, add: Add): void {
+  const { jwt } = http;
+  if (jwt === undefined) return;
+  const names = [...ids(people), ...groups.map((group) => group.name)];
+  jwt.auditors.forEach((name, at) => {
+    known(name, names, 'a person or group', ['http', 'jwt', 'auditors', at], add);
+  });
+  people.forEach(({ oidc }, index) => {
+    oidc.forEach((subject, at) => {
+      if (agents.some(({ name }) => subject === `${jwt.issuer}#${name}`))
+        add(['people', index, 'oidc', at], 'an agent has this subject; people are not agents');
+    });
   });
 }
 

@@ -140,6 +140,13 @@ export const DEFAULT_LIMITS = {
   httpPerSecond: 1_000,
   httpPerAddressPerSecond: 100,
   httpPerCredentialPerSecond: 50,
+  /** Event streams and calls that wait, in all and with one credential: each is a socket and a buffer. */
+  eventStreams: 500,
+  eventStreamsPerCredential: 20,
+  /** Bytes that wait for a slow reader of events; then the stream is cut, and the reader may come back. */
+  eventBufferBytes: 1024 * 1024,
+  /** How often a stream says that it lives: proxies cut what is silent for a minute. */
+  eventHeartbeatMs: 15_000,
   /** Refused credentials a second, in all and from one address; four times as many at once. Then nothing is looked at. */
   httpRefusedPerSecond: 50,
   httpRefusedPerAddressPerSecond: 2,

@@ -123,6 +123,38 @@ const group = z.strictObject({
     .optional(),
 });
 
+const personJwt = z
+  .strictObject({
+    ...jwt.shape,
+    freshLogin: z
+      .strictObject({
+        maxAge: z
+          .string()
+          .regex(/^[1-9][0-9]{0,5}[smhd]$/, 'expected a number and s, m, h or d, for example 10m')
+          .transform(
+            (text) => Number(text.slice(0, -1)) * WINDOW_UNITS[text.slice(-1) as keyof typeof WINDOW_UNITS],
+          )
+          .describe('How long ago auth_time may be.'),
+        acr: z.array(name).default([]).describe('Values of acr that say so.'),
+        amr: z.array(name).default([]).describe('Values of amr, one of which says so.'),
+      })
+      .refine(({ acr, amr }) => acr.length + amr.length > 0, 'expected acr, amr or both')
+      .optional()
+      .describe('When a token is of assurance 2: a fresh log-in. Without it every token is of assurance 1.'),
+    clients: z
+      .array(name)
+      .min(1)
+      .optional()
+      .describe(
+        'Clients whose tokens are taken, by azp or client_id. Default: any: then the audience must be for people alone.',
+      ),
+    auditors: z
+      .array(name)
+      .default([])
+      .describe('Ids of people and names of groups who may search the audit log with a token.'),
+  })
+  .describe("Tokens (JWT) of the people's identity provider, as bearer tokens of the API.");
+
 /** Of the first moment at which it is over, milliseconds since 1970 UTC. */
 const expiry = z
   .string()
@@ -314,6 +346,7 @@ export const configSchema = z.strictObject({
       address: address.default('127.0.0.1:8432'),
       publicUrl: z.url('expected a URL').optional().describe('How people reach the approval page.'),
       apiKeys: z.array(apiKey).default([]),
+      jwt: personJwt.optional(),
     })
     .prefault({}),
   upstream: z.strictObject({

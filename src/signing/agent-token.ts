@@ -1,5 +1,12 @@
 /** An agent's JWT (RFC 7519): who it is, for whom it works, in which run. The token is attacker-controlled. */
-import { decodeJwt, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
+import {
+  decodeJwt,
+  errors,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  type JWTVerifyResult,
+  jwtVerify,
+} from 'jose';
 import type { JwtAuth } from '../config/config.ts';
 import type { Limits } from '../config/limits.ts';
 import { issuerKeys, KeysUnavailable } from './issuer-keys.ts';
@@ -31,20 +38,27 @@ export function tokenCheck(
   limits: Limits,
   keys: JWTVerifyGetKey = issuerKeys(auth.keys, limits),
 ): TokenCheck {
+  const verified = payloadCheck(auth, limits, keys);
+  return async (token) => readClaims((await verified(token)).payload, limits.tokenClockSkewMs);
+}
+
+/** What every token of an issuer must stand up to. Rejects as `TokenCheck` does. */
+export function payloadCheck(
+  { issuer, audience, algorithms }: JwtAuth,
+  limits: Limits,
+  keys: JWTVerifyGetKey,
+): (token: string) => Promise<JWTVerifyResult> {
   const clockTolerance = limits.tokenClockSkewMs / 1000;
-  const { issuer, audience } = auth;
-  return async (token) => {
-    const { payload } = await jwtVerify(token, keys, {
+  return (token) =>
+    jwtVerify(token, keys, {
       issuer,
       audience,
-      algorithms: [...auth.algorithms],
+      algorithms: [...algorithms],
       requiredClaims: ['exp', 'sub'],
       clockTolerance,
     }).catch((error: unknown) => {
       throw error instanceof KeysUnavailable ? error : new TokenRefused(why(error));
     });
-    return readClaims(payload, limits.tokenClockSkewMs);
-  };
 }
 
 /** Whose hands a token claims to be in, without verifying anything: for refusing only. */

@@ -18,7 +18,12 @@ export type Issuer = {
   /** A good token for agent `agent` for five minutes; claims and header fields replace those (undefined: left out). */
   readonly token: (
     claims?: Record<string, unknown>,
-    header?: { readonly alg?: string; readonly kid?: string; readonly key?: CryptoKey | Uint8Array },
+    header?: {
+      readonly alg?: string;
+      readonly kid?: string;
+      readonly typ?: string;
+      readonly key?: CryptoKey | Uint8Array;
+    },
   ) => Promise<string>;
   readonly close: () => Promise<void>;
 };
@@ -66,7 +71,11 @@ export async function startIssuer(): Promise<Issuer> {
         ...claims,
       };
       return new SignJWT(JSON.parse(JSON.stringify(payload)) as JWTPayload)
-        .setProtectedHeader({ alg: header.alg ?? 'ES256', kid: header.kid ?? current.kid })
+        .setProtectedHeader({
+          alg: header.alg ?? 'ES256',
+          kid: header.kid ?? current.kid,
+          ...(header.typ === undefined ? {} : { typ: header.typ }),
+        })
         .sign(header.key ?? current.privateKey);
     },
     close: () =>

@@ -4,6 +4,7 @@ import { secureHeaders } from 'hono/secure-headers';
 import type { Logger } from 'pino';
 import type { ApprovalDesk, RequestFeed, SnoozeDesk } from '../../approval/guard.ts';
 import type { Limits } from '../../config/limits.ts';
+import type { Followers } from './followers.ts';
 import { addressOf, type GatePorts, gateOf, tooMany } from './gate.ts';
 import { INSTALLATION_OPERATIONS, type Installation, installationRoutes } from './installation.ts';
 import { openApiDocument } from './openapi.ts';
@@ -16,6 +17,8 @@ export type HttpDependencies = GatePorts &
   ServicePorts &
   Installation & {
     readonly desk: ApprovalDesk & RequestFeed & SnoozeDesk;
+    /** Streams and waiting calls; whoever closes the server closes them first. */
+    readonly followers: Followers;
     readonly limits: Limits;
     /** Of this program. */
     readonly version: string;
@@ -72,7 +75,7 @@ export function createHttpApp(deps: HttpDependencies): Hono {
     }),
   );
   const gate = gateOf(deps);
-  requestRoutes(app, gate, deps.desk);
+  requestRoutes(app, gate, deps.desk, deps.followers);
   installationRoutes(app, gate, deps);
   serviceRoutes(app, gate, deps, openApiDocument(OPERATIONS, deps.version));
   refuseOtherMethods(app, OPERATIONS);

@@ -4,6 +4,7 @@ import type { ApprovalDesk, GuardResult, RequestFeed, SnoozeDesk } from '../../a
 import { REASON_CHARACTERS, SNOOZE_MINUTES } from '../../approval/guard.ts';
 import { REQUEST_STATES } from '../../approval/machine.ts';
 import type { Caller } from './credentials.ts';
+import type { Followers } from './followers.ts';
 import { requestJson } from './json.ts';
 import { type Gate, NO_QUERY, type Operation, serveOperation } from './operation.ts';
 import { problem } from './problem.ts';
@@ -33,16 +34,51 @@ const listRequests = {
   problems: [],
 } as const satisfies Operation;
 
+const revision = z.string().regex(/^\d{1,18}$/, 'expected a revision: a decimal number');
+
+const followRequests = {
+  id: 'followRequests',
+  method: 'get',
+  path: '/api/requests/events',
+  summary: 'Server-Sent Events: every live request, then every change',
+  description:
+    'Each event `request` has a request as data and its revision as id; each change comes at least once, and of one request never an older one after a newer. `reset`: too much was missed, list the requests anew. What does not read is cut.',
+  scopes: ['read'],
+  query: z.strictObject({
+    after: revision.optional().describe('As Last-Event-ID, which wins.'),
+  }),
+  headers: {
+    'last-event-id': 'Begins with what changed after this revision, instead of with every live request.',
+  },
+  answer: z.string(),
+  answerType: 'text/event-stream',
+  problems: ['too_many_streams'],
+} as const satisfies Operation;
+
+/** Longest that a call waits, seconds: what is between gives up after a minute. */
+const LONGEST_WAIT = 50;
+
 const showRequest = {
   id: 'showRequest',
   method: 'get',
   path: '/api/requests/{id}',
   summary: 'One request, with the whole statement',
+  description:
+    'With `wait` the answer comes when there is news, or when the time is over, as the request then is.',
   scopes: ['read'],
-  query: NO_QUERY,
+  query: z.strictObject({
+    wait: z
+      .string()
+      .regex(/^\d{1,2}s$/, 'expected seconds, for example 30s')
+      .transform((text) => Number(text.slice(0, -1)))
+      .refine((seconds) => seconds <= LONGEST_WAIT, `expected at most ${LONGEST_WAIT}s`)
+      .optional()
+      .describe(`At most ${LONGEST_WAIT}s: until it is answered, or, with \`after\`, until it changes.`),
+    after: revision.optional().describe('News is what has a higher revision.'),
+  }),
   answer: requestSchema,
   answerType: 'application/json',
-  problems: ['not_found'],
+  problems: ['not_found', 'too_many_streams'],
 } as const satisfies Operation;
 
 const giveVerdict = {
@@ -123,6 +159,7 @@ const showReceipt = {
 
 export const REQUEST_OPERATIONS: readonly Operation[] = [
   listRequests,
+  followRequests,
   showRequest,
   giveVerdict,
   putOff,
@@ -131,7 +168,12 @@ export const REQUEST_OPERATIONS: readonly Operation[] = [
 ];
 
 /** Requests and answers. Who may do what with which request is the guard's business. */
-export function requestRoutes(app: Hono, gate: Gate, desk: ApprovalDesk & RequestFeed & SnoozeDesk): void {
+export function requestRoutes(
+  app: Hono,
+  gate: Gate,
+  desk: ApprovalDesk & RequestFeed & SnoozeDesk,
+  followers: Followers,
+): void {
   serveOperation(
     app,
     gate,
@@ -154,8 +196,24 @@ export function requestRoutes(app: Hono, gate: Gate, desk: ApprovalDesk & Reques
     },
   );
 
-  serveOperation(app, gate, showRequest, async ({ c }) => {
-    const view = await desk.get(idOf(c));
+  serveOperation(app, gate, followRequests, async ({ c, query, caller }) => {
+    const last = c.req.header('last-event-id') ?? query.after;
+    const after = last === undefined ? null : revision.safeParse(last);
+    if (after?.success === false) return problem(c, 'invalid_query', z.prettifyError(after.error));
+    // Nobody would read a stream, and so nobody would end it.
+    if (c.req.raw.method === 'HEAD') return c.body(null, 200, { 'content-type': 'text/event-stream' });
+    const from = after === null ? null : BigInt(after.data);
+    return followers.stream(c, caller, from) ?? tooManyStreams(c, followers);
+  });
+
+  serveOperation(app, gate, showRequest, async ({ c, query: { wait, after }, caller }) => {
+    const id = idOf(c);
+    const from = after === undefined ? null : BigInt(after);
+    const view =
+      wait === undefined
+        ? await desk.get(id)
+        : await followers.wait(c, caller, { id, after: from, ms: wait * 1000 });
+    if (view === 'busy') return tooManyStreams(c, followers);
     return view === null ? noSuchRequest(c) : requestJson(view);
   });
 
@@ -214,6 +272,13 @@ export function requestRoutes(app: Hono, gate: Gate, desk: ApprovalDesk & Reques
 /** Attacker-controlled. */
 function idOf(c: Context): string {
   return c.req.param('id') ?? '';
+}
+
+function tooManyStreams(c: Context, { closed }: Followers): Response {
+  if (closed) return problem(c, 'unavailable', 'This process is stopping. Another one may answer.');
+  return problem(c, 'too_many_streams', 'Too many streams and waiting calls are open.', {
+    'retry-after': '5',
+  });
 }
 
 function noSuchRequest(c: Context): Response {

@@ -11,13 +11,19 @@ export function conforming(app: Hono): Hono {
   outer.all('*', async (c) => {
     const response = await app.fetch(c.req.raw, c.env);
     const operation = operationOf(c.req.method, c.req.path);
-    if (operation !== undefined) await requireFit(operation, response.clone());
+    // A copy of a stream would have to be read to its end, too.
+    const stream = response.headers.get('content-type') === 'text/event-stream';
+    if (operation !== undefined) await requireFit(operation, stream ? headOf(response) : response.clone());
     return response;
   });
   outer.onError((error) => {
     throw error;
   });
   return outer;
+}
+
+function headOf({ status, headers }: Response): Response {
+  return new Response(null, { status, headers });
 }
 
 export function operationOf(method: string, path: string): Operation | undefined {

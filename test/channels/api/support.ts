@@ -1,13 +1,13 @@
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto';
 import type { Hono } from 'hono';
-import type { ApprovalLimits } from '../../../src/approval/limits.ts';
 import type { ApprovalHandle } from '../../../src/approval/store.ts';
 import { createHttpApp, type HttpDependencies } from '../../../src/channels/api/app.ts';
 import { credentialCheck, type PersonTokens } from '../../../src/channels/api/credentials.ts';
+import { Followers } from '../../../src/channels/api/followers.ts';
 import { createConsole } from '../../../src/channels/console/app.ts';
 import { type ConsoleSessions, consoleSessions } from '../../../src/channels/console/sessions.ts';
-import type { Agent, ApiKey } from '../../../src/config/config.ts';
-import { DEFAULT_LIMITS } from '../../../src/config/limits.ts';
+import type { Agent, ApiKey, Person } from '../../../src/config/config.ts';
+import { DEFAULT_LIMITS, type Limits } from '../../../src/config/limits.ts';
 import { principalsOf } from '../../../src/config/principals.ts';
 import { type ApprovalWorld, PEOPLE } from '../../approval/support.ts';
 import { conforming } from './conformance.ts';
@@ -38,9 +38,10 @@ export type HttpWorld = {
 export type HttpOptions = {
   readonly apiKeys?: readonly ApiKey[];
   readonly now?: () => number;
+  readonly limits?: Partial<Limits>;
+  readonly people?: readonly Person[];
   readonly personTokens?: PersonTokens;
   readonly changes?: Partial<HttpDependencies>;
-  readonly limits?: Partial<ApprovalLimits>;
 };
 
 /** The whole HTTP side on a real store; an answer that is not as the API describes it fails the test. */
@@ -50,23 +51,26 @@ export async function httpWorld(
   options: HttpOptions = {},
 ): Promise<HttpWorld> {
   const { apiKeys = API_KEYS } = options;
-  const people = principalsOf({ people: PEOPLE, http: { apiKeys } });
+  const people = principalsOf({ people: options.people ?? PEOPLE, http: { apiKeys } });
   const approvals = await world.open({
     people,
     ...(options.limits === undefined ? {} : { limits: options.limits }),
   });
   const sessions = consoleSessions(approvals.pool);
   const check = credentialCheck(apiKeys, AGENTS, options.personTokens ?? null, options.now);
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const log = { error: () => {} };
   const dependencies: HttpDependencies = {
     check,
     directory: { people },
     allowed: { address: () => true, credential: () => true, failure: () => true },
     refused: () => {},
     desk: approvals,
+    followers: new Followers({ desk: approvals, limits, log }),
     agents: AGENTS,
     mode: 'enforce',
     policy: () => ({ policy: { digest: 'policy-1', rules: [] }, since: new Date(0) }),
-    limits: DEFAULT_LIMITS,
+    limits,
     version: '0.0.0',
     jwks: world.keys.jwks,
     readiness: async () => {
@@ -75,7 +79,7 @@ export async function httpWorld(
     },
     metrics: async () => '# HELP up\n',
     console: createConsole({ desk: approvals, sessions, check, publicUrl }),
-    log: { error: () => {} },
+    log,
     ...options.changes,
   };
   return { app: conforming(createHttpApp(dependencies)), approvals, sessions, dependencies };
