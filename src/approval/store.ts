@@ -105,6 +105,7 @@ type Rounds = {
   readonly unended: Map<string, Unended>;
   /** Reasons by request. */
   readonly unwithdrawn: Map<string, string>;
+  readonly undetached: Set<string>;
   readonly stop: () => Promise<void>;
 };
 type Unended = { readonly outcome: 'executed' | 'failed' | 'unknown'; readonly facts: ShownOutcome };
@@ -113,6 +114,7 @@ type Unended = { readonly outcome: 'executed' | 'failed' | 'unknown'; readonly f
 function startRounds(context: StoreContext, watching: Watching): Rounds {
   const unended = new Map<string, Unended>();
   const unwithdrawn = new Map<string, string>();
+  const undetached = new Set<string>();
   let stopped = false;
   let timer: NodeJS.Timeout;
   let current: Promise<void> = Promise.resolve();
@@ -126,6 +128,10 @@ function startRounds(context: StoreContext, watching: Watching): Rounds {
       for (const [id, why] of unwithdrawn) {
         await withdrawRequest(context, id, why);
         unwithdrawn.delete(id);
+      }
+      for (const id of undetached) {
+        await detachRequest(context, id);
+        undetached.delete(id);
       }
       await watching.poll();
     } catch (error) {
@@ -147,6 +153,7 @@ function startRounds(context: StoreContext, watching: Watching): Rounds {
   return {
     unended,
     unwithdrawn,
+    undetached,
     stop: async () => {
       stopped = true;
       clearTimeout(timer);
@@ -162,7 +169,10 @@ function handleOf(context: StoreContext, watching: Watching, rounds: Rounds): Ap
     open: async (question) => {
       // What a hold of this process has just left can be attached to.
       await Promise.allSettled([...detaching]);
-      return openRequest(context, question);
+      const opened = await openRequest(context, question);
+      // A hold of this process waits for it again.
+      rounds.undetached.delete(opened.id);
+      return opened;
     },
     watch: watching.watch,
     release: (id, question) => releaseRequest(context, id, question),
@@ -187,7 +197,15 @@ function handleOf(context: StoreContext, watching: Watching, rounds: Rounds): Ap
     detach: async (id) => {
       const detached = detachRequest(context, id);
       detaching.add(detached);
-      await detached.finally(() => detaching.delete(detached));
+      try {
+        await detached;
+      } catch (error) {
+        // Else nobody could attach to it as long as this process lives.
+        rounds.undetached.add(id);
+        throw error;
+      } finally {
+        detaching.delete(detached);
+      }
     },
     openOf: (asker) => openRequestsOf(context, asker),
     guard: {

@@ -79,6 +79,7 @@ const MORE_VIEWS = [
   'signing_keys',
   'observed',
   'observed_by_rule',
+  'interrupted',
   'policies',
   'approver_load',
 ];

@@ -28,7 +28,7 @@ export type Stack = {
   /** Rows of a query in the audit database, asked as the auditor. */
   readonly audited: (sql: string, values?: readonly unknown[]) => Promise<pg.QueryResultRow[]>;
   /** Another process' worth of the same installation, on ports of its own. */
-  readonly second: () => Promise<Stack>;
+  readonly second: (change?: Partial<Config>) => Promise<Stack>;
   readonly restart: () => Promise<void>;
   readonly close: () => Promise<void>;
 };
@@ -173,7 +173,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
         withClient({ connectionString: auditorUrl }, async (client) => {
           return (await client.query(sql, [...values])).rows;
         }),
-      second: () => start({ ...config, dataDirectory: join(directory, `second-${closers.length}`) }),
+      second: (change) =>
+        start({ ...config, ...change, dataDirectory: join(directory, `second-${closers.length}`) }),
       restart: async () => {
         await current.close();
         const address = { host, port: agentPort };
