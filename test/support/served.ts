@@ -14,6 +14,8 @@ export type Served = {
   /** Writes the file anew with these rules; a string: with that text instead of the whole. */
   readonly rewrite: (rules: readonly object[] | string) => void;
   readonly httpUrl: string;
+  /** Another process in its place, with its files, on ports of its own; for one that has ended, or was killed. */
+  readonly restart: () => Promise<Served>;
   readonly close: () => Promise<void>;
 };
 
@@ -59,12 +61,26 @@ export async function serveBeside(stack: Stack, options: ServedOptions = {}): Pr
   const file = join(directory, 'countersign.yaml');
   // JSON is YAML.
   writeFileSync(file, JSON.stringify(config));
-  const child = run('src/main.ts', ['serve', '--config', file], {
+  const env = {
     AUDIT_URL: stack.config.audit.url,
     AUDIT_ADMIN_URL: stack.config.audit.adminUrl ?? '',
     AGENT_VERIFIER: agent.auth.kind === 'scram' ? agent.auth.verifier : '',
     AGENT_PASSWORD: agent.upstream.password ?? '',
-  });
+  };
+  return serve({ directory, file, env, config, database: database ?? '' });
+}
+
+type Place = {
+  readonly directory: string;
+  readonly file: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly config: object;
+  readonly database: string;
+};
+
+async function serve(place: Place): Promise<Served> {
+  const { directory, file, env, config, database } = place;
+  const child = run('src/main.ts', ['serve', '--config', file], env);
   const ready = await new Promise<{ readonly agents: string; readonly http: string }>((done, failed) => {
     let text = '';
     child.process.stderr?.on('data', (chunk: string) => {
@@ -86,6 +102,7 @@ export async function serveBeside(stack: Stack, options: ServedOptions = {}): Pr
       ),
     httpUrl: `http://${ready.http}`,
     peakMemory: () => peakMemory(pid),
+    restart: () => serve(place),
     close: async () => {
       child.process.kill('SIGTERM');
       await child.ended;
