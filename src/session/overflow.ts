@@ -119,7 +119,7 @@ function asExport(run: Run, guard: RowGuard): Subject | null {
   const statement = subject?.analysis.statements[place];
   if (subject === null || statement === undefined) return null;
   const rank = higherClass(statement.class, 'export');
-  const reasons = [passedSoFar(guard, passedOf(run)), ...statement.reasons];
+  const reasons = [passedSoFar(guard, run, passedOf(run)), ...statement.reasons];
   const { sizes } = statement;
   // What the planner expected of it counts no longer.
   const known = sizes === undefined ? {} : { sizes: { ...sizes, expected: null } };

@@ -82,7 +82,12 @@ export function exceeds({ rows, bytes }: Bound, run: Run, more: number): boolean
   return passed.rows >= rows || passed.bytes + more > bytes;
 }
 
-/** What counts: of a cursor, all that was fetched from it. */
+/**
+ * What counts: of a cursor, all that was fetched from it. Once that is more than may pass, every FETCH is asked about,
+ * also behind one that people let pass: it is a statement of its own, and the receipt names the other one's bytes and is
+ * spent with it. To let later ones pass by it would release several by one approval, and the log would name nobody for
+ * them. Whoever wants all of it can ask once, with one FETCH.
+ */
 export function passedOf(run: Run): Passed {
   return run.cursor ?? run;
 }

@@ -1,7 +1,7 @@
 /** What clients and approvers are told about a result that was stopped in its middle. */
 import type { ErrorFields } from '../protocol/backend.ts';
 import { SQLSTATE } from '../protocol/sqlstate.ts';
-import type { Passed, RowGuard } from './run.ts';
+import type { Passed, RowGuard, Run } from './run.ts';
 
 export const REST_NOT_SENT = 'the rest of the result was not sent';
 
@@ -9,8 +9,9 @@ const ASK_FOR_LESS =
   'Ask for less: add a LIMIT, a narrower WHERE, or name fewer columns. If all of it is needed, say so to the user: a person must approve it.';
 
 /** Why it is an export now. */
-export function passedSoFar(guard: RowGuard, passed: Passed): string {
-  return `its result is larger than ${limitOf(guard, passed)}; ${sent(passed)} were sent already`;
+export function passedSoFar(guard: RowGuard, { cursor }: Pick<Run, 'cursor'>, passed: Passed): string {
+  const larger = `its result is larger than ${limitOf(guard, passed)}; ${sent(passed)} were sent already`;
+  return cursor === null ? larger : `${larger} from its cursor, of which each further FETCH is asked about`;
 }
 
 /** The error in the place of the rest, with what had been sent before it. */
