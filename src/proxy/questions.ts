@@ -1,7 +1,7 @@
 /** Effects of the core that the world answers later: each becomes the event that answers it. */
 import type { Approvals, Asker, BoundParameter, ContextFinding, OwnRequest } from '../approval/port.ts';
-import { QuestionTooLong, TooManyRequests } from '../approval/port.ts';
-import type { AuditLog } from '../audit/entry.ts';
+import { QuestionTooLong, ReleaseRefused, TooManyRequests } from '../approval/port.ts';
+import { type AuditLog, AuditUnavailable } from '../audit/entry.ts';
 import type { Limits } from '../config/limits.ts';
 import type { ErrorFields } from '../protocol/backend.ts';
 import type { Effect } from '../session/effect.ts';
@@ -96,7 +96,7 @@ export async function ask(
     case 'budget':
       return ports.budget(effect.analysis.statements).then(
         () => ({ kind: 'sliced', failed: null }),
-        (error: Error) => ({ kind: 'sliced', failed: error.message }),
+        (error: Error) => ({ kind: 'sliced', failed: whyNot(error, ports.log) }),
       );
     case 'refreshCatalog':
       await ports.refreshCatalog();
@@ -139,9 +139,7 @@ async function open(
     const told = { ...question, context: { ...context, findings: found.flat() } };
     return { kind: 'opened', request: await approvals.open(told) };
   } catch (error) {
-    const { message } = error as Error;
-    log.warn({ err: error as Error }, 'a request could not be opened');
-    return { kind: 'openFailed', why: message, limit: limitOf(error) };
+    return { kind: 'openFailed', why: whyNot(error as Error, log), limit: limitOf(error) };
   }
 }
 
@@ -155,10 +153,18 @@ async function release(
     await audit.committed(lastSeq);
     return { kind: 'released', release: await approvals.release(requestId, question) };
   } catch (error) {
-    log.warn({ err: error as Error, requestId }, 'a release was refused');
-    return { kind: 'releaseFailed', why: (error as Error).message };
+    return { kind: 'releaseFailed', why: whyNot(error as Error, log, requestId) };
   }
 }
+
+/** For the agent: what it may know. Errors of the database and of sockets name hosts and tables, and are for the log. */
+function whyNot(error: Error, log: RelayLog, requestId: string | null = null): string {
+  log.warn({ err: error, requestId }, 'what a session asked for was refused, or could not be had');
+  return OWN_ERRORS.some((own) => error instanceof own) ? error.message : AWAY;
+}
+
+const OWN_ERRORS = [TooManyRequests, QuestionTooLong, ReleaseRefused, AuditUnavailable] as const;
+const AWAY = 'the store of requests could not be asked at this moment';
 
 function limitOf(error: unknown): AskLimit {
   if (error instanceof TooManyRequests) return 'requests';

@@ -108,7 +108,7 @@ export function releaseRefused(rule: string, requestId: string, why: string, mid
     C: SQLSTATE.insufficientPrivilege,
     M: `countersign: the approval could not be used, so ${midway ? REST_NOT_SENT : 'the statement was not run'}`,
     D: `Rule ${rule}, request ${requestId}: ${why}.`,
-    H: `${midway ? '' : 'Nothing was executed. '}Send the statement again to open a new request.`,
+    H: `${midway ? '' : 'Nothing was executed. '}Send the statement again: an approval that is still good is used, else people are asked anew.`,
   };
 }
 
