@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { OwnRequest } from '../../src/approval/port.ts';
+import { needOf } from '../../src/budget/budget.ts';
 import { decodeQuery } from '../../src/protocol/frontend.ts';
 import { asksForRequests, listingQuery, listingSql, positionBefore } from '../../src/session/listing.ts';
 import { analysed } from '../statement/support.ts';
@@ -51,6 +52,16 @@ describe('the texts that ask for it', () => {
     '-- SHOW countersign.requests',
     'SHOW countersign.requests x',
   ])('not %s', (sql) => expect(asksForRequests(analysed(sql))).toBe(false));
+});
+
+it('counts against no budget: an agent that has used its own up can still ask; other settings of that form do', () => {
+  const need = (sql: string) =>
+    analysed(sql).statements.map((one) => needOf(one, { rows: 10, bytes: 1_000 }) !== null);
+  expect(need('SHOW countersign.requests')).toEqual([false]);
+  expect(need("SHOW countersign.other; SELECT current_setting('countersign.requests')")).toEqual([
+    true,
+    true,
+  ]);
 });
 
 describe('the SELECT in its place', () => {
