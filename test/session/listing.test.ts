@@ -92,7 +92,7 @@ describe('the SELECT in its place', () => {
       );
     }
     await client.query('RESET standard_conforming_strings');
-  });
+  }, 180_000);
 
   it('has times as times, and says what to do next', async () => {
     const { rows, fields } = await client.query(
