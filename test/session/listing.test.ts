@@ -224,6 +224,14 @@ describe('the machine', () => {
     expect(s.session.idle).toBe(true);
   });
 
+  it('is exchanged in mode observe, too, behind what was not understood and has ended', () => {
+    const s = new TestSession({ mode: 'observe' });
+    s.f(F.query('mistake x'), F.close('b'), F.parse('SHOW countersign.requests', 'a'), F.sync());
+    // The Close is under way when the server has said all about settings.
+    s.b(B.error('42601'), B.ready(), B.closeComplete()).on({ kind: 'refreshed' });
+    expect(s.sent().filter((one) => one.startsWith('P:a'))).toEqual([`P:a ${listingSql([], true)}`]);
+  });
+
   it('cannot be run by the name of its prepared statement, where it would be empty', () => {
     const s = new TestSession().f(F.parse('SHOW countersign.requests', 'a'), F.sync());
     s.b(B.parseComplete(), B.ready());
