@@ -18,8 +18,35 @@ type Row = {
   readonly attached: boolean;
 };
 
-/** Those that are open or approved, the oldest first, at most `listed`; of a statement `ownCharacters` at most. */
-export async function openRequestsOf(context: StoreContext, asker: Asker): Promise<readonly OwnRequest[]> {
+/**
+ * Those that are open or approved, the oldest first, at most `listed`; of a statement `ownCharacters` at most. However
+ * often one agent asks, it takes one connection: whoever comes while it is being asked waits for the next look, together
+ * with all others who do.
+ */
+export function ownRequests(context: StoreContext): (asker: Asker) => Promise<readonly OwnRequest[]> {
+  const looks = new Map<string, { readonly now: Promise<unknown>; next: Look | null }>();
+  return (asker) => {
+    const key = JSON.stringify([asker.agent, asker.onBehalfOf]);
+    const begin = (): Look => {
+      const look = openRequestsOf(context, asker);
+      const entry = { now: look, next: null };
+      looks.set(key, entry);
+      const over = () => {
+        if (looks.get(key) === entry && entry.next === null) looks.delete(key);
+      };
+      look.then(over, over);
+      return look;
+    };
+    const entry = looks.get(key);
+    if (entry === undefined) return begin();
+    entry.next ??= entry.now.then(begin, begin);
+    return entry.next;
+  };
+}
+
+type Look = Promise<readonly OwnRequest[]>;
+
+async function openRequestsOf(context: StoreContext, asker: Asker): Promise<readonly OwnRequest[]> {
   const { listed, ownCharacters } = context.limits;
   const { rows } = await context.pool.query<Row>(
     `SELECT r.id, r.state, left(r.sql, $3) AS sql, length(r.sql) AS characters, r.database, r.class, r.rule,

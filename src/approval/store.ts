@@ -12,7 +12,7 @@ import type { ApprovalDesk, ApproverCheck, RequestFeed, ShownOutcome, SnoozeDesk
 import { endLease, keepLease, sweep } from './janitor.ts';
 import { type ApprovalLimits, withDefaults } from './limits.ts';
 import { openRequest } from './opening.ts';
-import { openRequestsOf } from './own.ts';
+import { ownRequests } from './own.ts';
 import type { Approvals } from './port.ts';
 import { mayApprove, refuseInChannel } from './refusing.ts';
 import { detachRequest, endRequest, releaseRequest, withdrawRequest } from './releasing.ts';
@@ -207,7 +207,7 @@ function handleOf(context: StoreContext, watching: Watching, rounds: Rounds): Ap
         detaching.delete(detached);
       }
     },
-    openOf: (asker) => openRequestsOf(context, asker),
+    openOf: ownRequests(context),
     guard: {
       decide: (answer) => decide(context, answer),
       decideAll: (answer, only) => decideAll(context, answer, only),

@@ -344,6 +344,7 @@ function noteSessionChanges(state: SessionState, analysis: Analysis): void {
     if (statement.changesCatalog) state.catalogUncertain = true;
     if (mayUnpin(state, statement, analysis.syntaxError !== null)) {
       state.pinnedUncertain = true;
+      state.pinnedGroup = state.group;
       state.unpinnedOnce = true;
     }
     for (const symbol of statement.symbols)

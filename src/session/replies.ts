@@ -316,7 +316,7 @@ function readyForQuery(state: SessionState, frame: Buffer): Relay {
   state.groupError = null;
   // Changes of settings are reported before it. What is left may be our own.
   const answered = !state.ledger.some((entry) => !entry.own);
-  if (answered) state.pinnedUncertain = false;
+  if (answered || head.group >= state.pinnedGroup) state.pinnedUncertain = false;
   if (answered && state.setup.reportsSearchPath && state.setup.mode === 'enforce')
     state.searchPathUncertain = false;
   return own ? probed(state, BACKEND.readyForQuery, frame) : 'pass';

@@ -247,6 +247,8 @@ export type SessionState = {
   unpinnedOnce: boolean;
   /** What may change a pinned setting is under way, and the server has not reported since. */
   pinnedUncertain: boolean;
+  /** The Sync group of it. */
+  pinnedGroup: number;
   statementNo: number;
   refusalNo: number;
   /** Answers about budgets that are to come: only the last one is about what waits now. */
@@ -304,6 +306,7 @@ export function createState(setup: SessionSetup): SessionState {
     unpinned: new Set(setup.unpinned),
     unpinnedOnce: (setup.unpinned?.length ?? 0) > 0,
     pinnedUncertain: false,
+    pinnedGroup: 0,
     statementNo: 0,
     refusalNo: 0,
     slicesDue: 0,

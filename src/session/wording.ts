@@ -121,7 +121,7 @@ export function cannotAsk(rule: string, why: string, limit: AskLimit, midway = f
       C: SQLSTATE.programLimitExceeded,
       M: 'countersign: too many open requests',
       D,
-      H: `${nothingRan}Wait until your open requests are answered before you send more statements that need approval: SHOW countersign.requests lists them. More connections do not help.`,
+      H: `${nothingRan}Wait as long as the detail says before you send more statements that need approval; SHOW countersign.requests lists those that are open. More connections do not help.`,
     };
   if (limit === 'size')
     return {
@@ -273,7 +273,7 @@ export function heldNotice(request: OpenedRequest, decision: Decision, until: st
     C: '00000',
     M: `countersign: held, request ${request.id}`,
     D: `Why: ${decision.class}: ${decision.reasons.join('; ')} (rule ${decision.rule}).`,
-    H: `A person must approve it: ${request.url} or "countersign requests approve ${request.id}". This connection waits until ${until}; the request is open until ${request.expiresAt.toISOString()}.`,
+    H: `A person must approve it: ${request.url} or "countersign requests approve ${request.id}". This connection waits until ${until}; the request is open until ${request.expiresAt.toISOString()}. Wait: it goes on here once it is approved. If you cannot wait, send exactly the same statement again later; do not rewrite it.`,
   };
 }
 

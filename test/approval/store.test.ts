@@ -152,6 +152,27 @@ describe('attaching', () => {
     expect((await approvals.get(id))?.waiting).toBe(true);
   });
 
+  it('is shown to its agent alone, and where it was asked for somebody, to those who work for the same', async () => {
+    const bulk = { text: 'DROP TABLE shown' };
+    const { id } = await approvals.open(question(bulk));
+    const session = { ...question().session, onBehalfOf: 'principal' };
+    const other = await approvals.open(question({ ...bulk, session }));
+    const shown = async (agent: string, onBehalfOf: string | null) =>
+      (await approvals.openOf({ agent, onBehalfOf })).map((one) => one.id);
+    expect(await shown('shop-agent', null)).toContain(id);
+    expect(await shown('shop-agent', null)).not.toContain(other.id);
+    expect(await shown('shop-agent', 'principal')).toEqual([other.id]);
+    expect(await shown('shop-agent', 'reviewer')).toEqual([]);
+    expect(await shown('another-agent', null)).toEqual([]);
+    // Asked a thousand times at once, it is looked up twice, and all see what was there when they asked.
+    const asked = Array.from({ length: 1_000 }, () => shown('shop-agent', 'principal'));
+    const late = await approvals.open(question({ text: 'DROP TABLE late', session }));
+    for (const one of await Promise.all(asked)) expect(one).toContain(other.id);
+    expect(await shown('shop-agent', 'principal')).toContain(late.id);
+    await approvals.withdraw(other.id, 'over');
+    expect(await shown('shop-agent', 'principal')).toEqual([late.id]);
+  });
+
   it('tells people until when its connection waits, of the last that attached; nothing where none does', async () => {
     const waits = async () => (await approvals.get(id))?.waitsUntil?.getTime();
     const { id } = await approvals.open({ ...fresh, holdMs: 60_000 });

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { OwnRequest } from '../../src/approval/port.ts';
+import { needOf } from '../../src/budget/budget.ts';
 import { decodeQuery } from '../../src/protocol/frontend.ts';
 import { asksForRequests, listingQuery, listingSql, positionBefore } from '../../src/session/listing.ts';
 import { analysed } from '../statement/support.ts';
@@ -53,6 +54,16 @@ describe('the texts that ask for it', () => {
   ])('not %s', (sql) => expect(asksForRequests(analysed(sql))).toBe(false));
 });
 
+it('counts against no budget: an agent that has used its own up can still ask; other settings of that form do', () => {
+  const need = (sql: string) =>
+    analysed(sql).statements.map((one) => needOf(one, { rows: 10, bytes: 1_000 }) !== null);
+  expect(need('SHOW countersign.requests')).toEqual([false]);
+  expect(need("SHOW countersign.other; SELECT current_setting('countersign.requests')")).toEqual([
+    true,
+    true,
+  ]);
+});
+
 describe('the SELECT in its place', () => {
   it('gives the server every text back as it was, whatever the settings', async () => {
     const hostile = fc.oneof(
@@ -81,7 +92,7 @@ describe('the SELECT in its place', () => {
       );
     }
     await client.query('RESET standard_conforming_strings');
-  });
+  }, 180_000);
 
   it('has times as times, and says what to do next', async () => {
     const { rows, fields } = await client.query(
@@ -211,6 +222,14 @@ describe('the machine', () => {
     // Of our own messages the client hears nothing.
     expect(s.client.join(' ')).not.toContain('3');
     expect(s.session.idle).toBe(true);
+  });
+
+  it('is exchanged in mode observe, too, behind what was not understood and has ended', () => {
+    const s = new TestSession({ mode: 'observe' });
+    s.f(F.query('mistake x'), F.close('b'), F.parse('SHOW countersign.requests', 'a'), F.sync());
+    // The Close is under way when the server has said all about settings.
+    s.b(B.error('42601'), B.ready(), B.closeComplete()).on({ kind: 'refreshed' });
+    expect(s.sent().filter((one) => one.startsWith('P:a'))).toEqual([`P:a ${listingSql([], true)}`]);
   });
 
   it('cannot be run by the name of its prepared statement, where it would be empty', () => {

@@ -87,7 +87,7 @@ const TEXTS: Readonly<Record<string, Said>> = {
     wording.cannotAsk('r', 'fifty', 'requests'),
     '54000',
     /Rule r: fifty/,
-    /Wait until .* SHOW countersign.requests .* do not help/,
+    /Wait as long .* SHOW countersign.requests .* do not help/,
   ],
   'cannotAsk: size': [
     wording.cannotAsk('r', 'long', 'size'),
@@ -120,7 +120,7 @@ const TEXTS: Readonly<Record<string, Said>> = {
     wording.heldNotice(OPEN, DECISION, '1970'),
     '00000',
     /ddl: drops a table \(rule r\)/,
-    /waits until 1970; the request is open until 1970-/,
+    /waits until 1970; the request is open until 1970-.* do not rewrite it/,
   ],
   restNotSent: [
     midway.restNotSent(wording.deniedByPolicy(DECISION), PASSED),

@@ -21,11 +21,31 @@ const LEFT_BYTES = 100 * 1024 * 1024;
 const PEAK_BYTES = 700 * 1024 * 1024;
 
 const DIRECTORY = new URL('../../../fixtures/transcripts/', import.meta.url);
-const conversations = readdirSync(DIRECTORY)
+const transcripts = readdirSync(DIRECTORY)
   .filter((name) => name.endsWith('.txt'))
   .map((name) => parseTranscript(readFileSync(new URL(name, DIRECTORY), 'utf8')))
   .map(({ segments }) => segments.flatMap(({ frames }) => frames).filter((frame) => frame[0] !== 0x58))
   .filter((frames) => frames.length > 0 && frames.every((frame) => inStep(frame) && frame.length < 5_000));
+
+/** The one text that goes upstream in another form; on the server itself it is an error. */
+const SHOW = 'SHOW countersign.requests';
+const listing = [
+  serialize.query(SHOW),
+  serialize.query(`SELECT 1; ${SHOW}; SELECT 2`),
+  serialize.parse({ name: 'l', text: SHOW, types: [] }),
+  serialize.describe({ type: 'S', name: 'l' }),
+  serialize.bind({ portal: 'p', statement: 'l', values: [] }),
+  serialize.describe({ type: 'P', name: 'p' }),
+  serialize.execute({ portal: 'p', rows: 0 }),
+  serialize.bind({ portal: 'p', statement: 'l', values: ['1'], binary: true }),
+  serialize.close({ type: 'S', name: 'l' }),
+  serialize.sync(),
+];
+/** As often as every tenth. */
+const conversations = [
+  ...transcripts,
+  ...Array.from({ length: Math.ceil(transcripts.length / 9) }, () => listing),
+];
 
 /** After it, the next frame can be read. */
 function inStep(frame: Buffer): boolean {

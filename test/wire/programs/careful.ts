@@ -1,11 +1,14 @@
 /** Few things that programs do not do, each because no comparison could be made of it. */
 import { describePortal, execute, flush, type Message, parse } from './message.ts';
+import { LISTING } from './texts.ts';
 
 export function careful(messages: readonly Message[]): readonly Message[] {
   return withoutFreedPortals(withoutMalformedFlush(withoutNested(messages)));
 }
 
 /**
+ * Parse of SHOW countersign.requests is unnamed: SQL EXECUTE of it is refused, for its result is known only when it is bound.
+ *
  * Parse of an EXECUTE or FETCH is unnamed, so that no statement executes itself: nobody can say what that does, and a
  * person would be asked. None executes a statement that is refused: the one in its place fails only at Execute.
  */
@@ -13,6 +16,7 @@ function withoutNested(messages: readonly Message[]): readonly Message[] {
   const refused = new Set<string>();
   return messages.map((message) => {
     if (message.kind !== 'P') return message;
+    if (message.label.includes(LISTING.refused)) return { ...parse('', LISTING), wait: message.wait };
     if (message.label.includes('(plain: ')) refused.add(message.label.slice(2, 3));
     const text = /^P:[ab]? ((?:EXECUTE|FETCH|MOVE) .*)$/.exec(message.label)?.[1];
     if (text === undefined) return message;

@@ -1,4 +1,5 @@
 /** What random programs say, over the tables of `lanes.ts`. */
+import { listingSql } from '../../../src/session/listing.ts';
 import { functionCall, type Message, type Refused, type Text } from './message.ts';
 
 export const NAMES = ['', 'a', 'b'] as const;
@@ -51,6 +52,18 @@ const PLAIN = [
   'SELECT * FROM missing',
   'SELECT 1 AS an_identifier_that_is_longer_than_sixty_three_bytes_and_so_is_cut',
 ] as const;
+
+/**
+ * Of an agent that has asked for nothing: the proxy exchanges the first, and what the client gets must be what the server
+ * says to the second.
+ */
+export const LISTING: Refused = { refused: 'SHOW countersign.requests', genuine: listingSql([], true) };
+const LISTINGS: readonly Refused[] = ['', 'SELECT 1; ', 'BEGIN; '].flatMap((before) =>
+  ['', '; SELECT 1/0'].map((behind) => ({
+    refused: `${before}${LISTING.refused}${behind}`,
+    genuine: `${before}${LISTING.genuine}${behind}`,
+  })),
+);
 
 /** Planned, and so called, at Bind. */
 const NOISY = 'SELECT noisy()';
@@ -131,8 +144,12 @@ export function textsFor(mode: 'observe' | 'enforce', uncertain = true): Texts {
   const plain = uncertain ? PLAIN : PLAIN.filter((text) => text !== UNREADABLE);
   const observed = [NOISY, ...(uncertain ? OBSERVED : [])];
   return {
-    parse: [...plain, ...(enforced ? refused.parse : observed)],
-    query: [...plain, ...(enforced ? refused.query : [...observed, 'SELECT 1; COPY tiny TO STDOUT'])],
+    parse: [...plain, LISTING, LISTING, ...(enforced ? refused.parse : observed)],
+    query: [
+      ...plain,
+      ...LISTINGS,
+      ...(enforced ? refused.query : [...observed, 'SELECT 1; COPY tiny TO STDOUT']),
+    ],
     copyIn: [
       ...COPY_IN,
       enforced ? { refused: 'COPY forbidden FROM STDIN', genuine: COPY_MISSING } : 'COPY missing FROM STDIN',
