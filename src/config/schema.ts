@@ -359,6 +359,12 @@ export const configSchema = z.strictObject({
     password: secret.optional(),
     adminUrl: databaseUrl.optional().describe('For migrations only.'),
     adminPassword: secret.optional(),
+    readUrl: databaseUrl
+      .optional()
+      .describe(
+        'As the auditor role, which reads the views and no more: for searches of the log over the API.',
+      ),
+    readPassword: secret.optional(),
     durability: z.enum(['standard', 'strict']).default('standard'),
     schema: z
       .string()

@@ -28,7 +28,7 @@ export type Stack = {
   /** Rows of a query in the audit database, asked as the auditor. */
   readonly audited: (sql: string, values?: readonly unknown[]) => Promise<pg.QueryResultRow[]>;
   /** Another process' worth of the same installation, on ports of its own. */
-  readonly second: () => Promise<Stack>;
+  readonly second: (limits?: Partial<Limits>) => Promise<Stack>;
   readonly restart: () => Promise<void>;
   readonly close: () => Promise<void>;
 };
@@ -140,6 +140,12 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       approvalsPerMinutePerPerson: 10_000,
       approvalsNoticedPerMinute: 10_000,
       refusedLoginRows: 10_000,
+      // All programs of a test have one address, and one key.
+      httpPerSecond: 1e6,
+      httpPerAddressPerSecond: 1e6,
+      httpPerCredentialPerSecond: 1e6,
+      httpRefusedPerSecond: 1e6,
+      httpRefusedPerAddressPerSecond: 1e6,
       ...options.limits,
     },
     slack: null,
@@ -173,7 +179,12 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
         withClient({ connectionString: auditorUrl }, async (client) => {
           return (await client.query(sql, [...values])).rows;
         }),
-      second: () => start({ ...config, dataDirectory: join(directory, `second-${closers.length}`) }),
+      second: (limits) =>
+        start({
+          ...config,
+          limits: { ...config.limits, ...limits },
+          dataDirectory: join(directory, `second-${closers.length}`),
+        }),
       restart: async () => {
         await current.close();
         const address = { host, port: agentPort };

@@ -66,6 +66,7 @@ export async function httpWorld(
     allowed: { address: () => true, credential: () => true, failure: () => true },
     refused: () => {},
     desk: approvals,
+    auditSearch: null,
     followers: new Followers({ desk: approvals, limits, log }),
     agents: AGENTS,
     mode: 'enforce',
