@@ -6,7 +6,7 @@ import { createHttpApp, OPERATIONS } from '../../../src/channels/api/app.ts';
 import { problemsOf } from '../../../src/channels/api/openapi.ts';
 import { PROBLEM_STATUS } from '../../../src/channels/api/problem.ts';
 import { type ApprovalWorld, approvalWorld, question } from '../../approval/support.ts';
-import { operationOf } from './conformance.ts';
+import { EXAMPLES, operationOf, WALKED } from './conformance.ts';
 import { type HttpWorld, httpWorld, PUBLIC_URL, sha256 } from './support.ts';
 
 const FOUND: FoundStatement = {
@@ -136,17 +136,6 @@ describe('walking every operation', () => {
     }
   });
 });
-
-/** What a body looks like, by operation. */
-const EXAMPLES: Readonly<Record<string, object>> = {
-  giveVerdict: { verdict: 'deny' },
-  putOff: { minutes: 15 },
-};
-/** Where a walk over a new request ends with something else than 200. */
-const WALKED: Readonly<Record<string, number>> = {
-  withdrawApproval: 409,
-  showReceipt: 404,
-};
 
 it('tells every status by which an operation can refuse', () => {
   for (const { path, method, operation } of described()) {
