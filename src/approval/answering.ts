@@ -5,7 +5,7 @@ import { type AnswerEffect, answerRequest } from './answer.ts';
 import { approvalsOf, becomeApproved } from './approving.ts';
 import { inTransaction, type StoreContext, type Transaction } from './context.ts';
 import { shownSha256, toldSha256 } from './digest.ts';
-import { countPeople, resolvePerson } from './eligibility.ts';
+import { alsoKnownAs, countPeople, resolvePerson } from './eligibility.ts';
 import { type Answer, type GuardCode, type GuardResult, REASON_CHARACTERS } from './guard.ts';
 import { approvalsInMinute, noticeFor } from './pace.ts';
 import type { RequestState } from './port.ts';
@@ -40,8 +40,9 @@ async function repeatedAnswer(context: StoreContext, answer: Answer): Promise<Gu
   const row = await requestRow(context.pool, answer.requestId);
   if (resolved.kind !== 'person' || row === null || (await isAltered(context, row))) return null;
   if (answer.may?.includes(answer.verdict) === false) return null;
-  const effect = effectOf(context, row, resolved.person, answer, row.state, Date.now());
-  return effect.kind === 'repeat' ? accepted(context, row, resolved.person) : null;
+  const person = alsoKnownAs(resolved.person, answer.alsoKnownAs);
+  const effect = effectOf(context, row, person, answer, row.state, Date.now());
+  return effect.kind === 'repeat' ? accepted(context, row, person) : null;
 }
 
 async function decideLocked(
@@ -59,7 +60,7 @@ async function decideLocked(
   if (answer.may?.includes(answer.verdict) === false) return refuse('scope_missing');
   if (await isAltered(context, row)) return refuse('request_altered');
 
-  const { person } = resolved;
+  const person = alsoKnownAs(resolved.person, answer.alsoKnownAs);
   // A request whose time is over counts as expired, even if the janitor has not come by yet.
   const overdue = row.state === 'open' && row.expires_at.getTime() <= transaction.nowMs;
   const state = overdue ? 'expired' : row.state;

@@ -85,6 +85,12 @@ function isAliasOf(name: string, person: Person): boolean {
   return exact || accounts.some((known) => looksLike(known) === wanted);
 }
 
+/** The same person, who is forbidden by these names, too. Whom they identify does not change. */
+export function alsoKnownAs(person: Person, names: readonly string[] | undefined): Person {
+  if (names === undefined || names.length === 0) return person;
+  return { ...person, oidc: [...person.oidc, ...names.filter((name) => name.trim() !== '').map(mailbox)] };
+}
+
 function accountForms(account: string): readonly string[] {
   return [account, ...['/', '|', '#'].map((separator) => account.slice(account.lastIndexOf(separator) + 1))];
 }

@@ -34,6 +34,11 @@ export type Answer = {
   /** Attacker-controlled; cut to `REASON_CHARACTERS`. Null: none was given. */
   readonly reason: string | null;
   readonly attestation: Attestation;
+  /**
+   * Other names that the channel knows of this person, as the credential has them. They identify nobody, but forbid: an
+   * agent may act for somebody under a name that the configuration does not have.
+   */
+  readonly alsoKnownAs?: readonly string[];
   /** What the credential may say at all; left out: both. */
   readonly may?: readonly ('approve' | 'deny')[];
 };

@@ -2,7 +2,7 @@ import type { Person } from '../config/config.ts';
 import { cutReason, lockedRow } from './answering.ts';
 import { approvalsOf } from './approving.ts';
 import { inTransaction, type StoreContext, type Transaction } from './context.ts';
-import { countPeople, refusalOf, resolvePerson } from './eligibility.ts';
+import { alsoKnownAs, countPeople, refusalOf, resolvePerson } from './eligibility.ts';
 import type { GuardCode, GuardResult, Withdrawal } from './guard.ts';
 import { transition } from './machine.ts';
 import { identityText, refused } from './refusing.ts';
@@ -32,7 +32,7 @@ async function takeBackLocked(
   if (resolved.kind === 'ambiguous') return refuse('ambiguous_person');
   if (row === null) return refuse('not_found');
   if (withdrawal.may?.includes('deny') === false) return refuse('scope_missing');
-  const { person } = resolved;
+  const person = alsoKnownAs(resolved.person, withdrawal.alsoKnownAs);
   const refusal = mayTakeBack(row, person);
   if (refusal !== null) return refuse(refusal);
   const done = { ok: true, id: row.id, state: 'withdrawn', person: person.id, quorum: row.quorum } as const;

@@ -39,7 +39,7 @@ import type { StatementClass } from '../statement/analysis.ts';
 import { readyz } from '../telemetry/health.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
-import { httpGate, tokensOfPeople } from './http-gate.ts';
+import { httpGate, openSearch, tokensOfPeople, watchKeys } from './http-gate.ts';
 import { programVersion } from './version.ts';
 
 export type Countersign = {
@@ -325,9 +325,12 @@ async function serveHttp(
   const check = credentialCheck(apiKeys, config.agents, tokensOfPeople(config));
   const { gate, close } = httpGate(config, check, audit, log);
   opened.push(close);
+  const watched = watchKeys(config.http, log);
+  opened.push(watched.close);
   const followers = new Followers({ desk: approvals, limits: config.limits, log });
   const app = createHttpApp({
     ...gate,
+    auditSearch: openSearch(config, log, opened),
     followers,
     desk: approvals,
     agents: config.agents,
@@ -336,7 +339,7 @@ async function serveHttp(
     limits: config.limits,
     version: programVersion(),
     jwks: keys.jwks,
-    readiness: () => readiness(parts),
+    readiness: () => readiness(parts, watched.state()),
     metrics: metrics.render,
     console: createConsole({ desk: approvals, sessions, check, publicUrl }),
     log,
@@ -349,7 +352,7 @@ async function serveHttp(
   return server;
 }
 
-async function readiness({ audit, approvals, checkpoints, knowledge, slack }: HttpParts) {
+async function readiness({ audit, approvals, checkpoints, knowledge, slack }: HttpParts, apiKeys: string) {
   const approvalsReachable = await approvals.ping().then(
     () => true,
     () => false,
@@ -365,6 +368,7 @@ async function readiness({ audit, approvals, checkpoints, knowledge, slack }: Ht
     reasons: body.reasons.join('; '),
     slack: slack?.trouble() ?? 'ok',
     checkpoints: checkpoints.trouble() ?? 'ok',
+    apiKeys,
   };
   return { ok: status === 200, checks };
 }

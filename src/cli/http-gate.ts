@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import type { AuditLog } from '../audit/entry.ts';
+import { openAuditSearch } from '../audit/search.ts';
 import type { CredentialCheck, PersonTokens } from '../channels/api/credentials.ts';
 import type { GatePorts } from '../channels/api/gate.ts';
 import { personTokens } from '../channels/api/person-tokens.ts';
@@ -37,6 +38,50 @@ export function httpGate(
     },
     close: async () => refusals.close(),
   };
+}
+
+/** Told of keys that end soon, so that nobody learns it from a program that no longer works. */
+export function watchKeys(
+  { apiKeys }: Config['http'],
+  log: Pick<Logger, 'warn'>,
+): { readonly state: () => string; readonly close: () => Promise<void> } {
+  const tell = () => {
+    for (const { name, days } of endingKeys(apiKeys, Date.now()))
+      log.warn({ key: name, days }, days <= 0 ? 'an API key has expired' : 'an API key will expire');
+  };
+  tell();
+  const timer = setInterval(tell, DAY_MS).unref();
+  return {
+    // Whoever asks for health has shown no credential: how many, not which.
+    state: () => {
+      const ending = endingKeys(apiKeys, Date.now()).length;
+      return ending === 0 ? 'ok' : `${ending} expired, or will within ${WARNED_DAYS} days: see the log`;
+    },
+    close: async () => clearInterval(timer),
+  };
+}
+
+const DAY_MS = 86_400_000;
+const WARNED_DAYS = 14;
+
+/** Keys that end within `WARNED_DAYS`, or have: days that are left, rounded up. */
+export function endingKeys(
+  apiKeys: Config['http']['apiKeys'],
+  nowMs: number,
+): readonly { readonly name: string; readonly days: number }[] {
+  return apiKeys.flatMap(({ name, expiresAt }) => {
+    const days = expiresAt === undefined ? Number.POSITIVE_INFINITY : Math.ceil((expiresAt - nowMs) / DAY_MS);
+    return days <= WARNED_DAYS ? [{ name, days }] : [];
+  });
+}
+
+/** Null: the configuration has no role as which to read the log. */
+export function openSearch(config: Config, log: Logger, opened: (() => Promise<void>)[]) {
+  const { readUrl, schema } = config.audit;
+  if (readUrl === null || readUrl === undefined) return null;
+  const search = openAuditSearch({ url: readUrl, schema, searchMs: config.limits.auditSearchMs, log });
+  opened.push(search.close);
+  return search;
 }
 
 /** Null: the configuration has no issuer of theirs. */

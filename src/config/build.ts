@@ -62,7 +62,8 @@ export async function buildConfig(
           shape.audit.password,
         ),
       ),
-      adminUrl: await adminUrl(reader, shape.audit),
+      adminUrl: await optionalUrl(reader, shape.audit, 'adminUrl', 'adminPassword'),
+      readUrl: await optionalUrl(reader, shape.audit, 'readUrl', 'readPassword'),
       durability: shape.audit.durability,
       schema: shape.audit.schema,
       origin: shape.audit.origin,
@@ -100,6 +101,7 @@ export async function buildConfig(
     },
     dataDirectory,
   };
+  if (reader.problems.length === 0) checkReader(reader, config.audit);
   throwIfAny(reader.problems);
   return config;
 }
@@ -160,14 +162,19 @@ async function upstreamTls(
   return { mode, ca };
 }
 
-async function adminUrl(reader: Reader, shape: ConfigShape['audit']): Promise<string | null> {
-  const password: Path = ['audit', 'adminPassword'];
-  if (shape.adminUrl !== undefined)
+async function optionalUrl(
+  reader: Reader,
+  audit: ConfigShape['audit'],
+  key: 'adminUrl' | 'readUrl',
+  passwordKey: 'adminPassword' | 'readPassword',
+): Promise<string | null> {
+  const [given, password] = [audit[key], audit[passwordKey]];
+  if (given !== undefined)
     return formatPostgresUrl(
-      await reader.databaseUrl(['audit', 'adminUrl'], shape.adminUrl, password, shape.adminPassword),
+      await reader.databaseUrl(['audit', key], given, ['audit', passwordKey], password),
     );
-  if (shape.adminPassword !== undefined)
-    reader.fail('config_missing_key', ['audit', 'adminUrl'], 'missing; adminPassword belongs to it');
+  if (password !== undefined)
+    reader.fail('config_missing_key', ['audit', key], `missing; ${passwordKey} belongs to it`);
   return null;
 }
 
@@ -190,6 +197,18 @@ async function anchors(reader: Reader, shapes: ConfigShape['audit']['anchors']):
       };
     }),
   );
+}
+
+/** Who searches the log has no right to change it. */
+function checkReader(reader: Reader, { readUrl, url, adminUrl }: Config['audit']): void {
+  if (readUrl === null || readUrl === undefined) return;
+  const userOf = (text: string) => new URL(text).username;
+  if ([url, adminUrl ?? url].some((other) => userOf(other) === userOf(readUrl)))
+    reader.fail(
+      'config_invalid_value',
+      ['audit', 'readUrl'],
+      'expected the auditor role, which reads the views and no more, not the one that writes or migrates',
+    );
 }
 
 async function agents(reader: Reader, shapes: Agents): Promise<Agent[]> {

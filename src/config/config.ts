@@ -26,6 +26,8 @@ export type Config = {
     readonly url: string;
     /** For migrations only. */
     readonly adminUrl: string | null;
+    /** As the auditor role, for searches over the API; null or left out: nobody searches there. */
+    readonly readUrl?: string | null;
     readonly durability: 'standard' | 'strict';
     readonly schema: string;
     /** Names the log in its checkpoints. */

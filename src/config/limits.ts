@@ -140,6 +140,8 @@ export const DEFAULT_LIMITS = {
   httpPerSecond: 1_000,
   httpPerAddressPerSecond: 100,
   httpPerCredentialPerSecond: 50,
+  /** Time for one search of the audit log over the API; then it must be narrower. Two run at once. */
+  auditSearchMs: 5_000,
   /** Event streams and calls that wait, in all and with one credential: each is a socket and a buffer. */
   eventStreams: 500,
   eventStreamsPerCredential: 20,

@@ -35,6 +35,7 @@ export function demoConfig(server: EmbeddedPostgres, secrets: DemoSecrets, place
           name: 'demo approver',
           sha256: createHash('sha256').update(secrets.approverToken).digest('hex'),
           person: DEMO_PEOPLE.approver,
+          scopes: ['read', 'deny', 'approve', 'audit'],
         },
       ],
     },
@@ -49,6 +50,7 @@ export function demoConfig(server: EmbeddedPostgres, secrets: DemoSecrets, place
     audit: {
       url: auditUrl(host, server.port, DEMO.writer, secrets.writer),
       adminUrl: auditUrl(host, server.port, DEMO.admin, secrets.admin),
+      readUrl: auditUrl(host, server.port, DEMO.auditor, secrets.auditor),
       durability: 'standard',
       origin: 'countersign',
       anchors: [],

@@ -9,6 +9,8 @@ export type PersonToken = {
   readonly subject: string;
   /** Only one that the issuer says it has verified. */
   readonly email: string | null;
+  /** Every name that the token has for the person, verified or not: for forbidding. */
+  readonly names: readonly string[];
   /** When the person last proved who they are, milliseconds since 1970; null: the token does not say. */
   readonly authenticatedAt: number | null;
   /** How, in the issuer's words. */
@@ -28,6 +30,9 @@ const TYPES = new Set(['', 'jwt', 'at+jwt', 'application/at+jwt']);
 /** Claims of tokens with which somebody acts for another: an agent's, whoever else they name. */
 const DELEGATION = ['act', 'may_act', 'on_behalf_of'] as const;
 
+/** Claims in which identity providers have other names of a person. */
+const NAMES = ['email', 'preferred_username', 'upn', 'unique_name', 'oid'] as const;
+
 export function personTokenCheck(
   auth: Pick<PersonJwt, 'issuer' | 'audience' | 'algorithms' | 'keys' | 'kind' | 'clients'>,
   limits: Limits,
@@ -46,9 +51,11 @@ export function personTokenCheck(
     if (!isOfClient(auth.clients, [payload['azp'], payload['client_id']]))
       throw new TokenRefused('another client asked for it than those of the configuration');
     const { email, email_verified, auth_time, acr, amr } = payload;
+    const names = [sub, ...NAMES.map((claim) => payload[claim])];
     return {
       subject: sub,
       email: typeof email === 'string' && email !== '' && email_verified === true ? email : null,
+      names: names.filter((one) => typeof one === 'string'),
       authenticatedAt: typeof auth_time === 'number' ? auth_time * 1000 : null,
       acr: typeof acr === 'string' ? acr : null,
       amr: Array.isArray(amr) ? amr.filter((one) => typeof one === 'string') : [],

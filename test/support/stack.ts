@@ -140,6 +140,12 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       approvalsPerMinutePerPerson: 10_000,
       approvalsNoticedPerMinute: 10_000,
       refusedLoginRows: 10_000,
+      // All programs of a test have one address, and one key.
+      httpPerSecond: 1e6,
+      httpPerAddressPerSecond: 1e6,
+      httpPerCredentialPerSecond: 1e6,
+      httpRefusedPerSecond: 1e6,
+      httpRefusedPerAddressPerSecond: 1e6,
       ...options.limits,
     },
     slack: null,

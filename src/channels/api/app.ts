@@ -3,7 +3,9 @@ import { bodyLimit } from 'hono/body-limit';
 import { secureHeaders } from 'hono/secure-headers';
 import type { Logger } from 'pino';
 import type { ApprovalDesk, RequestFeed, SnoozeDesk } from '../../approval/guard.ts';
+import type { AuditSearch } from '../../audit/port.ts';
 import type { Limits } from '../../config/limits.ts';
+import { AUDIT_OPERATIONS, auditRoutes } from './audit.ts';
 import type { Followers } from './followers.ts';
 import { addressOf, type GatePorts, gateOf, tooMany } from './gate.ts';
 import { INSTALLATION_OPERATIONS, type Installation, installationRoutes } from './installation.ts';
@@ -17,6 +19,8 @@ export type HttpDependencies = GatePorts &
   ServicePorts &
   Installation & {
     readonly desk: ApprovalDesk & RequestFeed & SnoozeDesk;
+    /** Null: there is no role as which to read the log. */
+    readonly auditSearch: AuditSearch | null;
     /** Streams and waiting calls; whoever closes the server closes them first. */
     readonly followers: Followers;
     readonly limits: Limits;
@@ -31,6 +35,7 @@ export type HttpDependencies = GatePorts &
 export const OPERATIONS: readonly Operation[] = [
   ...REQUEST_OPERATIONS,
   ...INSTALLATION_OPERATIONS,
+  ...AUDIT_OPERATIONS,
   ...SERVICE_OPERATIONS,
 ];
 
@@ -77,6 +82,7 @@ export function createHttpApp(deps: HttpDependencies): Hono {
   const gate = gateOf(deps);
   requestRoutes(app, gate, deps.desk, deps.followers);
   installationRoutes(app, gate, deps);
+  auditRoutes(app, gate, deps.auditSearch);
   serviceRoutes(app, gate, deps, openApiDocument(OPERATIONS, deps.version));
   refuseOtherMethods(app, OPERATIONS);
   if (deps.console !== null) app.route('/', deps.console);

@@ -21,6 +21,8 @@ export type Credential =
 export type Caller = {
   readonly kind: 'caller';
   readonly identities: readonly Identity[];
+  /** Other names of theirs, which forbid and identify nobody; left out: none. */
+  readonly alsoKnownAs?: readonly string[];
   /** Names the credential: for limits, attestations and the log. */
   readonly name: string;
   readonly scopes: readonly Scope[];

@@ -36,6 +36,7 @@ function callerOf(jwt: PersonJwt, directory: Directory, token: PersonToken, nowM
   return {
     kind: 'caller',
     identities,
+    alsoKnownAs: [...token.names, `${jwt.issuer}#${token.subject}`],
     name: `token:${jwt.issuer}#${token.subject}`,
     scopes: scopesOf(jwt, directory, identities),
     assurance: isFresh(jwt, token, nowMs) ? 2 : 1,

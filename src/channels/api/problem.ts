@@ -58,7 +58,7 @@ export const PROBLEM_STATUS: Readonly<Record<ProblemCode, ContentfulStatusCode>>
   method_not_allowed: 405,
   rate_limited: 429,
   too_many_streams: 429,
-  audit_not_configured: 503,
+  audit_not_configured: 501,
   search_too_long: 503,
   cross_site: 403,
   unavailable: 503,
@@ -93,5 +93,6 @@ const TITLES: Readonly<Record<number, string>> = {
   415: 'Wrong content type',
   422: 'Not understood',
   429: 'Too many requests',
+  501: 'Not configured',
   503: 'Unavailable',
 };

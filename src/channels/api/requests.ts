@@ -285,11 +285,12 @@ function noSuchRequest(c: Context): Response {
   return problem(c, 'not_found', 'There is no such request.');
 }
 
-function spoken(c: Context, { identities, assurance, facts }: Caller) {
+function spoken(c: Context, { identities, alsoKnownAs = [], assurance, facts }: Caller) {
   return {
     requestId: idOf(c),
     channel: 'api',
     person: identities,
+    alsoKnownAs,
     attestation: { assurance, facts },
   } as const;
 }

@@ -53,3 +53,14 @@ export async function requireFit(operation: Operation, response: Response): Prom
   if (status !== response.status || PROBLEM_STATUS[known] !== status)
     throw new Error(`${operation.id}: ${code} with ${response.status}`);
 }
+
+/** What a body looks like, by operation. */
+export const EXAMPLES: Readonly<Record<string, object>> = {
+  giveVerdict: { verdict: 'deny' },
+  putOff: { minutes: 15 },
+};
+/** Where a walk over a new request ends with something else than 200. */
+export const WALKED: Readonly<Record<string, number>> = {
+  withdrawApproval: 409,
+  showReceipt: 404,
+};

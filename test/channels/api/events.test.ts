@@ -116,6 +116,11 @@ describe('the stream of events', () => {
 
   it('misses no change that was committed late, with an earlier revision', async () => {
     const [slow, fast] = [await open(), await open()];
+    // Heard of by everybody who listens, before the reader comes back.
+    let heard = false;
+    const stop = http.approvals.onRequestChanged(({ id, state }) => {
+      heard ||= id === slow && state === 'expired';
+    });
     await withClient(superuser(world.database.name), async (client) => {
       await client.query('BEGIN');
       await client.query(
@@ -128,6 +133,8 @@ describe('the stream of events', () => {
     });
     const seen = (await http.approvals.get(fast))?.revision ?? 0n;
     expect((await http.approvals.get(slow))?.revision).toBeLessThan(seen);
+    await until(() => heard);
+    stop();
     const resumed = await follow(http.app, { 'last-event-id': String(seen) });
     await resumed.until(of(slow, 'expired'));
     await withClient(superuser(world.database.name), (client) =>

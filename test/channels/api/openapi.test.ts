@@ -1,12 +1,21 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import type { Hono } from 'hono';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { FoundStatement } from '../../../src/audit/port.ts';
 import { createHttpApp, OPERATIONS } from '../../../src/channels/api/app.ts';
 import { problemsOf } from '../../../src/channels/api/openapi.ts';
 import { PROBLEM_STATUS } from '../../../src/channels/api/problem.ts';
 import { type ApprovalWorld, approvalWorld, question } from '../../approval/support.ts';
-import { operationOf } from './conformance.ts';
-import { type HttpWorld, httpWorld } from './support.ts';
+import { EXAMPLES, operationOf, WALKED } from './conformance.ts';
+import { type HttpWorld, httpWorld, PUBLIC_URL, sha256 } from './support.ts';
+
+const FOUND: FoundStatement = {
+  ...{ stream: 's1', seq: 7n, atUs: 1_700_000_000_000_001n, sessionId: 'x', agent: 'a', owner: 'o' },
+  ...{ onBehalfOf: null, run: null, database: 'd', role: 'r', sql: 'SELECT 1', cut: false, sqlSha256: 'ab' },
+  ...{ class: 'read', decision: 'allow', rule: 'default:read', reasons: [], relations: [], requestId: null },
+  ...{ approvers: [], outcome: 'executed', tag: 'SELECT 1', rows: 1n, bytes: 9n, durationUs: 5n },
+  ...{ sqlstate: null, policyDigest: 'p' },
+};
 
 let world: ApprovalWorld;
 let http: HttpWorld;
@@ -25,7 +34,17 @@ type Document = {
 
 beforeAll(async () => {
   world = await approvalWorld('apopen');
-  http = await httpWorld(world);
+  http = await httpWorld(world, PUBLIC_URL, {
+    apiKeys: [
+      {
+        name: 'everything',
+        sha256: sha256('reviewer-token'),
+        person: 'reviewer',
+        scopes: ['read', 'deny', 'approve', 'audit'],
+      },
+    ],
+    changes: { auditSearch: { statements: async () => [FOUND] } },
+  });
   document = (await (await http.app.request('/api/openapi.json')).json()) as Document;
 });
 afterAll(() => world?.close());
@@ -117,17 +136,6 @@ describe('walking every operation', () => {
     }
   });
 });
-
-/** What a body looks like, by operation. */
-const EXAMPLES: Readonly<Record<string, object>> = {
-  giveVerdict: { verdict: 'deny' },
-  putOff: { minutes: 15 },
-};
-/** Where a walk over a new request ends with something else than 200. */
-const WALKED: Readonly<Record<string, number>> = {
-  withdrawApproval: 409,
-  showReceipt: 404,
-};
 
 it('tells every status by which an operation can refuse', () => {
   for (const { path, method, operation } of described()) {

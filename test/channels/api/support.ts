@@ -52,10 +52,7 @@ export async function httpWorld(
 ): Promise<HttpWorld> {
   const { apiKeys = API_KEYS } = options;
   const people = principalsOf({ people: options.people ?? PEOPLE, http: { apiKeys } });
-  const approvals = await world.open({
-    people,
-    ...(options.limits === undefined ? {} : { limits: options.limits }),
-  });
+  const approvals = await world.open({ people, limits: { openRequestsPerAgent: 1_000, ...options.limits } });
   const sessions = consoleSessions(approvals.pool);
   const check = credentialCheck(apiKeys, AGENTS, options.personTokens ?? null, options.now);
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
@@ -66,6 +63,7 @@ export async function httpWorld(
     allowed: { address: () => true, credential: () => true, failure: () => true },
     refused: () => {},
     desk: approvals,
+    auditSearch: null,
     followers: new Followers({ desk: approvals, limits, log }),
     agents: AGENTS,
     mode: 'enforce',

@@ -19,7 +19,7 @@ const people = PEOPLE.map((person) =>
 );
 const NOW = () => Math.floor(Date.now() / 1000);
 
-async function worldWith(changes: Partial<PersonJwt> = {}): Promise<HttpWorld> {
+async function worldWith(changes: Partial<PersonJwt> = {}, known = people): Promise<HttpWorld> {
   const jwt: PersonJwt = {
     kind: 'jwt',
     issuer: ISSUER,
@@ -32,7 +32,8 @@ async function worldWith(changes: Partial<PersonJwt> = {}): Promise<HttpWorld> {
     ...changes,
   };
   const verify = personTokenCheck(jwt, { ...DEFAULT_LIMITS, jwksRetryMs: 1, jwksCooldownMs: 1 });
-  return httpWorld(world, PUBLIC_URL, { people, personTokens: personTokens(jwt, verify, { people }) });
+  const tokens = personTokens(jwt, verify, { people: known });
+  return httpWorld(world, PUBLIC_URL, { people: known, personTokens: tokens });
 }
 
 beforeAll(async () => {
@@ -165,6 +166,34 @@ describe('a token', () => {
     expect(said.detail).not.toContain(token);
     expect((await http.approvals.get(id))?.state).toBe('open');
   });
+
+  it.each([
+    ['subject', 'd1'],
+    ['subject with the issuer', `${ISSUER}#d1`],
+    ['name there', 'dep.uty'],
+    ['address there, which nobody has verified', 'Other+x@shop.example'],
+  ])(
+    'of the person for whom the agent acts, under a %s that the configuration does not have, approves nothing',
+    async (_what, onBehalfOf) => {
+      const base = question({ text: `DROP TABLE for_${n}` });
+      const session = { ...base.session, onBehalfOf };
+      id = (await http.approvals.open({ ...base, session })).id;
+      const claims = { sub: 'd1', preferred_username: 'dep.uty' };
+      const known = { ...claims, email: 'deputy@shop.example', email_verified: true };
+      if (onBehalfOf.startsWith('Other')) {
+        const other = people.map((p) => (p.id === 'deputy' ? { ...p, oidc: [`${ISSUER}#d1`] } : p));
+        const changed = await worldWith({}, other);
+        id = (await changed.approvals.open({ ...base, session })).id;
+        expect(await say({ ...claims, email: 'other@shop.example' }, 'approve', changed)).toMatchObject({
+          status: 403,
+          code: 'self_approval',
+        });
+        return;
+      }
+      expect(await say(known)).toMatchObject({ status: 403, code: 'self_approval' });
+      expect(await say({ ...known, sub: 'd2', preferred_username: 'else' })).toMatchObject({ status: 200 });
+    },
+  );
 
   it('of another issuer is no credential', async () => {
     expect(await say({ iss: 'https://elsewhere', sub: 'reviewer-sub' })).toMatchObject({
