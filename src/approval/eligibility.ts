@@ -48,6 +48,9 @@ function hasIdentity(person: Person, { kind, value }: Identity): boolean {
       return person.id === value && person.automationOf !== undefined;
     case 'slack':
       return person.slack.includes(value);
+    case 'teams':
+      // Hexadecimal digits have two cases.
+      return (person.teams ?? []).some((known) => asciiLower(known) === asciiLower(value));
     case 'oidc':
       return person.oidc.includes(value);
     case 'email':
@@ -81,7 +84,7 @@ function isAliasOf(name: string, person: Person): boolean {
     (known) => known !== '' && looksLike(mailbox(fold(known))) === wanted,
   );
   // `TEAM/USER` and `ISSUER|SUBJECT`: the account alone forbids as well.
-  const accounts = [...person.slack, ...person.oidc].flatMap((known) => accountForms(fold(known)));
+  const accounts = accountsOf(person).flatMap((known) => accountForms(fold(known)));
   return exact || accounts.some((known) => looksLike(known) === wanted);
 }
 
@@ -89,6 +92,10 @@ function isAliasOf(name: string, person: Person): boolean {
 export function alsoKnownAs(person: Person, names: readonly string[] | undefined): Person {
   if (names === undefined || names.length === 0) return person;
   return { ...person, oidc: [...person.oidc, ...names.filter((name) => name.trim() !== '').map(mailbox)] };
+}
+
+function accountsOf({ slack, oidc, teams = [] }: Person): readonly string[] {
+  return [...slack, ...oidc, ...teams];
 }
 
 function accountForms(account: string): readonly string[] {
@@ -186,7 +193,7 @@ export type AmbiguousId = { readonly id: string; readonly people: readonly strin
 export function findAmbiguousIds(people: readonly Person[]): readonly AmbiguousId[] {
   const holders = new Map<string, number[]>();
   people.forEach((person, index) => {
-    const ids = [person.id, person.email, ...person.slack, ...person.oidc].filter((id) => id !== '');
+    const ids = [person.id, person.email, ...accountsOf(person)].filter((id) => id !== '');
     for (const id of new Set(ids.map(fold))) holders.set(id, [...(holders.get(id) ?? []), index]);
   });
   return [...holders]

@@ -48,11 +48,11 @@ export type Withdrawal = Omit<Answer, 'verdict'>;
 
 /**
  * A proved identity. `person`: the id in the configuration (an API key or console session stands for it); `slack`:
- * `TEAM/USER`; `oidc`: `ISSUER|SUBJECT` or as configured; `email`: only where the provider verified it; `automation`: a
- * program's own API key, by its name; `agent`: a credential of an agent was presented, which is always refused.
+ * `TEAM/USER`; `teams`: `TENANT/OBJECT`; `oidc`: `ISSUER|SUBJECT` or as configured; `email`: only where the provider
+ * verified it; `automation`: a program's own API key, by its name; `agent`: a credential of an agent was presented, which is always refused.
  */
 export type Identity = {
-  readonly kind: 'person' | 'slack' | 'oidc' | 'email' | 'automation' | 'agent';
+  readonly kind: 'person' | 'slack' | 'teams' | 'oidc' | 'email' | 'automation' | 'agent';
   readonly value: string;
 };
 

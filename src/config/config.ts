@@ -162,6 +162,8 @@ export type Person = {
   /** `TEAM/USER` pairs, e.g. `T012AB/U345CD`. */
   readonly slack: readonly string[];
   readonly oidc: readonly string[];
+  /** `TENANT/OBJECT` pairs of Microsoft Entra, in whatever case; left out: none. */
+  readonly teams?: readonly string[];
   readonly groups: readonly string[];
   /** Set for an automation, a program with an API key of its own and no other identity: who answers for it. */
   readonly automationOf?: Person;

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { apiKey, auth, personJwt, WINDOW_UNITS } from './credential-schema.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { groupSchema, personSchema } from './person-schema.ts';
 import { ruleSchema } from './rule-schema.ts';
 import { name, secret } from './secret-schema.ts';
 
@@ -34,24 +35,6 @@ const agent = z.strictObject({
     user: name.describe('The database role that the agent works as.'),
     password: secret.optional(),
   }),
-});
-
-const person = z.strictObject({
-  id: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/, 'expected 1 to 63 of A-Z a-z 0-9 _ . -'),
-  email: z.email('expected an e-mail address'),
-  slack: z
-    .array(z.string().regex(/^[A-Z0-9]+\/[A-Z0-9]+$/, 'expected TEAM/USER, for example T012AB/U345CD'))
-    .default([]),
-  oidc: z.array(name).default([]).describe('Subjects at the identity provider, ISSUER#SUB.'),
-  groups: z.array(name).default([]),
-});
-
-const group = z.strictObject({
-  name,
-  slackUserGroup: z
-    .string()
-    .regex(/^S[A-Z0-9]+$/, 'expected the id of a Slack user group, for example S012AB')
-    .optional(),
 });
 
 export const policyFileSchema = z.strictObject({
@@ -228,8 +211,8 @@ export const configSchema = z.strictObject({
       ),
   }),
   agents: z.array(agent).min(1),
-  people: z.array(person).min(1),
-  groups: z.array(group).default([]),
+  people: z.array(personSchema).min(1),
+  groups: z.array(groupSchema).default([]),
   policy: policy.default({}),
   analysis: z
     .strictObject({

@@ -100,6 +100,29 @@ describe('forbidding is liberal', () => {
   });
 });
 
+describe('accounts in Teams', () => {
+  const account = '0b5c9d1e-2f3a-4b5c-8d6e-7f8091a2b3c4/5d6e7f80-91a2-4b3c-8d4e-5f60718293a4';
+  const people = [{ ...reviewer, teams: [account] }, deputy, owner];
+
+  it('are of one person, whatever the case of their digits', () => {
+    for (const value of [account, account.toUpperCase()]) {
+      const resolved = resolvePerson({ people }, [{ kind: 'teams', value }]);
+      expect(resolved).toMatchObject({ kind: 'person', person: { id: 'reviewer' } });
+    }
+    const elsewhere = account.replace('0b5c', '1b5c');
+    expect(resolvePerson({ people }, [{ kind: 'teams', value: elsewhere }])).toEqual({ kind: 'nobody' });
+    expect(resolvePerson({ people }, [{ kind: 'slack', value: account }])).toEqual({ kind: 'nobody' });
+  });
+
+  it('forbid their person, and are a mistake where two have one', () => {
+    const parties = { agent: 'a', owner: null, onBehalfOf: account.slice(account.indexOf('/') + 1) };
+    expect(forbiddenPeople({ people }, parties)).toContain('reviewer');
+    expect(findAmbiguousIds([...people, { ...principal, teams: [account.toUpperCase()] }])).toEqual([
+      { id: account, people: ['reviewer', 'principal'] },
+    ]);
+  });
+});
+
 describe('names that only look the same', () => {
   it.each([
     'рrincipal',

@@ -175,6 +175,24 @@ describe('what a hold asks for', () => {
     expect(decided('DROP TABLE t; GRANT SELECT ON t TO x', both).approval?.holdMs).toBe(10_000);
   });
 
+  it('has its hours and its pace; of two in one string all hours and the slower pace', () => {
+    const night = { hours: '20:00-06:00', approvers: ['a'] };
+    const sunday = { days: ['sun' as const], approvers: ['b'] };
+    const rules = [
+      { ...named('a', rule('hold', { class: ['ddl'] })), onCall: [night], maxPerMinute: 9 },
+      { ...named('b', rule('hold', { class: ['privilege'] })), onCall: [sunday], maxPerMinute: 4 },
+    ];
+    expect(decided('DROP TABLE customers', rules).approval).toMatchObject({
+      onCall: [night],
+      maxPerMinute: 9,
+    });
+    expect(decided('DROP TABLE customers; GRANT a TO b', rules).approval).toMatchObject({
+      onCall: [night, sunday],
+      maxPerMinute: 4,
+    });
+    expect(decided('DROP TABLE t', [rule('hold', {})]).approval).not.toHaveProperty('onCall');
+  });
+
   it('of two in one string the shorter expiry', () => {
     const rules = [
       { ...named('a', rule('hold', { class: ['ddl'] })), expiry: '1d' },

@@ -62,7 +62,11 @@ export function listPage(
   now: Date,
 ): Markup {
   const open = live.filter(({ view }) => view.state === 'open').length;
-  const shown = live.filter(({ view }) => view.alike.length < 2 || view.alike[0] === view.id);
+  const ids = new Set(live.map(({ view }) => view.id));
+  // The oldest that is here: with very many, an older one is beyond the list.
+  const shown = live.filter(
+    ({ view }) => view.alike.length < 2 || view.alike.find((id) => ids.has(id)) === view.id,
+  );
   const putOff = shown.filter(({ view }) => visitor.snoozed.has(view.id));
   return layout(
     open === 0 ? 'Nothing waits' : `${open} waiting`,

@@ -52,8 +52,9 @@ export class Interactions {
     const { first, result } = this.#once.run(clickKey(click), () => this.#approveOnce(click));
     if (!first) return;
     const answered = await result;
-    const message = answered.kind === 'recorded' ? answered.notice : answered.message;
-    const telling = message === undefined ? null : this.tell(click.channel, click.userId, message);
+    const [message, title] =
+      answered.kind === 'recorded' ? [answered.notice, 'please note'] : [answered.message, 'not accepted'];
+    const telling = message === undefined ? null : this.tell(click.channel, click.userId, message, title);
     await Promise.all([telling, this.#refresh(click.subject.requestId, click)]);
   }
 
@@ -84,13 +85,13 @@ export class Interactions {
   }
 
   /** Shown to one person only. Best effort: a person who is not in the channel cannot be told. */
-  async tell(channel: string, user: string, message: string): Promise<void> {
+  async tell(channel: string, user: string, message: string, title = 'not accepted'): Promise<void> {
     const { client, log } = this.#setup;
     // Text is mrkdwn; blocks with plain text are not.
     const blocks = [
       { type: 'section' as const, text: { type: 'plain_text' as const, text: message.slice(0, 3000) } },
     ];
-    const text = 'Countersign: not accepted';
+    const text = `Countersign: ${title}`;
     const send = () => client.chat.postEphemeral({ channel, user, text, blocks });
     try {
       await send().catch(async (error: unknown) => {

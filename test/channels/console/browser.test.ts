@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type HttpServer, listenHttp } from '../../../src/channels/api/server.ts';
-import { type ApprovalWorld, approvalWorld, question, until } from '../../approval/support.ts';
+import { type ApprovalWorld, answer, approvalWorld, question, until } from '../../approval/support.ts';
 import { CHROMIUM, launchChromium } from '../../support/chromium.ts';
 import { type HttpWorld, httpWorld } from '../api/support.ts';
 
@@ -70,6 +70,52 @@ describe.runIf(CHROMIUM !== undefined)('the console in a browser', () => {
     await page.waitForURL(`${url}/requests/${id}`);
     await page.getByText('denied', { exact: true }).first().waitFor();
     expect(await http.approvals.get(id)).toMatchObject({ state: 'denied', endReason: 'not now' });
+    expect(errors).toEqual([]);
+  });
+
+  it('shows requests for the very same once, and answers and puts off by the keyboard alone', async () => {
+    const demand = { approvers: ['dba', 'security'], quorum: 2, assurance: 1 } as const;
+    const asked = question({ text: 'DROP TABLE browser_alike', command: 'DROP TABLE', demand });
+    const ids: string[] = [];
+    for (let i = 0; i < 3; i += 1) ids.push((await http.approvals.open(asked)).id);
+    const later = await http.approvals.open(question({ text: 'DROP TABLE browser_later' }));
+    await http.approvals.guard.decide(answer(ids[0] ?? '', 'deputy'));
+    const page = await signedIn();
+    const card = page.getByRole('article').filter({ hasText: 'browser_alike' });
+    expect(await card.count()).toBe(1);
+    await card.getByText('3 waiting').waitFor();
+    // As a screen reader finds them.
+    const progress = card.getByRole('progressbar', { name: 'Approvals' });
+    expect([await progress.getAttribute('value'), await progress.getAttribute('max')]).toEqual(['1', '2']);
+    await card.getByText('1 of 2 approvals: deputy').waitFor();
+    for (const name of ['Deny all 3', 'Approve all 3', 'Approve one', 'Put off'])
+      expect(await card.getByRole('button', { name, exact: true }).count()).toBe(1);
+    await picture(page, 'alike');
+    // From the reason on: Tab leads to Deny, both ways to approve, then to how long to put off.
+    await card.getByLabel('Reason').focus();
+    const reached: string[] = [];
+    for (let i = 0; i < 5; i += 1) {
+      await page.keyboard.press('Tab');
+      reached.push(await page.evaluate('document.activeElement.textContent.trim().slice(0, 13)'));
+    }
+    expect(reached.slice(0, 3)).toEqual(['Deny all 3', 'Approve all 3', 'Approve one']);
+    expect(reached[4]).toBe('Put off');
+    await card.getByRole('button', { name: 'Approve one' }).focus();
+    await page.keyboard.press('Enter');
+    await page.waitForURL(`${url}/requests/${ids[0]}`);
+    expect(await http.approvals.get(ids[0] ?? '')).toMatchObject({ state: 'approved' });
+    expect(await http.approvals.get(ids[1] ?? '')).toMatchObject({ state: 'open' });
+    await page.goto(url);
+    const other = page.getByRole('article').filter({ hasText: 'browser_later' });
+    await other.getByLabel('Not now: put it off').selectOption('an hour');
+    await other.getByRole('button', { name: 'Put off' }).click();
+    await page.getByRole('heading', { name: 'Put off by you' }).waitFor();
+    await page.getByText('You have put it off until').waitFor();
+    await picture(page, 'put-off');
+    expect((await http.approvals.get(later.id))?.state).toBe('open');
+    const rest = page.getByRole('article').filter({ hasText: 'browser_alike' });
+    await rest.getByRole('button', { name: 'Deny all 2' }).click();
+    await until(async () => (await http.approvals.get(ids[2] ?? ''))?.state === 'denied');
     expect(errors).toEqual([]);
   });
 

@@ -15,6 +15,8 @@ export class FakeDesk implements ApprovalDesk {
   readonly requests = new Map<string, RequestView>();
   /** While true every call rejects, as it does when the store is away. */
   away = false;
+  /** What the guard tells a person whose answer counts. */
+  notice: string | undefined;
   /** What the channel refused by itself. */
   readonly refused: string[] = [];
   readonly guard = {
@@ -109,7 +111,8 @@ export class FakeDesk implements ApprovalDesk {
       at: new Date(),
     };
     this.change(request.id, { state: wanted, verdicts: [...request.verdicts, shown] });
-    return { ...same, state: wanted, repeated: false };
+    const told = this.notice === undefined ? {} : { notice: this.notice };
+    return { ...same, state: wanted, repeated: false, ...told };
   }
 }
 

@@ -117,6 +117,18 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
     expect(on.desk.recorded).toHaveLength(0);
   });
 
+  it('tells somebody whose approval counts what they should know', async () => {
+    on.desk.notice = 'You have approved 20 requests within a minute.';
+    const card = await on.card(on.desk.put(request()).id);
+    await on.slack.deliver(on.slack.clickPayload(card, APPROVE, 'U0REVIEWER'));
+    await until(() => on.slack.ephemerals.length === 1);
+    expect(on.slack.ephemerals[0]).toMatchObject({
+      user: 'U0REVIEWER',
+      text: expect.stringContaining('20 requests within a minute'),
+    });
+    expect(on.desk.recorded).toHaveLength(1);
+  });
+
   it('takes one click once, however often it comes', async () => {
     const asked = on.desk.put(request());
     const click = on.slack.clickPayload(await on.card(asked.id), APPROVE, 'U0REVIEWER');
@@ -147,6 +159,8 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
       true,
     );
     expect(on.desk.answers).toHaveLength(0);
+    // Each attempt is handed on, for the log.
+    expect(on.desk.refused).toEqual(['other_workspace', 'other_workspace', 'other_workspace']);
   });
 
   it('refuses deactivated accounts, bots and accounts that Slack does not know', async () => {
