@@ -92,7 +92,7 @@ export const NOTIFY_CHANNEL = 'countersign_request';
 
 /** Runs `work` between BEGIN and COMMIT. Rejects when the store is away, or when `work` does: then nothing happened. */
 export async function inTransaction<T>(
-  context: StoreContext,
+  context: Pick<StoreContext, 'pool' | 'appendAudit'>,
   work: (transaction: Transaction) => Promise<T>,
 ): Promise<T> {
   const client = await context.pool.connect();

@@ -33,13 +33,14 @@ import { type CancelRouting, startCancelRouting } from '../proxy/cancel-routing.
 import { nowMicros } from '../proxy/clock.ts';
 import { createKnowledgeBase, type KnowledgeBase } from '../proxy/knowledge.ts';
 import { type Listener, startListener } from '../proxy/listener.ts';
-import { type Keys, openKeys } from '../signing/keys.ts';
+import type { Keys } from '../signing/keys.ts';
 import { newSealing } from '../signing/sealing.ts';
 import type { StatementClass } from '../statement/analysis.ts';
 import { readyz } from '../telemetry/health.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 import { httpGate, tokensOfPeople } from './http-gate.ts';
+import { trustedKeys } from './installation-keys.ts';
 import { programVersion } from './version.ts';
 
 export type Countersign = {
@@ -70,7 +71,7 @@ export async function startCountersign(
   };
   try {
     await migrate(config);
-    const keys = await openKeys(config.keys.directory);
+    const keys = await trustedKeys(config);
     const metrics = createMetrics();
     const checkpoints = await openCheckpoints(config, keys, log, opened);
     const audit = await openAudit(config, keys, log, opened);

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import type { Policy } from '../policy/rule.ts';
 import { buildAuth, buildPersonJwt } from './build-auth.ts';
+import { buildKeys } from './build-keys.ts';
 import type {
   Agent,
   AnchorPlace,
@@ -92,12 +93,7 @@ export async function buildConfig(
       windowMs: per,
     })),
     slack: await slack(reader, shape.slack),
-    keys: {
-      directory:
-        shape.keys.directory === undefined
-          ? resolve(dataDirectory, 'keys')
-          : resolve(directory, shape.keys.directory),
-    },
+    keys: await buildKeys(reader, shape.keys, directory, dataDirectory),
     dataDirectory,
   };
   throwIfAny(reader.problems);

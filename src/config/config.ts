@@ -49,7 +49,7 @@ export type Config = {
   /** What agents may read within a window of time, beside the default of `limits`. */
   readonly budgets: readonly BudgetRule[];
   readonly slack: SlackConfig | null;
-  readonly keys: { readonly directory: string };
+  readonly keys: KeysConfig;
   readonly dataDirectory: string;
 };
 
@@ -84,6 +84,16 @@ export type ListedFunction = {
   readonly does: 'reads' | 'writes' | 'unknown';
   readonly by: string;
   readonly note: string;
+};
+
+/** Where the installation's signing keys are. */
+export type KeysConfig = {
+  /** Made and rotated by the program; not used where `signing` is given. */
+  readonly directory: string;
+  /** The private key that signs, from a secret: JWK or PEM; null: the directory's. */
+  readonly signing: string | null;
+  /** Public JWKs that verify beside it. */
+  readonly verifying: readonly Readonly<Record<string, unknown>>[];
 };
 
 export type ServerTls = {

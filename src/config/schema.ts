@@ -401,7 +401,23 @@ export const configSchema = z.strictObject({
       'What agents may read in a window; one without a tag takes the place of limits.budgetRows and budgetBytes.',
     ),
   slack: slack.optional(),
-  keys: z.strictObject({ directory: name.optional() }).default({}),
+  keys: z
+    .strictObject({
+      directory: name.optional().describe('Where the keys are made and rotated; default: in dataDirectory.'),
+      signing: secret
+        .optional()
+        .describe('The private Ed25519 key (JWK or PEM) that signs, in place of the directory.'),
+      verifying: name
+        .optional()
+        .describe('Path of a JSON Web Key Set: public keys that verify beside keys.signing.'),
+    })
+    .refine(({ directory, signing }) => directory === undefined || signing === undefined, {
+      error: 'expected only one of directory, signing',
+    })
+    .refine(({ verifying, signing }) => verifying === undefined || signing !== undefined, {
+      error: 'expected signing, because verifying is given',
+    })
+    .default({}),
   dataDirectory: name
     .default('.countersign')
     .describe('For the journal and, by default, the keys; relative to this file.'),

@@ -71,7 +71,7 @@ export function demoConfig(server: EmbeddedPostgres, secrets: DemoSecrets, place
     functions: [],
     limits: DEFAULT_LIMITS,
     slack: null,
-    keys: { directory: join(place.directory, 'keys') },
+    keys: { directory: join(place.directory, 'keys'), signing: null, verifying: [] },
     dataDirectory: place.directory,
   });
 }

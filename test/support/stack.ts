@@ -143,7 +143,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       ...options.limits,
     },
     slack: null,
-    keys: { directory: join(directory, 'keys') },
+    keys: { directory: join(directory, 'keys'), signing: null, verifying: [] },
     dataDirectory: directory,
   };
   const closers: (() => Promise<void>)[] = [];

@@ -1,0 +1,121 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { listKeys, recordRevocation } from '../../src/approval/signing-keys.ts';
+import type { ApprovalHandle } from '../../src/approval/store.ts';
+import { type ApprovalWorld, answer, approvalWorld, fakeAppend, question } from './support.ts';
+
+const NOW = 1_800_000_000;
+
+let world: ApprovalWorld;
+let approvals: ApprovalHandle;
+beforeEach(async () => {
+  world = await approvalWorld('apkeys');
+  approvals = await world.open();
+});
+afterEach(() => world?.close());
+
+const context = () => ({ pool: approvals.pool, appendAudit: fakeAppend });
+const state = async (id: string) => (await approvals.get(id))?.state;
+
+async function approved(text: string): Promise<string> {
+  const { id } = await approvals.open(question({ text }));
+  expect(await approvals.guard.decide(answer(id, 'reviewer'))).toMatchObject({ ok: true, state: 'approved' });
+  return id;
+}
+
+describe('a receipt whose key is revoked', () => {
+  it('is refused at release with its own code, though the database says approved', async () => {
+    const id = await approved('DROP TABLE a');
+    // As another machine does it: this process has heard of nothing yet, and its own key directory is as it was.
+    await world.database.query(
+      `UPDATE countersign.signing_key SET revoked_at = clock_timestamp(), revoked_reason = 'compromised'`,
+    );
+    await expect(approvals.release(id, question({ text: 'DROP TABLE a' }))).rejects.toMatchObject({
+      name: 'ReleaseRefused',
+      code: 'receipt_key_revoked',
+    });
+    expect(await state(id)).toBe('approved');
+  });
+
+  it('ends requests that wait for release, only those that it has signed, each with an entry', async () => {
+    const [first, open] = [
+      await approved('DROP TABLE b'),
+      (await approvals.open(question({ text: 'x' }))).id,
+    ];
+    const stolen = world.keys.signer.kid;
+    await world.keys.directory?.rotate(NOW);
+    const second = await approved('DROP TABLE c');
+    const { requests } = (await recordRevocation(
+      context(),
+      stolen,
+      { at: NOW, reason: 'compromised' },
+      'operator',
+    )) ?? { requests: [] };
+    expect(requests).toEqual([first]);
+    expect([await state(first), await state(open), await state(second)]).toEqual([
+      'expired',
+      'open',
+      'approved',
+    ]);
+    expect((await approvals.get(first))?.endReason).toContain('revoked');
+    const entries = await world.entries();
+    expect(entries).toContainEqual(
+      expect.objectContaining({
+        kind: 'key',
+        detail: expect.objectContaining({ event: 'revoked', kid: stolen, requests: first, by: 'operator' }),
+      }),
+    );
+    expect(entries).toContainEqual(expect.objectContaining({ kind: 'request_expired', request_id: first }));
+    // The new key's approval is as good as ever.
+    expect(await approvals.release(second, question({ text: 'DROP TABLE c' }))).toMatchObject({
+      approvers: ['reviewer'],
+    });
+  });
+
+  it('is never made: an approval fails when the only key is revoked, and the request stays open', async () => {
+    const { id } = await approvals.open(question({ text: 'DROP TABLE d' }));
+    const { kid } = world.keys.signer;
+    await recordRevocation(context(), kid, { at: NOW, reason: 'compromised' }, 'operator');
+    await expect(approvals.guard.decide(answer(id, 'reviewer'))).rejects.toMatchObject({
+      code: 'key_revoked',
+    });
+    expect(await state(id)).toBe('open');
+  });
+});
+
+describe('the table of keys', () => {
+  it('has the keys of every process, and believes no key because it is there', async () => {
+    const rows = await listKeys(approvals.pool);
+    expect(rows.map(({ kid }) => kid)).toEqual([world.keys.signer.kid]);
+    const planted = 'A'.repeat(43);
+    await approvals.pool.query(`INSERT INTO countersign.signing_key (kid, public_jwk) VALUES ($1, $2)`, [
+      planted,
+      JSON.stringify({ ...world.keys.signer.publicJwk, kid: planted }),
+    ]);
+    const other = await world.open();
+    expect(await world.keys.find(planted)).toBeNull();
+    await other.close();
+  });
+
+  it('takes no revocation back, from nobody', async () => {
+    const { kid } = world.keys.signer;
+    await recordRevocation(context(), kid, { at: NOW, reason: 'compromised' }, 'operator');
+    for (const change of [
+      'revoked_at = NULL, revoked_reason = NULL',
+      `revoked_at = 'infinity'`,
+      `revoked_reason = 'superseded'`,
+    ])
+      await expect(
+        approvals.pool.query(`UPDATE countersign.signing_key SET ${change} WHERE kid = $1`, [kid]),
+      ).rejects.toMatchObject({ constraint: 'signing_key_revocation_is_final' });
+    await expect(approvals.pool.query('DELETE FROM countersign.signing_key')).rejects.toMatchObject({
+      code: '42501',
+    });
+    // An earlier time is taken: more is known now.
+    await recordRevocation(context(), kid, { at: NOW - 100, reason: 'superseded' }, 'somebody else');
+    expect((await listKeys(approvals.pool))[0]).toMatchObject({
+      revoked_at: new Date((NOW - 100) * 1000),
+      revoked_reason: 'compromised',
+      revoked_by: 'operator',
+    });
+  });
+});
