@@ -111,7 +111,7 @@ export async function verifyReceipt(
 }
 
 /** How far apart the clocks of the key directory's machine (rotation) and of the database (receipts) may be. */
-const CLOCKS_SECONDS = 300;
+export const CLOCKS_SECONDS = 300;
 
 /** The facts that the releasing code knows for itself, to be compared with the receipt's, each by name. */
 export type ReceiptFacts = Pick<

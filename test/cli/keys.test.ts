@@ -91,6 +91,13 @@ describe('keys of a running installation', () => {
       'signing-3.jwk',
     ]);
 
+    const [row] = await stack.audited(`SELECT request_id FROM audit.approvals WHERE receipt = $1`, [first]);
+    const api = { COUNTERSIGN_URL: stack.httpUrl, COUNTERSIGN_TOKEN: stack.approverToken };
+    expect(await cli(['receipt', 'show', String(row?.['request_id'])], api)).toMatchObject({
+      code: 0,
+      stdout: `${first}\n`,
+    });
+
     const rows = await stack.audited(
       `SELECT kid, revoked_at IS NOT NULL AS revoked, revoked_reason FROM audit.signing_keys ORDER BY not_before`,
     );
