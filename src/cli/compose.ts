@@ -42,6 +42,7 @@ import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 import { httpGate, tokensOfPeople } from './http-gate.ts';
 import { trustedKeys } from './installation-keys.ts';
 import { programVersion } from './version.ts';
+import { openWebhooks } from './webhook-channel.ts';
 
 export type Countersign = {
   readonly agentAddress: { readonly host: string; readonly port: number };
@@ -103,6 +104,7 @@ export async function startCountersign(
     opened.push(() => listener.close());
     const slack =
       config.slack === null ? null : await startSlackChannel(config, config.slack, approvals, log, opened);
+    await openWebhooks({ config, approvals, metrics, log, opened });
     const sessions = consoleSessions(approvals.pool);
     const http = await serveHttp(
       { config, keys, audit, policy, approvals, knowledge, metrics, slack, sessions, checkpoints, log },

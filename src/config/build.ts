@@ -4,6 +4,7 @@ import { rootCertificates } from 'node:tls';
 import type { Policy } from '../policy/rule.ts';
 import { buildAuth, buildPersonJwt } from './build-auth.ts';
 import { buildKeys } from './build-keys.ts';
+import { buildWebhooks } from './build-webhooks.ts';
 import type {
   Agent,
   AnchorPlace,
@@ -93,6 +94,7 @@ export async function buildConfig(
       windowMs: per,
     })),
     slack: await slack(reader, shape.slack),
+    webhooks: await buildWebhooks(reader, shape.webhooks),
     keys: await buildKeys(reader, shape.keys, directory, dataDirectory),
     dataDirectory,
   };

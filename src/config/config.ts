@@ -49,6 +49,7 @@ export type Config = {
   /** What agents may read within a window of time, beside the default of `limits`. */
   readonly budgets: readonly BudgetRule[];
   readonly slack: SlackConfig | null;
+  readonly webhooks: readonly WebhookConfig[];
   readonly keys: KeysConfig;
   readonly dataDirectory: string;
 };
@@ -197,6 +198,27 @@ export type AnchorPlace =
 
 /** What a credential of the HTTP API may be used for. `read`: requests, agents, the policy; `audit`: the log. */
 export type Scope = 'read' | 'deny' | 'approve' | 'audit';
+
+export type WebhookEvent =
+  | 'request.opened'
+  | 'request.approved'
+  | 'request.denied'
+  | 'request.expired'
+  | 'request.withdrawn'
+  | 'request.released'
+  | 'request.ended';
+
+/** Where is told what happens to requests. */
+export type WebhookConfig = {
+  readonly name: string;
+  /** https, or http on this machine. Its path can be a secret. */
+  readonly url: string;
+  /** `whsec_…`, the newest first; all of them sign. */
+  readonly secrets: readonly string[];
+  readonly events: readonly WebhookEvent[];
+  /** `full`: with the statement, its parameters, and reasons. */
+  readonly include: 'summary' | 'full';
+};
 
 export type SlackConfig = {
   readonly mode: 'socket' | 'http';

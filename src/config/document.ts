@@ -2,7 +2,7 @@ import { type Document, isMap, isNode, isPair, LineCounter, parseDocument } from
 import { z } from 'zod';
 import { ConfigError, type ConfigErrorCode, type ConfigProblem, throwIfAny } from './errors.ts';
 import { nearest } from './nearest.ts';
-import { LITERAL_SECRET } from './schema.ts';
+import { LITERAL_SECRET } from './secret-schema.ts';
 
 export type Path = readonly PropertyKey[];
 

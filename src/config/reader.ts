@@ -4,7 +4,8 @@ import type { Parsed, Path } from './document.ts';
 import type { ConfigErrorCode, ConfigProblem } from './errors.ts';
 import { type HostPort, parseListen } from './overrides.ts';
 import { isLocal, type PostgresUrl, parsePostgresUrl } from './postgres-url.ts';
-import { type ConfigShape, LITERAL_SECRET, type SecretShape } from './schema.ts';
+import type { ConfigShape } from './schema.ts';
+import { LITERAL_SECRET, type SecretShape } from './secret-schema.ts';
 import { readSecret, SecretUnavailable } from './secrets.ts';
 
 /** Reads values that can fail, keeps what failed, and goes on with a stand-in that nobody gets to see. */

@@ -1,26 +1,12 @@
 import { z } from 'zod';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { ruleSchema } from './rule-schema.ts';
+import { secret } from './secret-schema.ts';
+import { webhook } from './webhook-schema.ts';
 
 const WINDOW_UNITS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
-/** The message that marks a secret written into the file; the loader gives it its own code. */
-export const LITERAL_SECRET =
-  'a secret must not be written here; expected {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT…]}';
-
 const name = z.string().min(1);
-
-const secret = z
-  .strictObject(
-    {
-      env: name.optional().describe('Name of an environment variable.'),
-      file: name.optional().describe('Path of a file; a line end at its end is not part of the secret.'),
-      command: z.array(name).min(1).optional().describe('Program and arguments; its output is the secret.'),
-    },
-    { error: ({ code, input }) => (code === 'invalid_type' && isScalar(input) ? LITERAL_SECRET : undefined) },
-  )
-  .refine((value) => Object.keys(value).length === 1, 'expected exactly one of env, file, command')
-  .meta({ id: 'Secret', description: 'Where a secret is kept; never the secret itself.' });
 
 /** A URL without a password may be written down; one with a password is a secret. */
 const databaseUrl = z
@@ -401,6 +387,7 @@ export const configSchema = z.strictObject({
       'What agents may read in a window; one without a tag takes the place of limits.budgetRows and budgetBytes.',
     ),
   slack: slack.optional(),
+  webhooks: z.array(webhook).default([]).describe('Where is told what happens to requests.'),
   keys: z
     .strictObject({
       directory: name.optional().describe('Where the keys are made and rotated; default: in dataDirectory.'),
@@ -424,8 +411,3 @@ export const configSchema = z.strictObject({
 });
 
 export type ConfigShape = z.output<typeof configSchema>;
-export type SecretShape = z.output<typeof secret>;
-
-function isScalar(value: unknown): boolean {
-  return value !== undefined && value !== null && typeof value !== 'object';
-}

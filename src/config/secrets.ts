@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import type { SecretShape } from './schema.ts';
+import type { SecretShape } from './secret-schema.ts';
 
 /** Time for a command that prints a secret, milliseconds; the start of the program waits for it. */
 const COMMAND_MS = 10_000;

@@ -71,6 +71,7 @@ export function demoConfig(server: EmbeddedPostgres, secrets: DemoSecrets, place
     functions: [],
     limits: DEFAULT_LIMITS,
     slack: null,
+    webhooks: [],
     keys: { directory: join(place.directory, 'keys'), signing: null, verifying: [] },
     dataDirectory: place.directory,
   });

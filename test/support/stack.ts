@@ -143,6 +143,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       ...options.limits,
     },
     slack: null,
+    webhooks: [],
     keys: { directory: join(directory, 'keys'), signing: null, verifying: [] },
     dataDirectory: directory,
   };
