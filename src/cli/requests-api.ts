@@ -37,6 +37,9 @@ const WHOLE_ID = /^req_[0-9A-Za-z]{20,26}$/;
 /** Fewer characters than this, beside `req_`, are too easily somebody else's request. */
 const SHORTEST = 4;
 
+/** Comments of a stream of events say only that it stands. */
+const HEARTBEAT = /^(?::[^\n]*\n|\n)*$/;
+
 /** The API that `COUNTERSIGN_URL` and `COUNTERSIGN_TOKEN` name. Throws `ApiError` where they are not usable. */
 export function apiFromEnvironment(env: Readonly<Record<string, string | undefined>>): RequestsApi {
   const [url, token] = [env['COUNTERSIGN_URL'], env['COUNTERSIGN_TOKEN']];
@@ -65,7 +68,8 @@ export function requestsApi(url: string, token: string): RequestsApi {
     return answer as T;
   };
   const list = async (state: string) =>
-    (await call<{ requests: RequestJson[] }>(`/api/requests?state=${encodeURIComponent(state)}`)).requests;
+    (await call<{ requests: RequestJson[] }>(`/api/requests?limit=200&state=${encodeURIComponent(state)}`))
+      .requests;
   return {
     list,
     get: (id) => call(`/api/requests/${encodeURIComponent(id)}`),
@@ -102,7 +106,7 @@ export function requestsApi(url: string, token: string): RequestsApi {
       // What an event holds is not read: what is true now is asked for.
       const decoder = new TextDecoder();
       for await (const chunk of response.body)
-        if (/^data:/m.test(decoder.decode(chunk, { stream: true }))) changed();
+        if (!HEARTBEAT.test(decoder.decode(chunk, { stream: true }))) changed();
       return true;
     },
   };

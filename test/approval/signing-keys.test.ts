@@ -1,6 +1,10 @@
+import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { listKeys, recordRevocation } from '../../src/approval/signing-keys.ts';
 import type { ApprovalHandle } from '../../src/approval/store.ts';
+import { newPrivateKeyText } from '../../src/signing/key-text.ts';
+import { keysFrom } from '../../src/signing/keys.ts';
+import { type ReceiptClaims, signReceipt } from '../../src/signing/receipt.ts';
 import { type ApprovalWorld, answer, approvalWorld, fakeAppend, question } from './support.ts';
 
 const NOW = 1_800_000_000;
@@ -117,5 +121,78 @@ describe('the table of keys', () => {
       revoked_reason: 'compromised',
       revoked_by: 'operator',
     });
+  });
+});
+
+describe('an insider who can write to the database and has a copy of a key', () => {
+  /** As the proxy's own role: verdicts of somebody else's name, the state, and a receipt with whatever he likes. */
+  async function forge(id: string, receipt: string): Promise<void> {
+    await approvals.pool.query(
+      `INSERT INTO countersign.verdict (request_id, person, verdict, channel, assurance, ids, facts)
+       VALUES ($1, 'reviewer', 'approve', 'api', 1, '{}', '{}')`,
+      [id],
+    );
+    await approvals.pool.query(
+      `UPDATE countersign.request SET state = 'approved', receipt = $2, receipt_expires_at = clock_timestamp() + interval '9 years'
+       WHERE id = $1`,
+      [id, receipt],
+    );
+  }
+
+  async function claimsFor(id: string, text: string, nowSeconds: number): Promise<ReceiptClaims> {
+    const { rows } = await approvals.pool.query<{ digest: string; nonce: string; binding: string }>(
+      'SELECT digest, nonce, binding FROM countersign.request WHERE id = $1',
+      [id],
+    );
+    const { digest = '', nonce = '', binding = '{}' } = rows[0] ?? {};
+    const { parametersSha256 } = JSON.parse(binding) as { parametersSha256: string };
+    const at = nowSeconds;
+    return {
+      iss: 'countersign',
+      request: id,
+      digest,
+      sqlSha256: createHash('sha256').update(text).digest('hex'),
+      parametersSha256,
+      agent: 'shop-agent',
+      approvers: [{ person: 'reviewer', channel: 'api', ids: [], assurance: 1, at, reason: null, facts: {} }],
+      policyDigest: 'policy-1',
+      limits: { rows: null, bytes: null },
+      nonce,
+      iat: at,
+      exp: at + 99_999_999,
+    };
+  }
+
+  it('gets nothing released by one that was revoked or replaced, nor by one that he puts there himself', async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const stolen = world.keys.signer;
+    await world.keys.directory?.rotate(now - 100_000);
+    const text = 'DROP TABLE everything';
+    const release = () => approvals.release(id, question({ text }));
+    const { id } = await approvals.open(question({ text }));
+    await forge(id, await signReceipt(await claimsFor(id, text, now - 200_000), stolen));
+    // Backdated to when the key signed: receipts do not live that long.
+    await expect(release()).rejects.toMatchObject({ code: 'receipt_key_retired' });
+    await recordRevocation(context(), stolen.kid, { at: now, reason: 'compromised' }, 'operator');
+    expect(await state(id)).toBe('expired');
+
+    const own = (await keysFrom(newPrivateKeyText(now), [])).signer;
+    await approvals.pool.query(
+      'INSERT INTO countersign.signing_key (kid, public_jwk, not_before) VALUES ($1, $2, now())',
+      [own.kid, JSON.stringify(own.publicJwk)],
+    );
+    for (const [signer, code] of [
+      [stolen, 'receipt_key_revoked'],
+      [own, 'receipt_unknown_key'],
+    ] as const) {
+      const { id: next } = await approvals.open(question({ text }));
+      await forge(next, await signReceipt(await claimsFor(next, text, now), signer));
+      await expect(approvals.release(next, question({ text }))).rejects.toMatchObject({ code });
+      await approvals.withdraw(next, 'over');
+    }
+    // That the forgery is right in all else: with the key that signs now, it would be released.
+    const { id: last } = await approvals.open(question({ text }));
+    await forge(last, await signReceipt(await claimsFor(last, text, now), world.keys.signer));
+    expect(await approvals.release(last, question({ text }))).toMatchObject({ requestId: last });
   });
 });
