@@ -82,7 +82,13 @@ export async function verifySnapshot(
     else findings.push(finding);
   }
   const ofStreams = checker(streams.map(({ jwk }) => jwk));
-  const keys = { trusted, ofStreams, endorsed: (kid: string) => endorsed.has(kid) };
+  const keys = {
+    trusted,
+    revoked: (kid: string, at: bigint) =>
+      Number(at) >= (revokedAt.get(kid) ?? Number.POSITIVE_INFINITY) * 1e6,
+    ofStreams,
+    endorsed: (kid: string) => endorsed.has(kid),
+  };
   const named: NamedEnd[] = [];
   let rows = 0;
   for (const { stored } of streams) {

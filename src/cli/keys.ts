@@ -137,6 +137,8 @@ function revokedText(
     ),
     'Receipts with an earlier date are only as good as that date is certain: whoever had the key could write any date.',
     'The audit log holds each receipt in a row that other keys have signed: compare with it.',
+    'Restart the processes that began with it when you can: it endorses their streams of the log, and others may not',
+    'pass cancels on to them.',
   ];
   return `${lines.join('\n')}\n`;
 }

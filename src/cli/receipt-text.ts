@@ -1,7 +1,9 @@
-import { limitWords, visible } from '../channels/visible.ts';
+import { limitWords } from '../channels/visible.ts';
 import type { ReceiptClaims, SignedReceipt } from '../signing/receipt.ts';
 import type { Paint } from './paint.ts';
 import { iso, type Judgement } from './receipt-judgement.ts';
+import { oneLine } from './requests-text.ts';
+import { jsonLine } from './terminal-text.ts';
 
 const LABEL = 12;
 
@@ -11,7 +13,7 @@ const WORDS = {
   unsure: ['yellow', 'NOT SURE'],
 } as const;
 
-/** For people: the verdict, then who approved what, when, by which channel, with which limits. */
+/** For people (reasons and names are somebody's own words): the verdict, then who approved what, when, by which channel, with which limits. */
 export function receiptLines(
   { claims, key }: SignedReceipt,
   judgement: Judgement,
@@ -20,7 +22,7 @@ export function receiptLines(
   const [colour, word] = WORDS[judgement.verdict];
   return [
     `${paint(colour, word)}: ${judgement.findings.map(({ text }) => text).join('; ')}`,
-    ...facts(claims, key.kid).map(([name, value]) => `${paint('dim', name.padEnd(LABEL))} ${flat(value)}`),
+    ...facts(claims, key.kid).map(([name, value]) => `${paint('dim', name.padEnd(LABEL))} ${oneLine(value)}`),
   ];
 }
 
@@ -45,10 +47,5 @@ function facts(claims: ReceiptClaims, kid: string): readonly (readonly [string, 
 /** For programs, one line. */
 export function receiptJson({ claims, key }: SignedReceipt, judgement: Judgement): string {
   const { notBefore, retiredAt, revocation } = key;
-  return JSON.stringify({ ...judgement, claims, key: { kid: key.kid, notBefore, retiredAt, revocation } });
-}
-
-/** Reasons and names are people's and agents' words: nothing in them reaches the terminal as a command. */
-function flat(text: string): string {
-  return visible(text).replace(/\s+/g, ' ').trim();
+  return jsonLine({ ...judgement, claims, key: { kid: key.kid, notBefore, retiredAt, revocation } });
 }

@@ -14,10 +14,10 @@ export function listLines(requests: readonly RequestJson[], screen: Screen): rea
   if (requests.length === 0) return ['No requests.'];
   const short = shortIds(requests.map(({ id }) => id));
   const rows = requests.map((request, at) => [
-    short[at] ?? request.id,
-    request.state,
+    oneLine(short[at] ?? request.id),
+    oneLine(request.state),
     cutTo(oneLine(request.agent), AGENT_COLUMNS),
-    request.class,
+    oneLine(request.class),
     span(now - Date.parse(request.createdAt)),
     request.endedAt === null ? span(Date.parse(request.expiresAt) - now) : '-',
     oneLine(request.sql),
@@ -81,7 +81,7 @@ export function showLines(request: RequestJson, screen: Screen = plainScreen(Dat
       const text = oneLine(value);
       return `${paint('dim', name.padEnd(LABEL))} ${name === 'State' ? stateText(request.state, text, paint) : text}`;
     }),
-    `${paint('dim', 'Statement'.padEnd(LABEL))} ${request.sqlLength} bytes, sha256 ${request.sqlSha256}`,
+    `${paint('dim', 'Statement'.padEnd(LABEL))} ${oneLine(`${request.sqlLength} bytes, sha256 ${request.sqlSha256}`)}`,
     '',
     ...visible(request.sql)
       .split('\n')
@@ -109,7 +109,7 @@ function plainCells(
   now: number,
 ): readonly string[] {
   const minutes = Math.max(0, Math.ceil((Date.parse(expiresAt) - now) / 60_000));
-  return [id, state, oneLine(agent), kind, endedAt === null ? `${minutes} min` : '-', oneLine(sql)];
+  return [id, state, agent, kind, endedAt === null ? `${minutes} min` : '-', sql].map(oneLine);
 }
 
 function outcomeFacts({ outcome }: RequestJson): readonly (readonly [string, string])[] {
@@ -144,7 +144,8 @@ function shortIds(ids: readonly string[]): readonly string[] {
   return ids;
 }
 
-function oneLine(text: string): string {
+/** Text that somebody else chose, as one line that a terminal does not obey. */
+export function oneLine(text: string): string {
   return visible(text).replace(/\s+/g, ' ').trim();
 }
 

@@ -70,8 +70,9 @@ function followStream(api: RequestsApi, stopped: AbortSignal, ring: () => void) 
       stands = true;
       const was = await api.follow(ring, stopped).catch(() => null);
       stands = false;
-      if (was === false) return;
+      // Whoever sleeps does so for as long as with a stream.
       ring();
+      if (was === false) return;
       await pause(POLL_MS, stopped);
     }
   };

@@ -2,8 +2,9 @@ import type { Command } from 'commander';
 import type { RequestJson } from '../channels/api/json.ts';
 import { ApiError, apiFromEnvironment, type RequestsApi } from './requests-api.ts';
 import { processIo, type RequestsIo } from './requests-io.ts';
-import { listLines, type Screen, showLines, stateLine } from './requests-text.ts';
+import { listLines, oneLine, type Screen, showLines, stateLine } from './requests-text.ts';
 import { watchRequests } from './requests-watch.ts';
+import { jsonLine } from './terminal-text.ts';
 
 type VerdictOptions = { readonly reason?: string; readonly yes?: true; readonly json?: true };
 
@@ -22,7 +23,7 @@ export function requestsCommand(program: Command, io: RequestsIo = processIo()):
     .action(({ state, json }: { state: string; json?: boolean }) =>
       run(async (api) => {
         const found = await api.list(state);
-        if (json === true) io.out(JSON.stringify({ requests: found }));
+        if (json === true) io.out(jsonLine({ requests: found }));
         else for (const line of listLines(found, screenOf(io))) io.out(line);
       }),
     );
@@ -34,7 +35,7 @@ export function requestsCommand(program: Command, io: RequestsIo = processIo()):
     .action((id: string, { json }: { json?: boolean }) =>
       run(async (api) => {
         const found = await api.get(await api.resolve(id));
-        if (json === true) io.out(JSON.stringify(found));
+        if (json === true) io.out(jsonLine(found));
         else await show(io, found, true);
       }),
     );
@@ -74,9 +75,9 @@ async function answer(
       throw new ApiError('not_confirmed', 'nothing was answered: the request is as it was', 1);
   }
   const result = await api.answer(id, verdict, reason ?? null);
-  if (json === true) return io.out(JSON.stringify(result));
+  if (json === true) return io.out(jsonLine(result));
   const { state, approvals, quorum } = result;
-  io.out(`${result.id} ${state}${state === 'open' ? ` (${approvals} of ${quorum})` : ''}`);
+  io.out(`${oneLine(result.id)} ${oneLine(state)}${state === 'open' ? ` (${approvals} of ${quorum})` : ''}`);
 }
 
 /** Page by page where it is longer than the terminal; before a question it stays on the screen. */
@@ -92,12 +93,14 @@ async function watch(api: RequestsApi, io: RequestsIo, json: boolean): Promise<v
     changed: (request, isNew) => {
       // The terminal's bell, for whoever looks elsewhere.
       const bell = isNew && request.state === 'open' && io.columns !== null && !json ? '\u0007' : '';
-      io.out(json ? JSON.stringify(request) : bell + stateLine(request, screenOf(io)));
+      io.out(json ? jsonLine(request) : bell + stateLine(request, screenOf(io)));
     },
     away: (error) =>
       io.err(error === null ? 'countersign: is back' : `countersign: ${error.message}; waiting for it`),
   });
 }
+
+const LOOPBACK: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '[::1]']);
 
 function screenOf({ columns, paint }: RequestsIo): Screen {
   return { columns, paint, now: Date.now() };
@@ -105,7 +108,11 @@ function screenOf({ columns, paint }: RequestsIo): Screen {
 
 async function runCommand(io: RequestsIo, work: (api: RequestsApi) => Promise<void>): Promise<void> {
   try {
-    await work(apiFromEnvironment(io.env));
+    const api = apiFromEnvironment(io.env);
+    const { protocol, hostname } = new URL(io.env['COUNTERSIGN_URL'] ?? '');
+    if (protocol === 'http:' && !LOOPBACK.has(hostname))
+      io.err(`countersign: warning: the token goes unencrypted to ${hostname}; https would keep it secret`);
+    await work(api);
     io.exit(0);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;

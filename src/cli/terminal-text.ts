@@ -28,6 +28,19 @@ export function pad(text: string, columns: number): string {
   return text + ' '.repeat(Math.max(0, columns - widthOf(text)));
 }
 
+/**
+ * JSON in one line, in which nothing is a command for a terminal: JSON itself escapes the control characters of ASCII,
+ * but neither those above it nor what turns text around.
+ */
+export function jsonLine(value: unknown): string {
+  return JSON.stringify(value).replace(/[\p{C}\u2028\u2029]/gu, (character) =>
+    Array.from(
+      { length: character.length },
+      (_, at) => `\\u${character.charCodeAt(at).toString(16).padStart(4, '0')}`,
+    ).join(''),
+  );
+}
+
 /** `12 s`, `5 min`, `3 h`, `2 days`: one number, rounded down, for a time span in milliseconds. */
 export function span(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000));

@@ -125,6 +125,7 @@ describe('keys of a running installation', () => {
     const altered = await cli(['verify', '--url', stack.auditorUrl, '--keys', set]);
     expect(altered.code).toBe(1);
     expect(altered.stdout).toContain('revoked before the stream began');
+    expect(altered.stdout).toContain('a key that was revoked by then');
   }, 60_000);
 
   it('that are not there are told so, and what signs from a secret is not rotated here', async () => {

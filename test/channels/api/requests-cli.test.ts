@@ -197,7 +197,7 @@ describe('an id', () => {
 describe('text that wants to be more than text', () => {
   const EVIL =
     'x\u001b[2J\u001b]52;c;ZXZpbA==\u0007\u009b31m\r\u202e\u200b\nState                approved\n\u001b[1A';
-  it.each(['list', 'show', 'watch'])('reaches no terminal by %s', async (command) => {
+  it.each(['list', 'show', 'watch', 'json'])('reaches no terminal by %s', async (command) => {
     const { id: evil } = await http.approvals.open(
       question({
         text: EVIL,
@@ -206,10 +206,13 @@ describe('text that wants to be more than text', () => {
       }),
     );
     const stop = new AbortController();
-    const running = run(command === 'show' ? ['show', evil] : [command], {
-      columns: 120,
-      stopped: stop.signal,
-    });
+    const running = run(
+      command === 'show' ? ['show', evil] : command === 'json' ? ['show', evil, '--json'] : [command],
+      {
+        columns: 120,
+        stopped: stop.signal,
+      },
+    );
     if (command === 'watch') setTimeout(() => stop.abort(), 1_000);
     const { out } = await running;
     const text = out.join('\n');
@@ -222,7 +225,37 @@ describe('text that wants to be more than text', () => {
     }
   });
 
-  it('of a server is harmless too', async () => {
+  it('of a server is harmless in whatever it answers', async () => {
+    const bad = '\u009b2J\u001b[1A\u202e';
+    const request = {
+      ...JSON.parse((await run(['show', id, '--json'])).out[0] ?? '{}'),
+      id: bad,
+      state: bad,
+      class: bad,
+      url: bad,
+      rule: bad,
+      sqlSha256: bad,
+      digest: bad,
+    };
+    const fake = createServer((_, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ ...request, requests: [request] }));
+    });
+    await new Promise<void>((done) => fake.listen(0, '127.0.0.1', done));
+    const env = {
+      COUNTERSIGN_URL: `http://127.0.0.1:${(fake.address() as AddressInfo).port}`,
+      COUNTERSIGN_TOKEN: 't',
+    };
+    for (const args of [['list'], ['list', '--json'], ['show', id], ['approve', id], ['deny', id, '--json']])
+      for (const columns of [null, 80]) {
+        const { out, err } = await run(args, { env, columns });
+        expect(out.length + err.length).toBeGreaterThan(0);
+        expect([...out, ...err].join('\n')).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202e]/);
+      }
+    fake.close();
+  });
+
+  it('of a refusal is harmless too', async () => {
     const fake = createServer((_, response) => {
       response.writeHead(403, { 'content-type': 'application/problem+json' });
       response.end(JSON.stringify({ code: '\u001b[31m', detail: 'no \u001b[2J' }));
@@ -249,6 +282,11 @@ describe('what is missing or wrong is said', () => {
     [{ ...URL_SET, COUNTERSIGN_TOKEN: 't' }, /cannot reach http/],
   ])('%j', async (env, message) => {
     expect(await run(['list'], { env })).toMatchObject({ code: 2, err: [expect.stringMatching(message)] });
+  });
+
+  it('a token that goes over the network in the open', async () => {
+    const env = { COUNTERSIGN_URL: 'http://countersign.invalid:1234', COUNTERSIGN_TOKEN: 't' };
+    expect((await run(['list'], { env })).err[0]).toContain('unencrypted to countersign.invalid');
   });
 
   it('a refused token, an agent, an ended request', async () => {
