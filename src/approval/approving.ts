@@ -10,11 +10,10 @@ import {
   viewOf,
 } from './rows.ts';
 import { allSealed } from './sealing.ts';
-import { heedRevocations } from './signing-keys.ts';
 
 /**
  * open -> approved: signs the receipt, checks it as the releasing process will, and stores both. `row` was read under
- * the lock, after the last verdict was recorded.
+ * the lock, after the last verdict was recorded, with keys that are of this moment (`learnKeys`).
  */
 export async function becomeApproved(
   context: StoreContext,
@@ -24,8 +23,6 @@ export async function becomeApproved(
   // Each of them was recorded by the guard itself: what else stands in the table counts for nothing.
   if (!(await allSealed(context, row))) throw new Error(`request ${row.id} has a verdict without a seal`);
   const approvals = approvalsOf(context, row);
-  await context.keys.refresh();
-  await heedRevocations(transaction.client, context.keys);
   const { signer } = context.keys;
   const expiresMs = Math.min(row.expires_at.getTime(), transaction.nowMs + context.limits.receiptLifetimeMs);
   const receipt = await signReceipt(receiptClaims(row, approvals, transaction.nowMs, expiresMs), signer);

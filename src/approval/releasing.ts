@@ -7,7 +7,7 @@ import type { ShownOutcome } from './guard.ts';
 import { statesBefore } from './machine.ts';
 import { type Question, type Release, ReleaseRefused } from './port.ts';
 import { outcomeText, parseBinding, parseShown, REQUEST_COLUMNS, type RequestRow, toldOf } from './rows.ts';
-import { heedRevocations } from './signing-keys.ts';
+import { learnKeys } from './signing-keys.ts';
 
 /**
  * `Approvals.release`. The argument, top to bottom: the row says approved; its receipt is signed by a key of ours, which
@@ -68,8 +68,7 @@ async function verifiedClaims(
   question: Question,
 ): Promise<ReceiptClaims> {
   // What was revoked a moment ago, on this machine or another.
-  await keys.refresh();
-  await heedRevocations(client, keys);
+  await learnKeys(client, keys);
   // What a statement that is sent again may differ in (attachKey) is the row's: run, what was told, nonce and expiry. A
   // row with others gives another digest than the one that was signed. Statement and parameters as they were shown are
   // not among it: they follow from the bytes, so that nobody can have exchanged the card before it was approved.

@@ -4,7 +4,7 @@ import type { Keys } from '../signing/keys.ts';
 import { inTransaction, type StoreContext, type Transaction } from './context.ts';
 import { parseShown } from './rows.ts';
 
-type KeyContext = Pick<StoreContext, 'pool' | 'appendAudit'>;
+type KeyContext = Pick<StoreContext, 'pool' | 'appendAudit' | 'log'>;
 
 /** A key as the database knows it, for people. */
 export type KeyRow = {
@@ -41,6 +41,12 @@ export async function heedRevocations(client: pg.ClientBase | pg.Pool, keys: Key
   for (const { kid, at, reason } of rows) keys.distrust(kid, { at: Number(at), reason });
 }
 
+/** What was rotated or revoked a moment ago, on this machine or another: before anything is signed or released. */
+export async function learnKeys(client: pg.ClientBase | pg.Pool, keys: Keys): Promise<void> {
+  await keys.refresh();
+  await heedRevocations(client, keys);
+}
+
 export async function listKeys(client: pg.ClientBase | pg.Pool): Promise<readonly KeyRow[]> {
   const { rows } = await client.query<KeyRow>(
     `SELECT kid, not_before, retired_at, seen_at, revoked_at, revoked_reason, revoked_by
@@ -68,8 +74,8 @@ export async function recordRotation(
 export type Revoked = { readonly requests: readonly string[] };
 
 /**
- * From the commit on no process releases anything that this key has signed. Requests that wait for release with such a
- * receipt end as expired, so that the agent's next attempt is a new question. False: the database knows no such key.
+ * From the commit on no process releases anything that this key has signed. Requests with such a receipt that wait for
+ * release, or with such verdicts for more of them, end as expired, so that the agent's next attempt is a new question. False: the database knows no such key.
  */
 export async function recordRevocation(
   context: KeyContext,
@@ -104,13 +110,18 @@ export async function recordRevocation(
 
 async function expireSignedBy(transaction: Transaction, kid: string): Promise<readonly string[]> {
   const { client, notify, record } = transaction;
-  const { rows: waiting } = await client.query<{ id: string; receipt: string }>(
-    `SELECT id, receipt FROM countersign.request WHERE state = 'approved' ORDER BY id FOR UPDATE`,
+  const { rows: waiting } = await client.query<{ id: string; receipt: string | null; sealed: boolean }>(
+    `SELECT id, receipt, EXISTS (SELECT FROM countersign.verdict v
+       WHERE v.request_id = r.id AND starts_with(v.seal, $1 || '.')) AS sealed
+     FROM countersign.request r WHERE state IN ('open', 'approved') ORDER BY id FOR UPDATE`,
+    [kid],
   );
-  const ids = waiting.filter(({ receipt }) => kidOf(receipt) === kid).map(({ id }) => id);
+  const ids = waiting
+    .filter(({ receipt, sealed }) => sealed || kidOf(receipt ?? '') === kid)
+    .map(({ id }) => id);
   const { rows } = await client.query<{ id: string; shown: string }>(
     `UPDATE countersign.request SET state = 'expired', ended_at = clock_timestamp(), attached_by = NULL,
-       end_reason = 'the key that signed its receipt was revoked', revision = nextval('countersign.revision'),
+       end_reason = 'the key that signed its receipt or its verdicts was revoked', revision = nextval('countersign.revision'),
        changed_at = clock_timestamp()
      WHERE id = ANY ($1) RETURNING id, shown`,
     [ids],

@@ -15,6 +15,7 @@ import { newPrivateKeyText } from '../signing/key-text.ts';
 import type { Keys } from '../signing/keys.ts';
 import { CliError } from './exit.ts';
 import { installationKeys, operator, withPool } from './installation-keys.ts';
+import { commandLogger } from './logger.ts';
 import { configOption } from './options.ts';
 import { timeOption } from './time-option.ts';
 
@@ -93,7 +94,11 @@ async function rotate({ config: file }: Options): Promise<void> {
   await withPool(config, async (pool) => {
     await registerKeys(pool, keys.all());
     const { kid } = await directory.rotate(nowSeconds());
-    await recordRotation({ pool, appendAudit: appender.append }, keys, { before, by: operator() });
+    await recordRotation(
+      { pool, appendAudit: appender.append, log: commandLogger(process.env, 'warn') },
+      keys,
+      { before, by: operator() },
+    );
     process.stdout.write(`${kid} signs from now on; ${before.kid} verifies what it has signed\n`);
   });
 }
@@ -114,7 +119,12 @@ async function revoke(start: string, options: RevokeOptions): Promise<void> {
     if (replaced) await keys.directory?.rotate(nowSeconds());
     const appender = createTransactionalAppender({ schema: config.audit.schema, signer: keys.signer });
     // The database first: it is what every process asks before it releases anything.
-    const done = await recordRevocation({ pool, appendAudit: appender.append }, kid, revocation, operator());
+    const done = await recordRevocation(
+      { pool, appendAudit: appender.append, log: commandLogger(process.env, 'warn') },
+      kid,
+      revocation,
+      operator(),
+    );
     await registerKeys(pool, keys.all());
     await keys.directory?.revoke(kid, revocation, nowSeconds());
     process.stdout.write(

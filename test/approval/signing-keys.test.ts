@@ -18,7 +18,8 @@ beforeEach(async () => {
 });
 afterEach(() => world?.close());
 
-const context = () => ({ pool: approvals.pool, appendAudit: fakeAppend });
+const NO_LOG = { info: () => {}, warn: () => {}, error: () => {} };
+const context = () => ({ pool: approvals.pool, appendAudit: fakeAppend, log: NO_LOG });
 const state = async (id: string) => (await approvals.get(id))?.state;
 
 async function approved(text: string): Promise<string> {
@@ -73,6 +74,32 @@ describe('a receipt whose key is revoked', () => {
     // The new key's approval is as good as ever.
     expect(await approvals.release(second, question({ text: 'DROP TABLE c' }))).toMatchObject({
       approvers: ['reviewer'],
+    });
+  });
+
+  it('ends an open request with a verdict that it has sealed: it could be answered by nobody any more', async () => {
+    const two = question({ text: 'DROP TABLE e', demand: { approvers: [], quorum: 2, assurance: 1 } });
+    const { id } = await approvals.open(two);
+    const { id: other } = await approvals.open(question({ text: 'DROP TABLE f' }));
+    expect(await approvals.guard.decide(answer(id, 'reviewer'))).toMatchObject({ state: 'open' });
+    const stolen = world.keys.signer.kid;
+    await world.keys.directory?.rotate(NOW);
+    await recordRevocation(context(), stolen, { at: NOW, reason: 'compromised' }, 'operator');
+    expect([await state(id), await state(other)]).toEqual(['expired', 'open']);
+    expect(await approvals.guard.decide(answer(other, 'reviewer'))).toMatchObject({ state: 'approved' });
+  });
+
+  it('seals no verdict that counts', async () => {
+    const { id } = await approvals.open(
+      question({ text: 'DROP TABLE g', demand: { approvers: [], quorum: 2, assurance: 1 } }),
+    );
+    await approvals.guard.decide(answer(id, 'reviewer'));
+    await world.database.query(
+      `UPDATE countersign.signing_key SET revoked_at = clock_timestamp(), revoked_reason = 'compromised'`,
+    );
+    expect(await approvals.guard.decide(answer(id, 'deputy'))).toMatchObject({
+      ok: false,
+      code: 'request_altered',
     });
   });
 
