@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { listedFunctions } from './function-schema.ts';
+import { keysSection } from './keys-schema.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { ruleSchema } from './rule-schema.ts';
 import { secret } from './secret-schema.ts';
@@ -207,29 +209,6 @@ const policy = z
     error: 'expected only one of file, rules',
   });
 
-const listedFunction = z
-  .strictObject({
-    function: name.describe('schema.name(types), as "countersign functions" prints it.'),
-    sha256: z
-      .string()
-      .regex(/^[0-9a-f]{64}$/, 'expected 64 lower-case hexadecimal digits')
-      .describe('Of everything that says what it does; when that changes, the entry no longer counts.'),
-    does: z
-      .enum(['reads', 'writes', 'unknown'])
-      .describe('What somebody vouches for; unknown: nothing yet, so calls of it are held.'),
-    by: z.string().default('').describe('Who vouches.'),
-    note: z.string().default(''),
-  })
-  .refine(({ does, by }) => does === 'unknown' || by !== '', {
-    error: 'expected by: who says what it does',
-  });
-
-const listedFunctions = z
-  .array(listedFunction)
-  .describe('Functions of users that somebody has read, and vouches for.');
-
-export const functionsFileSchema = z.strictObject({ functions: listedFunctions });
-
 const positive = z.int().min(1).max(Number.MAX_SAFE_INTEGER);
 const limitNames = Object.keys(DEFAULT_LIMITS) as (keyof Limits)[];
 const limits = z.strictObject(
@@ -388,23 +367,7 @@ export const configSchema = z.strictObject({
     ),
   slack: slack.optional(),
   webhooks: z.array(webhook).default([]).describe('Where is told what happens to requests.'),
-  keys: z
-    .strictObject({
-      directory: name.optional().describe('Where the keys are made and rotated; default: in dataDirectory.'),
-      signing: secret
-        .optional()
-        .describe('The private Ed25519 key (JWK or PEM) that signs, in place of the directory.'),
-      verifying: name
-        .optional()
-        .describe('Path of a JSON Web Key Set: public keys that verify beside keys.signing.'),
-    })
-    .refine(({ directory, signing }) => directory === undefined || signing === undefined, {
-      error: 'expected only one of directory, signing',
-    })
-    .refine(({ verifying, signing }) => verifying === undefined || signing !== undefined, {
-      error: 'expected signing, because verifying is given',
-    })
-    .default({}),
+  keys: keysSection.default({}),
   dataDirectory: name
     .default('.countersign')
     .describe('For the journal and, by default, the keys; relative to this file.'),
