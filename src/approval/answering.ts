@@ -22,6 +22,7 @@ import {
   viewOf,
 } from './rows.ts';
 import { allSealed, sealedVerdict } from './sealing.ts';
+import { learnKeys } from './signing-keys.ts';
 
 /**
  * `Guard.decide`: who is this, may they, and what becomes of the request. Under the request's lock, in one transaction.
@@ -58,6 +59,7 @@ async function decideLocked(
   if (resolved.kind === 'ambiguous') return refuse('ambiguous_person');
   if (row === null) return refuse('not_found');
   if (answer.may?.includes(answer.verdict) === false) return refuse('scope_missing');
+  await learnKeys(transaction.client, context.keys);
   if (await isAltered(context, row)) return refuse('request_altered');
 
   const person = alsoKnownAs(resolved.person, answer.alsoKnownAs);

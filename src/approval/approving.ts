@@ -13,7 +13,7 @@ import { allSealed } from './sealing.ts';
 
 /**
  * open -> approved: signs the receipt, checks it as the releasing process will, and stores both. `row` was read under
- * the lock, after the last verdict was recorded.
+ * the lock, after the last verdict was recorded, with keys that are of this moment (`learnKeys`).
  */
 export async function becomeApproved(
   context: StoreContext,
@@ -23,11 +23,9 @@ export async function becomeApproved(
   // Each of them was recorded by the guard itself: what else stands in the table counts for nothing.
   if (!(await allSealed(context, row))) throw new Error(`request ${row.id} has a verdict without a seal`);
   const approvals = approvalsOf(context, row);
+  const { signer } = context.keys;
   const expiresMs = Math.min(row.expires_at.getTime(), transaction.nowMs + context.limits.receiptLifetimeMs);
-  const receipt = await signReceipt(
-    receiptClaims(row, approvals, transaction.nowMs, expiresMs),
-    context.keys.signer,
-  );
+  const receipt = await signReceipt(receiptClaims(row, approvals, transaction.nowMs, expiresMs), signer);
   await verifyReceipt(receipt, context.keys, null);
   const { rowCount } = await transaction.client.query(
     `UPDATE countersign.request SET state = 'approved', receipt = $2, receipt_expires_at = $3,
@@ -43,7 +41,7 @@ export async function becomeApproved(
     requestId: row.id,
     people: approvals.map(({ person }) => person),
     receipt,
-    detail: { digest: row.digest, kid: context.keys.signer.kid },
+    detail: { digest: row.digest, kid: signer.kid },
   });
 }
 

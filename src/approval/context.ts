@@ -92,7 +92,7 @@ export const NOTIFY_CHANNEL = 'countersign_request';
 
 /** Runs `work` between BEGIN and COMMIT. Rejects when the store is away, or when `work` does: then nothing happened. */
 export async function inTransaction<T>(
-  context: StoreContext,
+  context: Pick<StoreContext, 'pool' | 'appendAudit' | 'log'>,
   work: (transaction: Transaction) => Promise<T>,
 ): Promise<T> {
   const client = await context.pool.connect();
@@ -123,7 +123,10 @@ export async function inTransaction<T>(
 }
 
 /** Nobody waits for it: a statement that was approved is on its way meanwhile. */
-async function renewCards({ pool, log }: StoreContext, ids: readonly string[]): Promise<void> {
+async function renewCards(
+  { pool, log }: Pick<StoreContext, 'pool' | 'log'>,
+  ids: readonly string[],
+): Promise<void> {
   try {
     for (const id of ids) await refreshFirst(pool, id, NOTIFY_CHANNEL);
   } catch (error) {

@@ -7,11 +7,13 @@ import type { ShownOutcome } from './guard.ts';
 import { statesBefore } from './machine.ts';
 import { type Question, type Release, ReleaseRefused } from './port.ts';
 import { outcomeText, parseBinding, parseShown, REQUEST_COLUMNS, type RequestRow, toldOf } from './rows.ts';
+import { learnKeys } from './signing-keys.ts';
 
 /**
- * `Approvals.release`. The argument, top to bottom: the row says approved; its receipt is signed by a key of ours; it is
- * about this request and exactly what is about to run, computed here from the question, not from the row; the people it
- * names may approve this now and are enough; and of all processes and attempts, only this one moved it to `consumed`.
+ * `Approvals.release`. The argument, top to bottom: the row says approved; its receipt is signed by a key of ours, which
+ * is not revoked; it is about this request and exactly what is about to run, computed here from the question, not from
+ * the row; the people it names may approve this now and are enough; and of all processes and attempts, only this one
+ * moved it to `consumed`.
  */
 export async function releaseRequest(
   context: StoreContext,
@@ -22,7 +24,7 @@ export async function releaseRequest(
   try {
     return await inTransaction(context, async (transaction) => {
       const row = await approvedRow(transaction, id);
-      const claims = await verifiedClaims(context, row, question, transaction.nowMs);
+      const claims = await verifiedClaims(context, transaction, row, question);
       requirePeople(context, claims, question);
       await consume(context, transaction, row);
       const approvers = [...new Set(claims.approvers.map(({ person }) => person))];
@@ -60,11 +62,13 @@ async function approvedRow({ client }: Transaction, id: string): Promise<Approve
 }
 
 async function verifiedClaims(
-  { keys }: StoreContext,
+  { keys, limits }: StoreContext,
+  { client, nowMs }: Transaction,
   row: ApprovedRow,
   question: Question,
-  nowMs: number,
 ): Promise<ReceiptClaims> {
+  // What was revoked a moment ago, on this machine or another.
+  await learnKeys(client, keys);
   // What a statement that is sent again may differ in (attachKey) is the row's: run, what was told, nonce and expiry. A
   // row with others gives another digest than the one that was signed. Statement and parameters as they were shown are
   // not among it: they follow from the bytes, so that nobody can have exchanged the card before it was approved.
@@ -75,7 +79,8 @@ async function verifiedClaims(
     toldSha256: toldSha256(toldOf(row)),
   };
   try {
-    const claims = await verifyReceipt(row.receipt, keys, Math.floor(nowMs / 1000));
+    const lifetime = Math.ceil(limits.receiptLifetimeMs / 1000);
+    const claims = await verifyReceipt(row.receipt, keys, Math.floor(nowMs / 1000), lifetime);
     requireSameFacts(claims, {
       request: row.id,
       digest: bindingDigest(binding),

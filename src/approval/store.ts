@@ -17,6 +17,7 @@ import type { Approvals } from './port.ts';
 import { mayApprove, refuseInChannel } from './refusing.ts';
 import { detachRequest, endRequest, releaseRequest, withdrawRequest } from './releasing.ts';
 import { REQUEST_COLUMNS, type RequestRow, viewOf } from './rows.ts';
+import { heedRevocations, registerKeys } from './signing-keys.ts';
 import { snoozedRequests, snoozeRequest } from './snoozing.ts';
 import { startWatching, type Watching } from './watching.ts';
 import { takeBack } from './withdrawing.ts';
@@ -76,6 +77,8 @@ export async function openApprovals(options: ApprovalOptions): Promise<ApprovalH
   };
   try {
     await keepLease(context);
+    await registerKeys(pool, context.keys.all());
+    await heedRevocations(pool, context.keys);
     const watching = await startWatching(context, options.url);
     return handleOf(context, watching, startRounds(context, watching));
   } catch (error) {
@@ -121,6 +124,7 @@ function startRounds(context: StoreContext, watching: Watching): Rounds {
   async function round(): Promise<void> {
     try {
       await sweep(context);
+      await heedRevocations(context.pool, context.keys);
       for (const [id, { outcome, facts }] of unended) {
         await endRequest(context, id, outcome, facts);
         unended.delete(id);

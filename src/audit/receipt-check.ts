@@ -5,12 +5,13 @@ const TYPE = 'countersign-receipt+jws';
 
 /**
  * What is wrong with the receipt (compact JWS, RFC 7515) that a row about a request has; null: nothing, a trusted key
- * signed it for that request. Attacker-controlled. SQL's `receipt_problem` says the same.
+ * signed it for that request, and was not revoked by then. Attacker-controlled. SQL's `receipt_problem` says the same.
  */
 export function receiptProblem(
   receipt: string,
   requestId: string | null,
   trusted: CheckSignature,
+  revokedThen: (kid: string) => boolean = () => false,
 ): string | null {
   const parts = receipt.split('.');
   const [head = '', body = '', signature = ''] = parts;
@@ -22,6 +23,7 @@ export function receiptProblem(
   const ok = trusted(kid, Buffer.from(`${head}.${body}`), Buffer.from(signature, 'base64url'));
   if (ok === null) return `the receipt is signed with a key that is not among the trusted ones: ${kid}`;
   if (!ok) return 'the signature does not fit the receipt';
+  if (revokedThen(kid)) return `the receipt is signed with a key that was revoked by then: ${kid}`;
   if (claims['request'] !== requestId) return `the receipt is for another request: ${claims['request']}`;
   return null;
 }

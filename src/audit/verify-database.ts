@@ -17,7 +17,11 @@ import {
 } from './verify.ts';
 import { TreeVerifier } from './verify-tree.ts';
 
-export type Jwks = { readonly keys: readonly Readonly<Record<string, unknown>>[] };
+export type Jwks = {
+  readonly keys: readonly Readonly<Record<string, unknown>>[];
+  /** Keys that count only for what began before they were revoked, each with `revoked: {revoked_at}`. */
+  readonly revoked?: readonly Readonly<Record<string, unknown>>[];
+};
 
 export type VerifyOptions = {
   /** The audit database, as a role that may read the views (the auditor's). */
@@ -67,16 +71,24 @@ export async function verifySnapshot(
   const schema = quoteName(schemaName);
   const findings: Finding[] = [];
   const streams = await readStreams(client, schema);
-  const trustedKeys = given?.keys ?? (await keysInLog(client, schema));
+  const { keys: current, revoked = [] } = given ?? (await keysInLog(client, schema));
+  const trustedKeys = [...current, ...revoked];
   const trusted = checker(trustedKeys);
+  const revokedAt = revocations(revoked);
   const endorsed = new Set<string>();
-  for (const { stored } of streams) {
-    const finding = checkEndorsement(stored, { trusted });
+  for (const { stored, startedAt } of streams) {
+    const finding = checkEndorsement(stored, { trusted }) ?? endorsedTooLate(stored, startedAt, revokedAt);
     if (finding === null) endorsed.add(stored.kid);
     else findings.push(finding);
   }
   const ofStreams = checker(streams.map(({ jwk }) => jwk));
-  const keys = { trusted, ofStreams, endorsed: (kid: string) => endorsed.has(kid) };
+  const keys = {
+    trusted,
+    revoked: (kid: string, at: bigint) =>
+      Number(at) >= (revokedAt.get(kid) ?? Number.POSITIVE_INFINITY) * 1e6,
+    ofStreams,
+    endorsed: (kid: string) => endorsed.has(kid),
+  };
   const named: NamedEnd[] = [];
   let rows = 0;
   for (const { stored } of streams) {
@@ -223,20 +235,22 @@ function isEd25519(
 async function readStreams(
   client: pg.ClientBase,
   schema: string,
-): Promise<{ stored: StoredStream; jwk: Jwk }[]> {
+): Promise<{ stored: StoredStream; jwk: Jwk; startedAt: Date }[]> {
   const { rows } = await client.query<{
     stream: string;
     kid: string;
     public_jwk: Jwk;
     endorsed_by: string;
     endorsement: Buffer;
+    started_at: Date;
     head_seq: string;
     head_hash: Buffer;
   }>(
-    `SELECT stream, kid, public_jwk, endorsed_by, endorsement, head_seq, head_hash FROM ${schema}.streams ORDER BY stream`,
+    `SELECT stream, kid, public_jwk, endorsed_by, endorsement, started_at, head_seq, head_hash FROM ${schema}.streams ORDER BY stream`,
   );
   return rows.map((row) => ({
     jwk: row.public_jwk,
+    startedAt: row.started_at,
     stored: {
       stream: row.stream,
       kid: row.kid,
@@ -248,9 +262,42 @@ async function readStreams(
   }));
 }
 
-async function keysInLog(client: pg.ClientBase, schema: string): Promise<Jwk[]> {
-  const { rows } = await client.query<{ public_jwk: Jwk }>(`SELECT public_jwk FROM ${schema}.signing_keys`);
-  return rows.map((row) => row.public_jwk);
+async function keysInLog(client: pg.ClientBase, schema: string): Promise<Jwks> {
+  // By name, where there is one: a log of before revocations is read, too.
+  const { rows } = await client.query<{ public_jwk: Jwk; revoked: string | null }>(
+    `SELECT public_jwk, to_jsonb(k) ->> 'revoked_at' AS revoked FROM ${schema}.signing_keys k`,
+  );
+  return {
+    keys: rows.filter(({ revoked }) => revoked === null).map((row) => row.public_jwk),
+    revoked: rows
+      .filter(({ revoked }) => revoked !== null)
+      .map((row) => ({
+        ...row.public_jwk,
+        revoked: { revoked_at: Math.floor(Date.parse(row.revoked ?? '') / 1000) },
+      })),
+  };
+}
+
+/** Seconds since 1970 UTC by thumbprint; a key that does not say since when never counted. */
+function revocations(revoked: readonly Jwk[]): ReadonlyMap<string, number> {
+  return new Map(
+    revoked.map((jwk) => {
+      const at: unknown = Reflect.get(Object(jwk['revoked']), 'revoked_at');
+      return [jwkThumbprint(jwk), typeof at === 'number' ? at : Number.NEGATIVE_INFINITY];
+    }),
+  );
+}
+
+/** Of a stream that says itself that it began after the key which endorses it was revoked. */
+function endorsedTooLate(
+  { stream, endorsedBy }: StoredStream,
+  startedAt: Date,
+  revokedAt: ReadonlyMap<string, number>,
+): Finding | null {
+  const end = revokedAt.get(endorsedBy);
+  if (end === undefined || startedAt.getTime() < end * 1000) return null;
+  const detail = `the stream's key is endorsed by ${endorsedBy}, which was revoked before the stream began`;
+  return { stream, seq: 1n, check: 'endorsement', ok: false, detail };
 }
 
 /** A key counts under its own thumbprint only, whatever name it was given. Keys that are not Ed25519 are left out. */

@@ -52,6 +52,8 @@ export type StoredStream = {
 export type Keys = {
   /** Keys of the installation, which the verifier trusts. */
   readonly trusted: CheckSignature;
+  /** Whether a trusted key was revoked at that time (µs since 1970 UTC); left out: none ever was. */
+  readonly revoked?: (kid: string, at: bigint) => boolean;
   /** Keys of streams: from the log itself, good only if endorsed by a trusted one. */
   readonly ofStreams: CheckSignature;
   /** Whether that key belongs to a stream whose endorsement was checked. */
@@ -193,9 +195,10 @@ export class StreamVerifier {
     this.#batches.shift();
   }
 
-  #checkReceipt({ seq, kind, receipt, request_id }: Row): void {
+  #checkReceipt({ seq, at, kind, receipt, request_id }: Row): void {
     if (receipt === null || kind === 'intent' || kind === 'outcome') return;
-    const problem = receiptProblem(receipt, request_id, this.#keys.trusted);
+    const { trusted, revoked } = this.#keys;
+    const problem = receiptProblem(receipt, request_id, trusted, (kid) => revoked?.(kid, at) === true);
     if (problem !== null) this.#found(seq, 'receipt', problem);
   }
 

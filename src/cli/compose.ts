@@ -33,14 +33,16 @@ import { type CancelRouting, startCancelRouting } from '../proxy/cancel-routing.
 import { nowMicros } from '../proxy/clock.ts';
 import { createKnowledgeBase, type KnowledgeBase } from '../proxy/knowledge.ts';
 import { type Listener, startListener } from '../proxy/listener.ts';
-import { type Keys, openKeys } from '../signing/keys.ts';
+import type { Keys } from '../signing/keys.ts';
 import { newSealing } from '../signing/sealing.ts';
 import type { StatementClass } from '../statement/analysis.ts';
 import { readyz } from '../telemetry/health.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 import { httpGate, openSearch, tokensOfPeople, watchKeys } from './http-gate.ts';
+import { trustedKeys } from './installation-keys.ts';
 import { programVersion } from './version.ts';
+import { openWebhooks } from './webhook-channel.ts';
 
 export type Countersign = {
   readonly agentAddress: { readonly host: string; readonly port: number };
@@ -70,7 +72,7 @@ export async function startCountersign(
   };
   try {
     await migrate(config);
-    const keys = await openKeys(config.keys.directory);
+    const keys = await trustedKeys(config);
     const metrics = createMetrics();
     const checkpoints = await openCheckpoints(config, keys, log, opened);
     const audit = await openAudit(config, keys, log, opened);
@@ -102,6 +104,7 @@ export async function startCountersign(
     opened.push(() => listener.close());
     const slack =
       config.slack === null ? null : await startSlackChannel(config, config.slack, approvals, log, opened);
+    await openWebhooks({ config, approvals, metrics, log, opened });
     const sessions = consoleSessions(approvals.pool);
     const http = await serveHttp(
       { config, keys, audit, policy, approvals, knowledge, metrics, slack, sessions, checkpoints, log },

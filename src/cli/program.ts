@@ -34,6 +34,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   verify: async () => (await import('./verify.ts')).verifyCommand,
   report: async () => (await import('./report.ts')).reportCommand,
   audit: async () => (await import('./audit.ts')).auditCommand,
+  receipt: async () => (await import('./receipt.ts')).receiptCommand,
+  webhooks: async () => (await import('./webhooks.ts')).webhooksCommand,
+  keys: async () => (await import('./keys.ts')).keysCommand,
   slack: async () => (await import('./slack.ts')).slackCommand,
 };
 

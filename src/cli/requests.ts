@@ -1,20 +1,12 @@
 import type { Command } from 'commander';
 import type { RequestJson } from '../channels/api/json.ts';
-import { ApiError, type RequestsApi, requestsApi } from './requests-api.ts';
-import { listLines, showLines, stateLine } from './requests-text.ts';
+import { ApiError, apiFromEnvironment, type RequestsApi } from './requests-api.ts';
+import { processIo, type RequestsIo } from './requests-io.ts';
+import { listLines, oneLine, type Screen, showLines, stateLine } from './requests-text.ts';
+import { watchRequests } from './requests-watch.ts';
+import { jsonLine } from './terminal-text.ts';
 
-/** Where the commands read and write; the default is the process. */
-export type RequestsIo = {
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly out: (line: string) => void;
-  readonly err: (line: string) => void;
-  /** Columns of the terminal on stdout; null: a pipe or a file. */
-  readonly columns: number | null;
-  readonly exit: (code: 0 | 1 | 2) => void;
-  readonly stopped: AbortSignal | null;
-};
-
-const WATCH_MS = 2_000;
+type VerdictOptions = { readonly reason?: string; readonly yes?: true; readonly json?: true };
 
 /** `countersign requests …`, a client of the HTTP API. Exit: 0 done, 1 refused, 2 usage or connection. */
 export function requestsCommand(program: Command, io: RequestsIo = processIo()): void {
@@ -31,98 +23,100 @@ export function requestsCommand(program: Command, io: RequestsIo = processIo()):
     .action(({ state, json }: { state: string; json?: boolean }) =>
       run(async (api) => {
         const found = await api.list(state);
-        if (json === true) io.out(JSON.stringify({ requests: found }));
-        else for (const line of listLines(found, io.columns)) io.out(line);
+        if (json === true) io.out(jsonLine({ requests: found }));
+        else for (const line of listLines(found, screenOf(io))) io.out(line);
       }),
     );
   requests
     .command('show')
     .description('one request, with the whole statement')
-    .argument('<id>')
+    .argument('<id>', 'or its beginning')
     .option('--json', 'the answer of the API, one line')
     .action((id: string, { json }: { json?: boolean }) =>
       run(async (api) => {
-        const found = await api.get(id);
-        if (json === true) io.out(JSON.stringify(found));
-        else for (const line of showLines(found)) io.out(line);
+        const found = await api.get(await api.resolve(id));
+        if (json === true) io.out(jsonLine(found));
+        else await show(io, found, true);
       }),
     );
   for (const verdict of ['approve', 'deny'] as const) {
     requests
       .command(verdict)
-      .description(verdict === 'approve' ? 'approve a request' : 'deny a request')
-      .argument('<id>')
+      .description(`${verdict} a request; on a terminal it is shown whole first`)
+      .argument('<id>', 'or its beginning')
       .option('--reason <text>', 'goes into the audit log; the agent sees it on denial')
-      .action((id: string, { reason }: { reason?: string }) =>
-        run(async (api) => {
-          const answer = await api.answer(id, verdict, reason ?? null);
-          io.out(
-            `${answer.id} ${answer.state}${answer.state === 'open' ? ` (${answer.approvals} of ${answer.quorum})` : ''}`,
-          );
-        }),
+      .option('--yes', 'do not show and ask first')
+      .option('--json', 'the answer of the API, one line')
+      .action((id: string, options: VerdictOptions) =>
+        run(async (api) => answer(api, io, await api.resolve(id), verdict, options)),
       );
   }
   requests
     .command('watch')
     .description('print requests and their changes as they come, until interrupted')
-    .action(() => run((api) => watch(api, io)));
+    .option('--json', 'a line of JSON each')
+    .action(({ json }: { json?: boolean }) => run((api) => watch(api, io, json === true)));
 }
 
-/** Everything live now, then every change of it. */
-async function watch(api: RequestsApi, io: RequestsIo): Promise<void> {
-  const known = new Map<string, string>();
-  while (io.stopped?.aborted !== true) {
-    const live = await api.list('live');
-    const gone = [...known.keys()].filter((id) => !live.some((request) => request.id === id));
-    const ended: readonly RequestJson[] = await Promise.all(gone.map((id) => api.get(id)));
-    for (const request of [...live].reverse().concat(ended)) {
-      if (known.get(request.id) !== request.state) io.out(stateLine(request));
-      known.set(request.id, request.state);
-    }
-    for (const { id, state } of ended) if (state !== 'consumed') known.delete(id);
-    await pause(WATCH_MS, io.stopped);
+/** On a terminal nobody approves what he has not seen; scripts say what they want by their arguments. */
+async function answer(
+  api: RequestsApi,
+  io: RequestsIo,
+  id: string,
+  verdict: 'approve' | 'deny',
+  { reason, yes, json }: VerdictOptions,
+): Promise<void> {
+  if (io.ask !== null && yes !== true && json !== true) {
+    await show(io, await api.get(id), false);
+    const said = await io.ask(
+      `${io.paint('bold', verdict === 'approve' ? 'Approve' : 'Deny')} this? Type yes: `,
+    );
+    if (said.trim().toLowerCase() !== 'yes')
+      throw new ApiError('not_confirmed', 'nothing was answered: the request is as it was', 1);
   }
+  const result = await api.answer(id, verdict, reason ?? null);
+  if (json === true) return io.out(jsonLine(result));
+  const { state, approvals, quorum } = result;
+  io.out(`${oneLine(result.id)} ${oneLine(state)}${state === 'open' ? ` (${approvals} of ${quorum})` : ''}`);
+}
+
+/** Page by page where it is longer than the terminal; before a question it stays on the screen. */
+async function show(io: RequestsIo, request: RequestJson, mayPage: boolean): Promise<void> {
+  const lines = showLines(request, screenOf(io));
+  if (mayPage && io.page !== null && io.rows !== null && lines.length >= io.rows)
+    return io.page(`${lines.join('\n')}\n`);
+  for (const line of lines) io.out(line);
+}
+
+async function watch(api: RequestsApi, io: RequestsIo, json: boolean): Promise<void> {
+  await watchRequests(api, io.stopped ?? new AbortController().signal, {
+    changed: (request, isNew) => {
+      // The terminal's bell, for whoever looks elsewhere.
+      const bell = isNew && request.state === 'open' && io.columns !== null && !json ? '\u0007' : '';
+      io.out(json ? jsonLine(request) : bell + stateLine(request, screenOf(io)));
+    },
+    away: (error) =>
+      io.err(error === null ? 'countersign: is back' : `countersign: ${error.message}; waiting for it`),
+  });
+}
+
+const LOOPBACK: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '[::1]']);
+
+function screenOf({ columns, paint }: RequestsIo): Screen {
+  return { columns, paint, now: Date.now() };
 }
 
 async function runCommand(io: RequestsIo, work: (api: RequestsApi) => Promise<void>): Promise<void> {
   try {
-    const url = io.env['COUNTERSIGN_URL'];
-    const token = io.env['COUNTERSIGN_TOKEN'];
-    if (url === undefined || token === undefined) {
-      throw new ApiError(
-        'configuration',
-        'set COUNTERSIGN_URL (e.g. http://127.0.0.1:8080) and COUNTERSIGN_TOKEN',
-        2,
-      );
-    }
-    await work(requestsApi(url, token));
+    const api = apiFromEnvironment(io.env);
+    const { protocol, hostname } = new URL(io.env['COUNTERSIGN_URL'] ?? '');
+    if (protocol === 'http:' && !LOOPBACK.has(hostname))
+      io.err(`countersign: warning: the token goes unencrypted to ${hostname}; https would keep it secret`);
+    await work(api);
     io.exit(0);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     io.err(`countersign: ${error.message} (${error.code})`);
     io.exit(error.exitCode);
   }
-}
-
-function pause(ms: number, stopped: AbortSignal | null): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    stopped?.addEventListener('abort', () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
-}
-
-function processIo(): RequestsIo {
-  return {
-    env: process.env,
-    out: (line) => process.stdout.write(`${line}\n`),
-    err: (line) => process.stderr.write(`${line}\n`),
-    columns: process.stdout.isTTY ? process.stdout.columns : null,
-    exit: (code) => {
-      process.exitCode = code;
-    },
-    stopped: null,
-  };
 }

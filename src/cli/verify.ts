@@ -74,8 +74,8 @@ async function readJwks(source: string): Promise<Jwks> {
   try {
     const parsed: unknown = JSON.parse(text);
     const keys: unknown = Reflect.get(Object(parsed), 'keys');
-    if (Array.isArray(keys) && keys.length > 0 && keys.every((key) => typeof key === 'object'))
-      return { keys };
+    const revoked: unknown = Reflect.get(Object(parsed), 'revoked') ?? [];
+    if (isJwks(keys) && keys.length > 0 && isJwks(revoked)) return { keys, revoked };
   } catch {
     // Told below.
   }
@@ -92,6 +92,10 @@ async function readCheckpoint(path: string): Promise<SignedCheckpoint> {
   if (found === null)
     throw new CliError('bad_checkpoint', `--checkpoint: ${path} is no signed checkpoint of a log`);
   return found;
+}
+
+function isJwks(value: unknown): value is Jwks['keys'] {
+  return Array.isArray(value) && value.every((key) => typeof key === 'object' && key !== null);
 }
 
 async function readText(path: string, code = 'bad_jwks', option = '--keys'): Promise<string> {

@@ -100,7 +100,8 @@ async function keySource(reader: Reader, path: Path, shape: JwtShape['jwks']): P
   return { kind: 'set', keys: keys ?? [] };
 }
 
-function keysOf(text: string): Record<string, unknown>[] | null {
+/** The keys of a JWK set's text; null where it is none. */
+export function keysOf(text: string): Record<string, unknown>[] | null {
   let set: unknown;
   try {
     set = JSON.parse(text);
@@ -116,7 +117,8 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function checkKey(reader: Reader, path: Path, what: string, key: Record<string, unknown>): void {
+/** Tells the reader of what is no public key. */
+export function checkKey(reader: Reader, path: Path, what: string, key: Record<string, unknown>): void {
   const fault = publicKeyFault(key);
   if (fault === null) return;
   const code = fault.secret ? 'config_literal_secret' : 'config_invalid_value';

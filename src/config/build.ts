@@ -3,6 +3,8 @@ import { resolve } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import type { Policy } from '../policy/rule.ts';
 import { buildAuth, buildPersonJwt } from './build-auth.ts';
+import { buildKeys } from './build-keys.ts';
+import { buildWebhooks } from './build-webhooks.ts';
 import type {
   Agent,
   AnchorPlace,
@@ -93,12 +95,8 @@ export async function buildConfig(
       windowMs: per,
     })),
     slack: await slack(reader, shape.slack),
-    keys: {
-      directory:
-        shape.keys.directory === undefined
-          ? resolve(dataDirectory, 'keys')
-          : resolve(directory, shape.keys.directory),
-    },
+    webhooks: await buildWebhooks(reader, shape.webhooks),
+    keys: await buildKeys(reader, shape.keys, directory, dataDirectory),
     dataDirectory,
   };
   if (reader.problems.length === 0) checkReader(reader, config.audit);

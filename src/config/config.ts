@@ -51,7 +51,8 @@ export type Config = {
   /** What agents may read within a window of time, beside the default of `limits`. */
   readonly budgets: readonly BudgetRule[];
   readonly slack: SlackConfig | null;
-  readonly keys: { readonly directory: string };
+  readonly webhooks: readonly WebhookConfig[];
+  readonly keys: KeysConfig;
   readonly dataDirectory: string;
 };
 
@@ -86,6 +87,16 @@ export type ListedFunction = {
   readonly does: 'reads' | 'writes' | 'unknown';
   readonly by: string;
   readonly note: string;
+};
+
+/** Where the installation's signing keys are. */
+export type KeysConfig = {
+  /** Made and rotated by the program; not used where `signing` is given. */
+  readonly directory: string;
+  /** The private key that signs, from a secret: JWK or PEM; null: the directory's. */
+  readonly signing: string | null;
+  /** Public JWKs that verify beside it. */
+  readonly verifying: readonly Readonly<Record<string, unknown>>[];
 };
 
 export type ServerTls = {
@@ -191,6 +202,27 @@ export type AnchorPlace =
 
 /** What a credential of the HTTP API may be used for. `read`: requests, agents, the policy; `audit`: the log. */
 export type Scope = 'read' | 'deny' | 'approve' | 'audit';
+
+export type WebhookEvent =
+  | 'request.opened'
+  | 'request.approved'
+  | 'request.denied'
+  | 'request.expired'
+  | 'request.withdrawn'
+  | 'request.released'
+  | 'request.ended';
+
+/** Where is told what happens to requests. */
+export type WebhookConfig = {
+  readonly name: string;
+  /** https, or http on this machine. Its path can be a secret. */
+  readonly url: string;
+  /** `whsec_…`, the newest first; all of them sign. */
+  readonly secrets: readonly string[];
+  readonly events: readonly WebhookEvent[];
+  /** `full`: with the statement, its parameters, and reasons. */
+  readonly include: 'summary' | 'full';
+};
 
 export type SlackConfig = {
   readonly mode: 'socket' | 'http';

@@ -36,6 +36,7 @@ export function crossCheck(parsed: Parsed<ConfigShape>, rules: ParsedRules): rea
   unique(config.people, 'id', ['people'], add);
   unique(config.groups, 'name', ['groups'], add);
   unique(config.http.apiKeys, 'name', ['http', 'apiKeys'], add);
+  unique(config.webhooks, 'name', ['webhooks'], add);
   checkBudgets(config, add);
   checkPeople(config, add);
   checkAgents(config, add);

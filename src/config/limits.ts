@@ -131,6 +131,22 @@ export const DEFAULT_LIMITS = {
   contextMs: 2_000,
   /** How long a stop waits for sessions to end by themselves; container engines kill after 10 to 30 s. */
   drainMs: 8_000,
+  /** Time for a webhook's receiver to answer, everything included. */
+  webhookTimeoutMs: 10_000,
+  /**
+   * Attempts to deliver a message before it is given up, waiting four times as long after each, from the first wait to
+   * the last: 5 s, 20 s, 80 s, 5 min, 21 min, 1.4 h, 5.7 h, 6 h, 6 h, about a day in all.
+   */
+  webhookAttempts: 10,
+  webhookFirstRetryMs: 5_000,
+  webhookLastRetryMs: 6 * 60 * 60_000,
+  /** Messages to one webhook that a process sends at once. */
+  webhookParallel: 4,
+  /** Longest message; what include: full adds is left out of a longer one. */
+  webhookBytes: 256 * 1024,
+  /** How long delivered messages are remembered, and those that were given up. */
+  webhookKeepMs: 7 * 24 * 60 * 60_000,
+  webhookDeadKeepMs: 90 * 24 * 60 * 60_000,
   /** Longest body of an HTTP request. */
   httpBodyBytes: 64 * 1024,
   /**

@@ -7,8 +7,9 @@ import { crossCheck } from './cross-check.ts';
 import { hasTopKey, type Parsed, type Path, parseYaml } from './document.ts';
 import { ConfigError, type ConfigProblem, throwIfAny } from './errors.ts';
 import { deepFreeze } from './freeze.ts';
+import { functionsFileSchema } from './function-schema.ts';
 import { makePolicy, type ParsedRules } from './policy.ts';
-import { type ConfigShape, configSchema, functionsFileSchema, policyFileSchema } from './schema.ts';
+import { type ConfigShape, configSchema, policyFileSchema } from './schema.ts';
 
 /**
  * Reads the configuration file, the policy file that it names, and every secret. Relative paths in it are relative

@@ -1,9 +1,12 @@
 import { z } from 'zod';
 import { apiKey, auth, personJwt, WINDOW_UNITS } from './credential-schema.ts';
+import { listedFunctions } from './function-schema.ts';
+import { keysSection } from './keys-schema.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { groupSchema, personSchema } from './person-schema.ts';
 import { ruleSchema } from './rule-schema.ts';
 import { name, secret } from './secret-schema.ts';
+import { webhook } from './webhook-schema.ts';
 
 /** A URL without a password may be written down; one with a password is a secret. */
 const databaseUrl = z
@@ -48,29 +51,6 @@ const policy = z
   .refine(({ file, rules }) => file === undefined || rules === undefined, {
     error: 'expected only one of file, rules',
   });
-
-const listedFunction = z
-  .strictObject({
-    function: name.describe('schema.name(types), as "countersign functions" prints it.'),
-    sha256: z
-      .string()
-      .regex(/^[0-9a-f]{64}$/, 'expected 64 lower-case hexadecimal digits')
-      .describe('Of everything that says what it does; when that changes, the entry no longer counts.'),
-    does: z
-      .enum(['reads', 'writes', 'unknown'])
-      .describe('What somebody vouches for; unknown: nothing yet, so calls of it are held.'),
-    by: z.string().default('').describe('Who vouches.'),
-    note: z.string().default(''),
-  })
-  .refine(({ does, by }) => does === 'unknown' || by !== '', {
-    error: 'expected by: who says what it does',
-  });
-
-const listedFunctions = z
-  .array(listedFunction)
-  .describe('Functions of users that somebody has read, and vouches for.');
-
-export const functionsFileSchema = z.strictObject({ functions: listedFunctions });
 
 const positive = z.int().min(1).max(Number.MAX_SAFE_INTEGER);
 const limitNames = Object.keys(DEFAULT_LIMITS) as (keyof Limits)[];
@@ -235,7 +215,8 @@ export const configSchema = z.strictObject({
       'What agents may read in a window; one without a tag takes the place of limits.budgetRows and budgetBytes.',
     ),
   slack: slack.optional(),
-  keys: z.strictObject({ directory: name.optional() }).default({}),
+  webhooks: z.array(webhook).default([]).describe('Where is told what happens to requests.'),
+  keys: keysSection.default({}),
   dataDirectory: name
     .default('.countersign')
     .describe('For the journal and, by default, the keys; relative to this file.'),

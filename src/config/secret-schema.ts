@@ -6,6 +6,7 @@ export const LITERAL_SECRET =
 
 export const name = z.string().min(1);
 
+/** Where a secret is kept: exactly one of three places. */
 export const secret = z
   .strictObject(
     {

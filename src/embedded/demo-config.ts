@@ -73,7 +73,8 @@ export function demoConfig(server: EmbeddedPostgres, secrets: DemoSecrets, place
     functions: [],
     limits: DEFAULT_LIMITS,
     slack: null,
-    keys: { directory: join(place.directory, 'keys') },
+    webhooks: [],
+    keys: { directory: join(place.directory, 'keys'), signing: null, verifying: [] },
     dataDirectory: place.directory,
   });
 }

@@ -1,6 +1,8 @@
 import { CompactSign, compactVerify, errors } from 'jose';
 import * as z from 'zod';
-import type { KeySet, Signer } from './keys.ts';
+import type { KnownKey } from './key-directory.ts';
+import type { Signer } from './key-text.ts';
+import type { KeySet } from './keys.ts';
 
 const hex64 = z.string().regex(/^[0-9a-f]{64}$/);
 
@@ -43,6 +45,8 @@ export type ReceiptCode =
   | 'receipt_malformed'
   | 'receipt_algorithm'
   | 'receipt_unknown_key'
+  | 'receipt_key_revoked'
+  | 'receipt_key_retired'
   | 'receipt_signature'
   | 'receipt_expired'
   | 'receipt_mismatch';
@@ -68,22 +72,46 @@ export async function signReceipt(claims: ReceiptClaims, signer: Signer): Promis
 }
 
 /**
- * The claims of a receipt that one of `keys` signed. The token is attacker-controlled: it may name a key of ours and
- * nothing else; keys that it carries or links to are an error. `nowSeconds` null: expiry is not looked at, for checks
- * years later. Throws `ReceiptError`.
+ * What a receipt says, and the key of `keys` that signed it, which may be revoked: for people who look at what was
+ * approved once. The token is attacker-controlled: it may name a key of ours and nothing else; keys that it carries or
+ * links to are an error. Throws `ReceiptError`.
+ */
+export async function readReceipt(token: string, keys: KeySet): Promise<SignedReceipt> {
+  const { payload, key } = await verifiedPayload(token, keys);
+  return { claims: parseClaims(payload), key };
+}
+export type SignedReceipt = { readonly claims: ReceiptClaims; readonly key: KnownKey };
+
+/**
+ * The claims of a receipt that can be acted on: as `readReceipt`, and its key is not revoked. `nowSeconds` (of the
+ * database's clock): and it has not expired, and a key that was retired signed it before that and not longer ago than
+ * receipts live. Null: time is not looked at. Throws `ReceiptError`.
  */
 export async function verifyReceipt(
   token: string,
   keys: KeySet,
   nowSeconds: number | null,
+  lifetimeSeconds = Number.POSITIVE_INFINITY,
 ): Promise<ReceiptClaims> {
-  const payload = await verifiedPayload(token, keys);
-  const claims = parseClaims(payload);
-  if (nowSeconds !== null && claims.exp <= nowSeconds) {
-    throw new ReceiptError('receipt_expired', 'the receipt has expired');
-  }
+  const { claims, key } = await readReceipt(token, keys);
+  // Whatever time it claims: who had the key could write any.
+  if (key.revocation !== null)
+    throw new ReceiptError('receipt_key_revoked', 'the key that signed the receipt is revoked');
+  if (nowSeconds === null) return claims;
+  if (claims.exp <= nowSeconds) throw new ReceiptError('receipt_expired', 'the receipt has expired');
+  const { retiredAt } = key;
+  if (retiredAt === null) return claims;
+  const late = claims.iat > retiredAt + CLOCKS_SECONDS;
+  if (late || nowSeconds > retiredAt + CLOCKS_SECONDS + lifetimeSeconds)
+    throw new ReceiptError(
+      'receipt_key_retired',
+      'the key that signed the receipt had been replaced by then',
+    );
   return claims;
 }
+
+/** How far apart the clocks of the key directory's machine (rotation) and of the database (receipts) may be. */
+export const CLOCKS_SECONDS = 300;
 
 /** The facts that the releasing code knows for itself, to be compared with the receipt's, each by name. */
 export type ReceiptFacts = Pick<
@@ -109,7 +137,11 @@ export function requireSameFacts(claims: ReceiptClaims, facts: ReceiptFacts): vo
   }
 }
 
-async function verifiedPayload(token: string, keys: KeySet): Promise<Uint8Array> {
+async function verifiedPayload(
+  token: string,
+  keys: KeySet,
+): Promise<{ readonly payload: Uint8Array; readonly key: KnownKey }> {
+  let used: KnownKey | null = null;
   try {
     const { payload } = await compactVerify(
       token,
@@ -123,11 +155,14 @@ async function verifiedPayload(token: string, keys: KeySet): Promise<Uint8Array>
         const key = typeof header.kid === 'string' ? await keys.find(header.kid) : null;
         if (key === null)
           throw new ReceiptError('receipt_unknown_key', 'the receipt is signed by no key of ours');
+        used = key;
         return key.key;
       },
       { algorithms: [ALGORITHM] },
     );
-    return payload;
+    if (used === null)
+      throw new ReceiptError('receipt_unknown_key', 'the receipt is signed by no key of ours');
+    return { payload, key: used };
   } catch (error) {
     throw asReceiptError(error);
   }

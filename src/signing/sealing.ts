@@ -19,7 +19,7 @@ export type SealedPeer = {
 export type Sealing = {
   readonly publicKey: Buffer;
   readonly announce: (number: number) => Announcement;
-  /** Null where no key of the installation signed the announcement. */
+  /** Null where no key of the installation, or one that is revoked, signed the announcement. */
   readonly peer: (announcement: Announcement) => Promise<SealedPeer | null>;
 };
 
@@ -83,7 +83,8 @@ export function newSealing(keys: Keys): Sealing {
     }),
     peer: async ({ number, publicKey: theirs, kid, signature }) => {
       const signer = await keys.find(kid);
-      if (signer === null || !verify(null, signedBytes(number, theirs), signer.key, signature)) return null;
+      if (signer === null || signer.revocation !== null) return null;
+      if (!verify(null, signedBytes(number, theirs), signer.key, signature)) return null;
       return peer(theirs);
     },
   };

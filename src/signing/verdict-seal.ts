@@ -1,5 +1,6 @@
 import { verify } from 'node:crypto';
-import type { KeySet, Signer } from './keys.ts';
+import type { Signer } from './key-text.ts';
+import type { KeySet } from './keys.ts';
 
 /** What a seal is over: the verdict as it is stored, and what it was about. */
 export type SealedVerdict = {
@@ -25,12 +26,12 @@ export function sealVerdict(sealed: SealedVerdict, signer: Signer): string {
   return `${signer.kid}.${signer.sign(sealedBytes(sealed)).toString('base64url')}`;
 }
 
-/** Attacker-controlled: both. True only where a key of `keys` signed exactly this. */
+/** Attacker-controlled: both. True only where a key of `keys` that is not revoked signed exactly this. */
 export async function isSealed(seal: string, sealed: SealedVerdict, keys: KeySet): Promise<boolean> {
   const [, kid, signature] = /^([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{86})$/.exec(seal) ?? [];
   if (kid === undefined || signature === undefined) return false;
   const known = await keys.find(kid);
-  if (known === null) return false;
+  if (known === null || known.revocation !== null) return false;
   return verify(null, sealedBytes(sealed), known.key, Buffer.from(signature, 'base64url'));
 }
 

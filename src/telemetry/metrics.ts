@@ -30,6 +30,9 @@ export type Metrics = {
   /** Rows and bytes counted against a budget. */
   readonly budgetTaken: (budget: string, rows: number, bytes: number) => void;
   readonly budgetLeased: (result: 'granted' | 'empty' | 'failed') => void;
+  /** Attempts to deliver a message to a webhook, and what waits for one. */
+  readonly webhookAttempt: (webhook: string, result: 'delivered' | 'failed' | 'dead') => void;
+  readonly webhookWaiting: (webhook: string, pending: number, dead: number) => void;
   /** Says where the lag is read from; the last caller wins. */
   readonly readLagFrom: (read: () => Lag) => void;
   readonly contentType: string;
@@ -97,6 +100,7 @@ export function createMetrics(): Metrics {
       holdSeconds.observe({ end }, seconds);
     },
     ...budgetCounters(registers),
+    ...webhookMetrics(registers),
     readLagFrom: lag.readFrom,
     contentType: registry.contentType,
     render: async () => {
@@ -156,6 +160,28 @@ function budgetCounters(registers: Registry[]): Pick<Metrics, 'budgetTaken' | 'b
       bytes.inc({ budget }, moreBytes);
     },
     budgetLeased: (result) => leases.inc({ result }),
+  };
+}
+
+function webhookMetrics(registers: Registry[]): Pick<Metrics, 'webhookAttempt' | 'webhookWaiting'> {
+  const attempts = new Counter({
+    name: 'countersign_webhook_attempts_total',
+    help: 'Attempts to deliver a message to a webhook: delivered, failed (it is tried again), dead (given up).',
+    labelNames: ['webhook', 'result'],
+    registers,
+  });
+  const waiting = new Gauge({
+    name: 'countersign_webhook_messages',
+    help: 'Messages to webhooks in the audit database that wait (pending), and that were given up (dead).',
+    labelNames: ['webhook', 'state'],
+    registers,
+  });
+  return {
+    webhookAttempt: (webhook, result) => attempts.inc({ webhook, result }),
+    webhookWaiting: (webhook, pending, dead) => {
+      waiting.set({ webhook, state: 'pending' }, pending);
+      waiting.set({ webhook, state: 'dead' }, dead);
+    },
   };
 }
 

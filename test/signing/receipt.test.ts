@@ -4,13 +4,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CompactSign, exportJWK, generateKeyPair } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { endorsementBytes } from '../../src/audit/chain.ts';
 import { type Keys, keySetFromJwks, openKeys } from '../../src/signing/keys.ts';
 import {
   type ReceiptClaims,
+  readReceipt,
   requireSameFacts,
   signReceipt,
   verifyReceipt,
 } from '../../src/signing/receipt.ts';
+import { newSealing } from '../../src/signing/sealing.ts';
 
 const base = mkdtempSync(join(tmpdir(), 'cs-receipt-'));
 let keys: Keys;
@@ -148,6 +151,68 @@ describe('the verifier takes nothing from the token', () => {
     }
   });
 
+  it.each([
+    ['crit', { crit: ['b64'], b64: true }],
+    ['b64 alone', { b64: true }],
+  ])('refuses extensions: %s', async (_, extensions) => {
+    await expect(verifyReceipt(await signed(extensions), keys, null)).rejects.toMatchObject({
+      code: 'receipt_malformed',
+    });
+  });
+
+  it('refuses an unencoded payload (b64=false), a detached one, and JSON serialization', async () => {
+    const b64 = (text: string) => Buffer.from(text).toString('base64url');
+    const head = b64(
+      JSON.stringify({
+        alg: 'EdDSA',
+        typ: 'countersign-receipt+jws',
+        kid: keys.signer.kid,
+        b64: false,
+        crit: ['b64'],
+      }),
+    );
+    const text = JSON.stringify(CLAIMS).replaceAll('.', '');
+    const signature = keys.signer.sign(Buffer.from(`${head}.${text}`)).toString('base64url');
+    const [ownHead = '', payload = '', own = ''] = receipt.split('.');
+    for (const token of [
+      `${head}.${text}.${signature}`,
+      `${ownHead}..${own}`,
+      JSON.stringify({ protected: ownHead, payload, signature: own }),
+      JSON.stringify({ payload, signatures: [{ protected: ownHead, signature: own }] }),
+    ])
+      await expect(verifyReceipt(token, keys, null)).rejects.toMatchObject({ name: 'ReceiptError' });
+  });
+
+  it('takes a kid for a name, not a path, a list or an address', async () => {
+    for (const kid of ['../signing-1', '', ['x'], { a: 1 }, 'https://evil.example/jwks.json', 7, null]) {
+      const b64 = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+      const head = `${b64({ alg: 'EdDSA', typ: 'countersign-receipt+jws', kid })}.${b64(CLAIMS)}`;
+      const token = `${head}.${keys.signer.sign(Buffer.from(head)).toString('base64url')}`;
+      await expect(verifyReceipt(token, keys, null)).rejects.toMatchObject({ code: 'receipt_unknown_key' });
+    }
+  });
+
+  it('refuses what is signed by our own key and is something else: a token, a passkey, an endorsement', async () => {
+    const claims = { sub: 'shop-agent', exp: 9_999_999_999 };
+    for (const typ of ['JWT', 'at+jwt', 'passkey+jws', undefined])
+      await expect(verifyReceipt(await signed({ typ }, claims), keys, null)).rejects.toMatchObject({
+        code: 'receipt_algorithm',
+      });
+    await expect(verifyReceipt(await signed({}, claims), keys, null)).rejects.toMatchObject({
+      code: 'receipt_malformed',
+    });
+    // What is signed for streams and for sealed messages never begins like the input of a JWS.
+    const stream = endorsementBytes('stream', keys.signer.kid);
+    const sealing = newSealing(keys).announce(1);
+    for (const bytes of [stream, Buffer.from('countersign cancel instance 1\n')])
+      expect(/^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/.test(bytes.toString('latin1'))).toBe(false);
+    const [head, payload] = receipt.split('.');
+    for (const signature of [keys.signer.sign(stream), sealing.signature])
+      await expect(
+        verifyReceipt(`${head}.${payload}.${signature.toString('base64url')}`, keys, null),
+      ).rejects.toMatchObject({ code: 'receipt_signature' });
+  });
+
   it('refuses another type of token by our own key, and claims that are not a receipt', async () => {
     await expect(verifyReceipt(await signed({ typ: 'JWT' }), keys, null)).rejects.toMatchObject({
       code: 'receipt_algorithm',
@@ -165,5 +230,46 @@ describe('the verifier takes nothing from the token', () => {
     for (const text of ['', 'a.b', 'a.b.c', '{}', `${receipt}.x`]) {
       await expect(verifyReceipt(text, keys, null)).rejects.toMatchObject({ name: 'ReceiptError' });
     }
+  });
+});
+
+describe('a receipt and the life of its key', () => {
+  const lifetime = 3_600;
+  const rotated = async (name: string, at: number) => {
+    const mine = await openKeys(join(base, name));
+    const { signer } = mine;
+    await mine.directory?.rotate(at);
+    return { mine, signer };
+  };
+
+  it('is good by a key that was replaced after it, for as long as receipts live', async () => {
+    const { mine, signer } = await rotated('retired', 1_500);
+    const token = await signReceipt({ ...CLAIMS, iat: 1_000, exp: 4_600 }, signer);
+    expect(await verifyReceipt(token, mine, 1_600, lifetime)).toMatchObject({ iat: 1_000 });
+    // Somebody found the old key and writes whatever times he likes.
+    const late = await signReceipt({ ...CLAIMS, iat: 2_000, exp: 9_000 }, signer);
+    await expect(verifyReceipt(late, mine, 2_001, lifetime)).rejects.toMatchObject({
+      code: 'receipt_key_retired',
+    });
+    const backdated = await signReceipt({ ...CLAIMS, iat: 1_000, exp: 999_999 }, signer);
+    await expect(verifyReceipt(backdated, mine, 6_000, lifetime)).rejects.toMatchObject({
+      code: 'receipt_key_retired',
+    });
+    // As a record it stays good.
+    expect(await verifyReceipt(token, mine, null)).toMatchObject({ iat: 1_000 });
+  });
+
+  it('is refused by a revoked key whatever time it claims, and can still be read', async () => {
+    const mine = await openKeys(join(base, 'revoked'));
+    const { signer } = mine;
+    const token = await signReceipt(CLAIMS, signer);
+    await mine.directory?.revoke(signer.kid, { at: 1_500, reason: 'compromised' }, 1_500);
+    for (const now of [null, 1_200, 1_600])
+      await expect(verifyReceipt(token, mine, now)).rejects.toMatchObject({ code: 'receipt_key_revoked' });
+    const read = await readReceipt(token, await keySetFromJwks(JSON.parse(JSON.stringify(mine.jwks()))));
+    expect(read).toMatchObject({ claims: { iat: 1_000 }, key: { revocation: { at: 1_500 } } });
+    // Whoever does not know of revocation finds no such key.
+    const plain = await keySetFromJwks({ keys: mine.jwks().keys });
+    await expect(readReceipt(token, plain)).rejects.toMatchObject({ code: 'receipt_unknown_key' });
   });
 });

@@ -149,7 +149,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       ...options.limits,
     },
     slack: null,
-    keys: { directory: join(directory, 'keys') },
+    webhooks: [],
+    keys: { directory: join(directory, 'keys'), signing: null, verifying: [] },
     dataDirectory: directory,
   };
   const closers: (() => Promise<void>)[] = [];

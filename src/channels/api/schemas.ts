@@ -261,8 +261,17 @@ export const readinessSchema = z
   .strictObject({ ok: z.boolean(), checks: z.record(z.string(), z.string()) })
   .register(NAMED, { id: 'Readiness' });
 
+const publicJwk = z.looseObject({ kty: z.string(), kid: z.string() });
+
 export const jwksSchema = z
-  .strictObject({ keys: z.array(z.looseObject({ kty: z.string(), kid: z.string() })).readonly() })
+  .strictObject({
+    keys: z.array(publicJwk).readonly(),
+    revoked: z
+      .array(publicJwk)
+      .readonly()
+      .optional()
+      .describe('Keys that are not to be believed any more, each with revoked: {revoked_at, reason}.'),
+  })
   .register(NAMED, { id: 'KeySet' });
 
 export const problemSchema = z

@@ -7,7 +7,7 @@ export type Readiness = { readonly ok: boolean; readonly checks: Readonly<Record
 
 export type ServicePorts = {
   /** RFC 7517; public keys only. */
-  readonly jwks: () => { readonly keys: readonly object[] };
+  readonly jwks: () => { readonly keys: readonly object[]; readonly revoked?: readonly object[] };
   readonly readiness: () => Promise<Readiness>;
   /** Prometheus' text format. */
   readonly metrics: () => Promise<string>;
