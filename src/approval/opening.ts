@@ -49,7 +49,7 @@ async function openNow(context: StoreContext, question: Question): Promise<Opene
     await client.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [OPENING_LOCK, agent]);
     const nonce = randomBytes(16).toString('hex');
     const lifetimeMs = question.demand.expiryMs ?? context.limits.requestLifetimeMs;
-    const binding = bindingOf(question, nonce, nowMs + lifetimeMs);
+    const binding = bindingOf(question, nonce, nowMs + lifetimeMs, nowMs);
     const found =
       (await attach(context, transaction, binding, question.holdMs)) ??
       (await recentDenial(context, transaction, binding));

@@ -5,6 +5,7 @@ import { performance } from 'node:perf_hooks';
 import pg from 'pg';
 import { loadAnalyser } from '../analyser/analyser.ts';
 import { budgetStore } from '../approval/budgets.ts';
+import type { Membership } from '../approval/membership.ts';
 import { migrateApprovals } from '../approval/migrate.ts';
 import { type ApprovalHandle, openApprovals } from '../approval/store.ts';
 import { anchorAt } from '../audit/anchors.ts';
@@ -22,6 +23,7 @@ import { createConsole } from '../channels/console/app.ts';
 import { type ConsoleSessions, consoleSessions } from '../channels/console/sessions.ts';
 import { withSlack } from '../channels/slack/mount.ts';
 import { type SlackChannel, startSlack } from '../channels/slack/slack.ts';
+import { startUserGroups, type UserGroups } from '../channels/slack/user-groups.ts';
 import type { Config } from '../config/config.ts';
 import { rulesText } from '../config/policy.ts';
 import { keepPolicy, type PolicyKeeper, problemsOf } from '../config/policy-keeper.ts';
@@ -75,7 +77,11 @@ export async function startCountersign(
     const checkpoints = await openCheckpoints(config, keys, log, opened);
     const audit = await openAudit(config, keys, log, opened);
     const policy = openPolicy(config, loadPolicy, audit, metrics, log, opened);
-    const approvals = await openDesk(config, keys, log, opened);
+    const userGroups =
+      config.slack === null ? null : startUserGroups({ config: config.slack, groups: config.groups, log });
+    if (userGroups !== null) opened.push(() => userGroups.close());
+    await userGroups?.asked;
+    const approvals = await openDesk(config, keys, userGroups, log, opened);
     const analyser = await loadAnalyser(config.limits);
     opened.push(() => analyser.close());
     const knowledge = createKnowledgeBase({
@@ -104,7 +110,20 @@ export async function startCountersign(
       config.slack === null ? null : await startSlackChannel(config, config.slack, approvals, log, opened);
     const sessions = consoleSessions(approvals.pool);
     const http = await serveHttp(
-      { config, keys, audit, policy, approvals, knowledge, metrics, slack, sessions, checkpoints, log },
+      {
+        config,
+        keys,
+        audit,
+        policy,
+        approvals,
+        knowledge,
+        metrics,
+        slack,
+        userGroups,
+        sessions,
+        checkpoints,
+        log,
+      },
       opened,
     );
     metrics.readLagFrom(() => {
@@ -238,6 +257,7 @@ function eventOf(kind: 'policy' | 'configuration', detail: Record<string, string
 async function openDesk(
   config: Config,
   keys: Keys,
+  membership: Membership | null,
   log: Logger,
   opened: (() => Promise<void>)[],
 ): Promise<ApprovalHandle> {
@@ -246,6 +266,7 @@ async function openDesk(
     url: config.audit.url,
     limits: config.limits,
     people: principalsOf(config),
+    ...(membership === null ? {} : { membership }),
     keys,
     appendAudit: appender.append,
     log,
@@ -312,6 +333,7 @@ type HttpParts = {
   readonly knowledge: KnowledgeBase;
   readonly metrics: Metrics;
   readonly slack: SlackChannel | null;
+  readonly userGroups: UserGroups | null;
   readonly sessions: ConsoleSessions;
   readonly log: Logger;
 };
@@ -349,7 +371,7 @@ async function serveHttp(
   return server;
 }
 
-async function readiness({ audit, approvals, checkpoints, knowledge, slack }: HttpParts) {
+async function readiness({ audit, approvals, checkpoints, knowledge, slack, userGroups }: HttpParts) {
   const approvalsReachable = await approvals.ping().then(
     () => true,
     () => false,
@@ -363,7 +385,7 @@ async function readiness({ audit, approvals, checkpoints, knowledge, slack }: Ht
   });
   const checks = {
     reasons: body.reasons.join('; '),
-    slack: slack?.trouble() ?? 'ok',
+    slack: slack?.trouble() ?? userGroups?.trouble() ?? 'ok',
     checkpoints: checkpoints.trouble() ?? 'ok',
   };
   return { ok: status === 200, checks };

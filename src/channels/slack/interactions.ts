@@ -15,6 +15,8 @@ export type InteractionSetup = {
   readonly desk: ApprovalDesk;
   readonly members: Members;
   readonly teamId: string;
+  /** The organization of our workspace, as far as Slack has said; null: none. */
+  readonly enterpriseId: () => string | null;
   readonly now: () => number;
   /** Brings the card up to date at once, before the store's own notification. */
   readonly changed: (request: RequestView) => void;
@@ -73,7 +75,7 @@ export class Interactions {
   /** A form that was sent; null: the denial is recorded, else what the person is told in the form. */
   async deny(form: Submission): Promise<string | null> {
     const { result } = this.#onceForms.run(`${form.teamId} ${form.viewId} ${form.userId}`, async () => {
-      const foreign = foreignWorkspace(form, this.#setup.teamId);
+      const foreign = this.#foreign(form);
       if (foreign !== null) return this.#refuse(form, 'other_workspace', foreign);
       return this.#answer(form, form.origin, 'deny', form.reason, { view: form.viewId });
     });
@@ -114,10 +116,15 @@ export class Interactions {
   }
 
   #unacceptable(click: Click): Answered | null {
-    const foreign = foreignWorkspace(click, this.#setup.teamId);
+    const foreign = this.#foreign(click);
     if (foreign !== null) return this.#refuse(click, 'other_workspace', foreign);
     const stale = staleClick(click.actionTs, this.#setup.now());
     return stale === null ? null : this.#refuse(click, 'stale_click', stale);
+  }
+
+  #foreign(from: Speaker): string | null {
+    const { teamId, enterpriseId } = this.#setup;
+    return foreignWorkspace(from, teamId, enterpriseId());
   }
 
   async #answer(

@@ -1,18 +1,25 @@
 import type { RequestView } from '../../approval/guard.ts';
 import type { Group, Person } from '../../config/config.ts';
 import type { Mentions } from './card.ts';
+import type { MessageKey } from './places.ts';
 
 /** More would be a crowd, and Slack limits a message. */
 const MENTIONED = 10;
 
-/** Whom the rule names, as this workspace knows them; never the owner of the agent, who cannot answer. */
+/**
+ * Whom the rule names, as this workspace knows them, or whom its escalation brings in; never the owner of the agent, who
+ * cannot answer.
+ */
 export function mentionsFor(
   request: RequestView,
+  key: MessageKey,
   people: readonly Person[],
   groups: readonly Group[],
   teamId: string,
 ): Mentions {
-  const named = new Set(request.demand.approvers);
+  const { approvers, escalation } = request.demand;
+  const brought = key === 'slack-escalation' ? (escalation?.approvers ?? []) : [];
+  const named = new Set(brought.length > 0 ? brought : approvers);
   const users = people
     .filter(({ id }) => named.has(id) && id !== request.session.owner && id !== request.session.onBehalfOf)
     .flatMap(({ slack }) => slack.map((pair) => pair.split('/')))

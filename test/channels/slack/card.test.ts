@@ -239,7 +239,7 @@ describe('mentions', () => {
       quorum: 1,
       assurance: 1 as const,
     };
-    expect(mentionsFor(request({ demand }), people, groups, 'T0TEST')).toEqual({
+    expect(mentionsFor(request({ demand }), 'slack', people, groups, 'T0TEST')).toEqual({
       users: ['U0REVIEWER'],
       groups: ['S0DBA'],
     });

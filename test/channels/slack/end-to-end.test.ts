@@ -7,7 +7,7 @@ import { type SlackChannel, startSlack } from '../../../src/channels/slack/slack
 import type { Person } from '../../../src/config/config.ts';
 import { type ApprovalWorld, approvalWorld, question } from '../../approval/support.ts';
 import { buttonsOf, type Message, SlackStandIn } from '../../support/slack-stand-in.ts';
-import { configFor, type Mode, memoryLog, textOf, until } from './harness.ts';
+import { cardsOf, configFor, type Mode, memoryLog, textOf, until } from './harness.ts';
 
 const APPROVE = 'countersign_approve';
 const DENY = 'countersign_deny';
@@ -104,7 +104,7 @@ describe('Slack with the real guard and store', () => {
     const after = await card(id, 'Outcome');
     expect(after.ts).toBe(ts);
     expect(textOf(after)).toContain('DROP TABLE, 0 rows');
-    expect(slack.messages).toHaveLength(1);
+    expect(cardsOf(slack)).toHaveLength(1);
     const view = await process.approvals.get(id);
     expect(view?.verdicts).toMatchObject([
       { person: 'reviewer', channel: 'slack', verdict: 'approve', assurance: 1 },
@@ -171,7 +171,7 @@ describe('Slack with the real guard and store', () => {
     ]);
     expect(rows).toHaveLength(1);
     expect(slack.ephemerals).toHaveLength(0);
-    expect(slack.messages).toHaveLength(1);
+    expect(cardsOf(slack)).toHaveLength(1);
   }, 240_000);
 
   it('takes the click after a restart between question and answer', async () => {

@@ -97,3 +97,8 @@ export function textOf(message: { readonly blocks: readonly object[] }): string 
   };
   return message.blocks.map(walk).join('\n');
 }
+
+/** The cards of a channel, without replies below them. */
+export function cardsOf(slack: SlackStandIn): Message[] {
+  return slack.messages.filter(({ threadTs }) => threadTs === null);
+}

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Block, buttonsOf } from '../../support/slack-stand-in.ts';
 import { request } from './fake-desk.ts';
-import { type Harness, type Mode, startHarness, textOf, until } from './harness.ts';
+import { cardsOf, type Harness, type Mode, startHarness, textOf, until } from './harness.ts';
 
 const APPROVE = 'countersign_approve';
 const DENY = 'countersign_deny';
@@ -44,7 +44,7 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
     expect(card.channel).toBe(channel);
     await on.slack.deliver(on.slack.clickPayload(card, APPROVE, 'U0REVIEWER'));
     expect((await on.card(asked.id, 'Approved by ')).channel).toBe(channel);
-    expect(on.slack.messages).toHaveLength(1);
+    expect(cardsOf(on.slack)).toHaveLength(1);
   });
 
   it('hands an approval to the guard with the verified ids, and updates the card in place', async () => {
@@ -64,7 +64,7 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
     expect(after.ts).toBe(card.ts);
     expect(textOf(after)).toContain('Approved by reviewer');
     expect(buttonsOf(after).map(({ action_id: id }) => id)).toEqual(['countersign_details']);
-    expect(on.slack.messages).toHaveLength(1);
+    expect(cardsOf(on.slack)).toHaveLength(1);
     expect(on.slack.ephemerals).toHaveLength(0);
   });
 
@@ -241,8 +241,8 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
     expect(textOf(await on.card(executed.id, 'Outcome'))).toContain(
       'COPY 52000, 52,000 rows, 3,145,728 bytes',
     );
-    expect(on.slack.messages).toHaveLength(3);
-    for (const message of on.slack.messages) expect(buttonsOf(message)).toHaveLength(1);
+    expect(cardsOf(on.slack)).toHaveLength(3);
+    for (const message of cardsOf(on.slack)) expect(buttonsOf(message)).toHaveLength(1);
   });
 
   it('answers rubbish without a verdict', async () => {
