@@ -40,10 +40,15 @@ export function memoryLog(lines: string[]): Log {
 }
 
 /** A running channel against a stand-in, in either mode, with a desk in memory. Connected when it resolves. */
-export async function startHarness(mode: Mode, desk = new FakeDesk()): Promise<Harness> {
+export async function startHarness(
+  mode: Mode,
+  desk = new FakeDesk(),
+  prepare: (slack: SlackStandIn) => void = () => {},
+): Promise<Harness> {
   const slack = new SlackStandIn();
   await slack.start();
   for (const id of ['U0REVIEWER', 'U0OWNER', 'U0NOBODY']) slack.users.set(id, { id, team_id: slack.teamId });
+  prepare(slack);
   const logged: string[] = [];
   const config = configFor(slack, mode);
   const channel = await startSlack({ config, desk, people: [], groups: [], log: memoryLog(logged) });
