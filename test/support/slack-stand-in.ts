@@ -54,8 +54,8 @@ export class SlackStandIn {
   readonly botToken: string;
   readonly appToken: string;
   readonly signingSecret: string;
-  readonly teamId = 'T0TEST';
-  readonly channel = 'C0APPROVALS';
+  readonly teamId: string;
+  readonly channel: string;
   /** Another one that the app is in. */
   readonly otherChannel = 'C0OTHER';
   readonly channels = new Map<string, Channel>([['C0OTHER', { is_member: true }]]);
@@ -82,7 +82,9 @@ export class SlackStandIn {
   #port = 0;
 
   /** `as`: takes over another one's tokens, as Slack keeps them over an outage. */
-  constructor(as?: SlackStandIn) {
+  constructor(as?: SlackStandIn, ids = { teamId: 'T0TEST', channel: 'C0APPROVALS' }) {
+    this.teamId = ids.teamId;
+    this.channel = ids.channel;
     this.botToken = as?.botToken ?? `xoxb-test-${randomBytes(9).toString('hex')}`;
     this.appToken = as?.appToken ?? `xapp-test-${randomBytes(9).toString('hex')}`;
     this.signingSecret = as?.signingSecret ?? randomBytes(16).toString('hex');
