@@ -22,8 +22,8 @@ import { listenHttp } from '../channels/api/server.ts';
 import { createConsole } from '../channels/console/app.ts';
 import { type ConsoleSessions, consoleSessions } from '../channels/console/sessions.ts';
 import { withSlack } from '../channels/slack/mount.ts';
-import { type SlackChannel, startSlack } from '../channels/slack/slack.ts';
-import { startUserGroups, type UserGroups } from '../channels/slack/user-groups.ts';
+import type { SlackChannel } from '../channels/slack/slack.ts';
+import type { UserGroups } from '../channels/slack/user-groups.ts';
 import type { Config } from '../config/config.ts';
 import { rulesText } from '../config/policy.ts';
 import { keepPolicy, type PolicyKeeper, problemsOf } from '../config/policy-keeper.ts';
@@ -41,6 +41,7 @@ import type { StatementClass } from '../statement/analysis.ts';
 import { readyz } from '../telemetry/health.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
+import { openSlack, openUserGroups } from './compose-slack.ts';
 import { httpGate, tokensOfPeople } from './http-gate.ts';
 import { programVersion } from './version.ts';
 
@@ -77,10 +78,7 @@ export async function startCountersign(
     const checkpoints = await openCheckpoints(config, keys, log, opened);
     const audit = await openAudit(config, keys, log, opened);
     const policy = openPolicy(config, loadPolicy, audit, metrics, log, opened);
-    const userGroups =
-      config.slack === null ? null : startUserGroups({ config: config.slack, groups: config.groups, log });
-    if (userGroups !== null) opened.push(() => userGroups.close());
-    await userGroups?.asked;
+    const userGroups = await openUserGroups(config, log, opened);
     const approvals = await openDesk(config, keys, userGroups, log, opened);
     const analyser = await loadAnalyser(config.limits);
     opened.push(() => analyser.close());
@@ -106,8 +104,7 @@ export async function startCountersign(
     opened.push(() => budgets.close());
     const listener = await listen(config, audit, approvals, cancels, budgets, knowledge, metrics, log);
     opened.push(() => listener.close());
-    const slack =
-      config.slack === null ? null : await startSlackChannel(config, config.slack, approvals, log, opened);
+    const slack = await openSlack(config, approvals, log, opened);
     const sessions = consoleSessions(approvals.pool);
     const http = await serveHttp(
       {
@@ -303,24 +300,6 @@ function listen(
       loginRefused: metrics.loginRefused,
     },
   });
-}
-
-async function startSlackChannel(
-  config: Config,
-  slack: NonNullable<Config['slack']>,
-  desk: ApprovalHandle,
-  log: Logger,
-  opened: (() => Promise<void>)[],
-): Promise<SlackChannel> {
-  const channel = await startSlack({
-    config: slack,
-    desk,
-    people: config.people,
-    groups: config.groups,
-    log,
-  });
-  opened.push(() => channel.close());
-  return channel;
 }
 
 type HttpParts = {
