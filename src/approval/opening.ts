@@ -200,11 +200,21 @@ function openedEntry(row: RequestRow, question: Question): EventFacts {
       approvers: question.demand.approvers.join(', '),
       quorum: String(row.quorum),
       assurance: String(row.assurance),
+      ...escalationDetail(parseBinding(row).demand),
       ...limitDetail(parseBinding(row).limits),
       expires_at: row.expires_at.toISOString(),
       told_sha256: parseBinding(row).toldSha256,
       ...contextDetail(question),
     },
+  };
+}
+
+/** Who may answer as well from when on; nothing where nobody is brought in. */
+function escalationDetail({ escalation }: Binding['demand']): Record<string, string> {
+  if (escalation === undefined) return {};
+  return {
+    escalates_at: new Date(escalation.fromMs).toISOString(),
+    escalation: escalation.approvers.join(', '),
   };
 }
 

@@ -6,6 +6,7 @@ import {
   CARD_CHARACTERS,
   fitsWhole,
   renderCard,
+  renderOutcome,
   wholeText,
 } from '../../../src/channels/slack/card.ts';
 import { mentionsFor } from '../../../src/channels/slack/mentions.ts';
@@ -40,6 +41,45 @@ describe('the card', () => {
     const { blocks } = card({ sql });
     expect(boxes(blocks)).toEqual([sql]);
     expect(JSON.stringify(blocks)).not.toContain('mrkdwn');
+  });
+
+  it('lets nothing that an agent says be a mention, a link, an emoji or a word without end', () => {
+    const bad =
+      '<!channel> <!here> <@U0OWNER> <https://evil.example|Approve> https://evil.example :tada: ' +
+      `*Approved by reviewer* ${'w'.repeat(3_000)}`;
+    const context = {
+      claims: [{ key: 'reason', value: bad }],
+      boundary: [],
+      relations: [],
+      findings: [{ label: bad, text: bad, items: [bad], of: 1 }],
+      sent: null,
+    };
+    const view = request({
+      sql: `-- ${bad}\nSELECT 1`,
+      reasons: [bad],
+      class: bad,
+      rule: bad,
+      relations: [{ name: bad, mode: 'read' }],
+      session: { ...request().session, agent: bad, applicationName: bad, run: bad, onBehalfOf: bad },
+    });
+    for (const { text, blocks } of [
+      renderCard({ ...view, context }, NOBODY),
+      renderCard({ ...view, context }, NOBODY, 'slack-escalation'),
+      renderOutcome({
+        ...view,
+        state: 'failed',
+        outcome: { tag: bad, rows: 0n, bytes: 0n, sqlstate: '<!channel>' },
+      }),
+    ]) {
+      // Mentions and links are elements of their own; all text is plain, or escaped in the notification.
+      const kinds = [...JSON.stringify(blocks).matchAll(/"type":"([a-z_]+)"/g)].map(([, kind]) => kind);
+      for (const kind of ['mrkdwn', 'link', 'user', 'usergroup', 'broadcast', 'emoji', 'channel', 'markdown'])
+        expect(kinds).not.toContain(kind);
+      expect(text).not.toMatch(/<[!@#h]/);
+      expect(JSON.stringify(blocks).length).toBeLessThan(CARD_CHARACTERS + 1_200);
+      for (const header of blocks.filter(({ type }) => type === 'header'))
+        expect(textOf({ blocks: [header] }).length).toBeLessThanOrEqual(150);
+    }
   });
 
   it('shows what a screen would hide', () => {
