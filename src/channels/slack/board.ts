@@ -19,6 +19,11 @@ import { ChannelQueue, ChannelQueues, Gate } from './queue.ts';
 const POST_INTERVAL_MS = 1_000;
 /** A process that claimed a card and died gives it up after this. */
 const CLAIM_MS = 60_000;
+/**
+ * A request that comes first because the one before it was answered: an answer to all of them is given one by one, so its
+ * card waits a moment.
+ */
+const SETTLE_MS = 1_500;
 /** Ended requests remembered against a late, older view. */
 const ENDED_REMEMBERED = 1_000;
 
@@ -53,6 +58,8 @@ export class Board {
   readonly #claims = new Map<string, number>();
   /** Posted, and not yet in the card store. */
   readonly #unsaved = new Map<string, Posted>();
+  /** Requests that another one of the very same kind stood before. */
+  readonly #behind = new Set<string>();
   readonly #turns = new Map<string, number>();
   readonly #nextPostAt = new Map<string, number>();
   readonly #retries = new Set<NodeJS.Timeout>();
@@ -82,6 +89,7 @@ export class Board {
     const known = this.#latest.get(request.id);
     if (known !== undefined && known.revision >= request.revision) return;
     this.#latest.set(request.id, request);
+    if ((request.alike[0] ?? request.id) !== request.id) this.#behind.add(request.id);
     this.#escalations.expect(request);
     for (const place of this.#places(request)) this.#queue(this.#updates, { ...place, id: request.id });
     this.#forgetEnded();
@@ -151,7 +159,10 @@ export class Board {
     const request = this.#latest.get(id);
     if (request === undefined) return;
     if (posted === null) {
-      if (isDue(key, request)) this.#queue(this.#posts, job);
+      if (!isDue(key, request)) return;
+      if (!this.#behind.has(id)) this.#queue(this.#posts, job);
+      // Answered together with the one before: that one's card has said so.
+      else if (request.state === 'open') this.#settle(job);
       return;
     }
     if (key === 'slack' && isDue('slack-outcome', request))
@@ -245,10 +256,22 @@ export class Board {
     return next;
   }
 
+  #settle(job: Job): void {
+    this.#after(SETTLE_MS, () => {
+      if (this.#latest.get(job.id)?.state !== 'open') return;
+      this.#behind.delete(job.id);
+      this.#queue(this.#updates, job);
+    });
+  }
+
   #later(job: Job, ms: number): void {
+    this.#after(ms, () => this.#queue(job.key === 'slack-outcome' ? this.#posts : this.#updates, job));
+  }
+
+  #after(ms: number, work: () => void): void {
     const timer = setTimeout(() => {
       this.#retries.delete(timer);
-      this.#queue(job.key === 'slack-outcome' ? this.#posts : this.#updates, job);
+      work();
     }, ms);
     timer.unref();
     this.#retries.add(timer);
@@ -259,6 +282,7 @@ export class Board {
     for (const [id, request] of this.#latest) {
       if (request.endedAt === null) continue;
       this.#latest.delete(id);
+      this.#behind.delete(id);
       for (const key of ['slack', 'slack-escalation', 'slack-outcome'] as const) {
         const name = nameOf({ id, key });
         this.#claims.delete(name);

@@ -4,7 +4,7 @@ import { factLines, shortFact } from '../fact-lines.ts';
 import { visible } from '../visible.ts';
 import type { MessageKey } from './places.ts';
 import { bytesOf, escapeMrkdwn, head, oneLine, plural, tail } from './text.ts';
-import { ACTION, type Subject, subjectValue } from './values.ts';
+import { ACTION, ALIKE_ANSWERED, type Subject, subjectValue } from './values.ts';
 
 /** A whole message for chat.postMessage or chat.update. `text` is the notification, and mrkdwn; blocks are not. */
 export type Card = { readonly text: string; readonly blocks: types.KnownBlock[] };
@@ -93,7 +93,8 @@ function answerable(request: RequestView, whole: boolean): boolean {
 }
 
 function headline(request: RequestView, key: MessageKey = 'slack'): string {
-  const what = `${oneLine(request.session.agent, 60)}: ${oneLine(request.class, 30)}`;
+  const waiting = request.alike.length > 1 ? ` (${request.alike.length} waiting)` : '';
+  const what = `${oneLine(request.session.agent, 60)}: ${oneLine(request.class, 30)}${waiting}`;
   const states: Record<RequestView['state'], string> = {
     open: key === 'slack-escalation' ? 'Escalated, approval needed' : 'Approval needed',
     approved: 'Approved, waiting for release',
@@ -231,13 +232,23 @@ function whyNoButton(request: RequestView, whole: boolean): string {
 }
 
 function buttons(request: RequestView, whole: boolean): types.ActionsBlock {
-  const subject: Subject = { requestId: request.id, digest: request.digest };
+  const { id: requestId, digest, alike } = request;
+  const subject: Subject = { requestId, digest, alike: [] };
+  const all: Subject = { ...subject, alike: alike.length > 1 ? alike.slice(0, ALIKE_ANSWERED) : [] };
+  const count = all.alike.length;
   const elements: types.ActionsBlockElement[] = [];
   if (request.state === 'open') {
     if (answerable(request, whole)) {
-      elements.push({ ...button(ACTION.approve, 'Approve', subject), style: 'primary' });
+      elements.push({
+        ...button(ACTION.approve, count === 0 ? 'Approve' : 'Approve one', subject),
+        style: 'primary',
+      });
+      if (count > 0) elements.push(button(ACTION.approveAll, `Approve all ${count}`, all));
     }
-    elements.push({ ...button(ACTION.deny, 'Deny', subject), style: 'danger' });
+    elements.push({
+      ...button(ACTION.deny, count === 0 ? 'Deny' : `Deny all ${count}`, all),
+      style: 'danger',
+    });
   }
   elements.push({
     type: 'button',

@@ -1,5 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ApprovalDesk, ChannelCode, GuardCode, GuardResult, RequestView } from '../../approval/guard.ts';
+import type {
+  Answer,
+  ApprovalDesk,
+  ChannelCode,
+  GuardCode,
+  GuardResult,
+  RequestView,
+} from '../../approval/guard.ts';
 import { failureOf, type SlackClient } from './api.ts';
 import { approvableHere } from './card.ts';
 import { type Click, clickKey, foreignWorkspace, type Submission, staleClick } from './clicks.ts';
@@ -140,15 +147,16 @@ export class Interactions {
       if (objection !== null) return this.#refuse(speaker, 'not_a_member', objection);
       const shown = this.#notAsShown(await desk.get(subject.requestId), subject, verdict);
       if (shown !== null) return this.#refuse(speaker, 'not_as_shown', shown);
-      const result = await desk.guard.decide({
+      const answer: Answer = {
         requestId: subject.requestId,
         channel: 'slack',
         person: [{ kind: 'slack', value: `${teamId}/${speaker.userId}` }],
         verdict,
         reason,
         attestation: { assurance: 1, facts: { team: teamId, user: speaker.userId, ...facts } },
-      });
-      return this.#said(speaker, result);
+      };
+      if (subject.alike.length === 0) return this.#said(speaker, await desk.guard.decide(answer));
+      return this.#saidOfAll(speaker, await desk.guard.decideAll(answer, subject.alike));
     } catch (error) {
       return this.#failed(error, `the ${verdict === 'approve' ? 'approval' : 'denial'} was not recorded`);
     }
@@ -169,6 +177,20 @@ export class Interactions {
     if (result.ok)
       return { kind: 'recorded', ...(result.notice === undefined ? {} : { notice: result.notice }) };
     return this.#refuse(speaker, result.code, result.message);
+  }
+
+  /** Each is a verdict of its own: what was refused of some is said, and what counted counts. */
+  #saidOfAll(speaker: Speaker, results: readonly GuardResult[]): Answered {
+    const refused = results.find((result) => !result.ok);
+    const counted = results.filter((result) => result.ok);
+    const [first] = counted;
+    if (first === undefined || !first.ok) {
+      return refused === undefined ? { kind: 'recorded' } : this.#said(speaker, refused);
+    }
+    if (refused === undefined || refused.ok) return this.#said(speaker, first);
+    const notice = `${counted.length} counted; of another: ${refused.message}`;
+    this.#refuse(speaker, refused.code, refused.message);
+    return { kind: 'recorded', notice };
   }
 
   #refuse(speaker: Speaker, code: GuardCode | ChannelCode, message: string): Answered {

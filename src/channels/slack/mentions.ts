@@ -1,3 +1,4 @@
+import { askedAt } from '../../approval/eligibility.ts';
 import type { RequestView } from '../../approval/guard.ts';
 import type { Group, Person } from '../../config/config.ts';
 import type { Mentions } from './card.ts';
@@ -16,10 +17,10 @@ export function mentionsFor(
   people: readonly Person[],
   groups: readonly Group[],
   teamId: string,
+  nowMs: number,
 ): Mentions {
-  const { approvers, escalation } = request.demand;
-  const brought = key === 'slack-escalation' ? (escalation?.approvers ?? []) : [];
-  const named = new Set(brought.length > 0 ? brought : approvers);
+  const brought = key === 'slack-escalation' ? (request.demand.escalation?.approvers ?? []) : [];
+  const named = new Set(brought.length > 0 ? brought : askedNow(request, nowMs));
   const users = people
     .filter(({ id }) => named.has(id) && id !== request.session.owner && id !== request.session.onBehalfOf)
     .flatMap(({ slack }) => slack.map((pair) => pair.split('/')))
@@ -28,4 +29,11 @@ export function mentionsFor(
     named.has(name) && slackUserGroup !== null ? [slackUserGroup] : [],
   );
   return { users: users.slice(0, MENTIONED), groups: called.slice(0, MENTIONED) };
+}
+
+/** Whom the rule names; while only some of them are on call, those. */
+function askedNow({ demand }: RequestView, nowMs: number): readonly string[] {
+  const lists = askedAt(demand, nowMs);
+  const onCall = demand.approvers.length > 0 ? lists.slice(1) : lists;
+  return onCall.length > 0 ? onCall.flat() : demand.approvers;
 }

@@ -18,8 +18,13 @@ export function placesOf({ demand }: RequestView, channel: string): readonly Pla
   ];
 }
 
-/** Whether a message that is not there yet is to be posted now. */
+/**
+ * Whether a message that is not there yet is to be posted now. Of requests that are shown as one, the oldest has the card;
+ * the next one gets its own when that is answered.
+ */
 export function isDue(key: MessageKey, request: RequestView): boolean {
+  const first = request.alike[0] ?? request.id;
+  if (key !== 'slack-outcome' && first !== request.id) return false;
   switch (key) {
     case 'slack':
       return request.state === 'open' || request.state === 'approved' || request.state === 'consumed';

@@ -58,7 +58,8 @@ export async function startSlack(setup: SlackSetup): Promise<SlackChannel> {
     channel: config.channel,
     cards: desk.cards,
     get: (id) => desk.get(id),
-    mentions: (request, key) => mentionsFor(request, key, setup.people, setup.groups, config.teamId),
+    mentions: (request, key) =>
+      mentionsFor(request, key, setup.people, setup.groups, config.teamId, Date.now()),
     log,
     redact,
   });
@@ -153,6 +154,10 @@ function listen(
     };
   app.action(
     ACTION.approve,
+    clicked((click) => interactions.approve(click)),
+  );
+  app.action(
+    ACTION.approveAll,
     clicked((click) => interactions.approve(click)),
   );
   app.action(

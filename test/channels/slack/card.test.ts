@@ -241,8 +241,14 @@ describe('text', () => {
 
 describe('button values', () => {
   it('are read back, and nothing else is', () => {
-    const subject = { requestId: request().id, digest: 'd'.repeat(64) };
+    const subject = { requestId: request().id, digest: 'd'.repeat(64), alike: [] as string[] };
     expect(readSubject(subjectValue(subject))).toEqual(subject);
+    // As many as there can be fit into a button's value.
+    const many = { ...subject, alike: Array.from({ length: 50 }, () => `req_${'a'.repeat(26)}`) };
+    expect(readSubject(subjectValue(many))).toEqual(many);
+    expect(subjectValue(many).length).toBeLessThan(2_000);
+    const more = { ...many, alike: [...many.alike, subject.requestId] };
+    expect(readSubject(subjectValue(more))).toBeNull();
     for (const bad of [
       '',
       'null',
@@ -279,7 +285,7 @@ describe('mentions', () => {
       quorum: 1,
       assurance: 1 as const,
     };
-    expect(mentionsFor(request({ demand }), 'slack', people, groups, 'T0TEST')).toEqual({
+    expect(mentionsFor(request({ demand }), 'slack', people, groups, 'T0TEST', 0)).toEqual({
       users: ['U0REVIEWER'],
       groups: ['S0DBA'],
     });

@@ -19,7 +19,8 @@ export class FakeDesk implements ApprovalDesk {
   readonly refused: string[] = [];
   readonly guard = {
     decide: (answer: Answer) => this.#decide(answer),
-    decideAll: async (answer: Answer) => [await this.#decide(answer)],
+    decideAll: async (answer: Answer, only: readonly string[] | null) =>
+      Promise.all((only ?? [answer.requestId]).map((requestId) => this.#decide({ ...answer, requestId }))),
     refuse: async (_answer: Answer, code: string) => void this.refused.push(code),
   };
   readonly cards: ApprovalDesk['cards'];
