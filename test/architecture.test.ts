@@ -62,7 +62,15 @@ const ARROWS: Arrows = {
   signing: ['config types', 'audit port', 'approval port', 'approval core'],
   audit: ['config types', 'audit port', 'approval core'],
   approval: ['policy', 'budget', 'config types', 'audit port', 'approval port', 'approval core', 'signing'],
-  channels: ['config types', 'audit port', 'approval port', 'approval core', 'approval', 'signing', 'telemetry'],
+  channels: [
+    'config types',
+    'audit port',
+    'approval port',
+    'approval core',
+    'approval',
+    'signing',
+    'telemetry',
+  ],
   proxy: [
     'protocol',
     'statement',

@@ -4,13 +4,14 @@ import { sealVerdict } from '../signing/verdict-seal.ts';
 import { type AnswerEffect, answerRequest } from './answer.ts';
 import { approvalsOf, becomeApproved } from './approving.ts';
 import { inTransaction, type StoreContext, type Transaction } from './context.ts';
-import { shownSha256, toldSha256 } from './digest.ts';
+import { type Binding, shownSha256, toldSha256 } from './digest.ts';
 import { alsoKnownAs, countPeople, resolvePerson } from './eligibility.ts';
 import { type Answer, type GuardCode, type GuardResult, REASON_CHARACTERS } from './guard.ts';
 import { approvalsInMinute, noticeFor } from './pace.ts';
 import type { RequestState } from './port.ts';
 import { identityText, refused } from './refusing.ts';
 import {
+  demandNow,
   isRequestId,
   parseBinding,
   parseParameters,
@@ -19,7 +20,6 @@ import {
   type RequestRow,
   standingVerdicts,
   toldOf,
-  viewOf,
 } from './rows.ts';
 import { allSealed, sealedVerdict } from './sealing.ts';
 import { learnKeys } from './signing-keys.ts';
@@ -114,8 +114,12 @@ function effectOf(
   state: RequestState,
   atMs: number,
 ): AnswerEffect {
-  const { demand } = viewOf(row, '');
-  const standing = { state, forbidden: row.forbidden, demand, verdicts: standingVerdicts(row) };
+  const standing = {
+    state,
+    forbidden: row.forbidden,
+    demand: demandNow(row),
+    verdicts: standingVerdicts(row),
+  };
   return answerRequest(standing, directory, person, verdict, attestation.assurance, atMs);
 }
 
@@ -158,7 +162,8 @@ function isShownOtherwise(row: RequestRow): boolean {
     binding.expiresAtMs === row.expires_at.getTime() &&
     binding.nonce === row.nonce &&
     binding.demand.quorum === row.quorum &&
-    binding.demand.assurance === row.assurance;
+    binding.demand.assurance === row.assurance &&
+    escalatesAsOpened(binding, row);
   const parties = [row, { ...session, on_behalf_of: session.onBehalfOf }].every(
     (shown) =>
       shown.agent === binding.agent &&
@@ -168,6 +173,16 @@ function isShownOtherwise(row: RequestRow): boolean {
       shown.role === binding.role,
   );
   return !same || !parties;
+}
+
+/** Longest that opening a request takes, from the look at the clock to its row. */
+const OPENING_MS = 60_000;
+
+/** A moment of escalation that was moved forward does not fit the time at which the row was made. */
+function escalatesAsOpened({ demand: { escalation } }: Binding, { created_at }: RequestRow): boolean {
+  if (escalation === undefined) return true;
+  const openedAtMs = escalation.fromMs - escalation.afterMs;
+  return openedAtMs > created_at.getTime() - OPENING_MS;
 }
 
 async function recordVerdict(

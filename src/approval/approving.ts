@@ -2,12 +2,12 @@ import { type ReceiptApprover, signReceipt, verifyReceipt } from '../signing/rec
 import { standingApprovals } from './answer.ts';
 import type { StoreContext, Transaction } from './context.ts';
 import {
+  demandNow,
   parseBinding,
   parseShown,
   type RequestRow,
   standingVerdicts,
   type VerdictRow,
-  viewOf,
 } from './rows.ts';
 import { allSealed } from './sealing.ts';
 
@@ -77,6 +77,8 @@ function approverOf({ person, channel, ids, assurance, at_ms, reason, facts }: V
 
 /** The approvals among the stored verdicts that count now. */
 export function approvalsOf({ directory }: StoreContext, row: RequestRow): readonly VerdictRow[] {
-  const { demand } = viewOf(row, '');
-  return standingApprovals({ forbidden: row.forbidden, demand, verdicts: standingVerdicts(row) }, directory);
+  return standingApprovals(
+    { forbidden: row.forbidden, demand: demandNow(row), verdicts: standingVerdicts(row) },
+    directory,
+  );
 }

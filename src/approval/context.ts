@@ -5,6 +5,7 @@ import type { TransactionalAppend } from '../audit/port.ts';
 import type { Keys } from '../signing/keys.ts';
 import type { Directory } from './eligibility.ts';
 import type { StoreLimits } from './limits.ts';
+import type { Membership } from './membership.ts';
 import { refreshFirst } from './merging.ts';
 
 /** What every part of the store works with. */
@@ -12,6 +13,7 @@ export type StoreContext = {
   readonly pool: pg.Pool;
   readonly processId: string;
   readonly directory: Directory;
+  readonly membership: Membership;
   readonly keys: Keys;
   readonly limits: StoreLimits;
   readonly appendAudit: TransactionalAppend;

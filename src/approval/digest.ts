@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
+import type { ApprovalDemand } from '../policy/decision.ts';
 import type { OnCall } from '../policy/rule.ts';
-import { canonicalJson } from './canonical-json.ts';
+import { type CanonicalValue, canonicalJson } from './canonical-json.ts';
 import type { Question } from './port.ts';
 
 /**
@@ -38,6 +39,12 @@ export type Binding = {
     /** Left out where the rule has none, so that digests of others stay as they are. */
     readonly onCall?: readonly OnCall[];
     readonly maxPerMinute?: number;
+    /** Who may answer as well from a moment on (`fromMs`, milliseconds since 1970 UTC, by the database's clock). */
+    readonly escalation?: {
+      readonly approvers: readonly string[];
+      readonly afterMs: number;
+      readonly fromMs: number;
+    };
   };
   readonly limits: { readonly rows: number | null; readonly bytes: number | null };
   readonly nonce: string;
@@ -45,7 +52,16 @@ export type Binding = {
   readonly expiresAtMs: number;
 };
 
-export function bindingOf(question: Question, nonce: string, expiresAtMs: number): Binding {
+/**
+ * `openedAtMs`: when the request was opened, by the database's clock. Throws `TypeError` later on, where the text is made,
+ * if the demand has an escalation and this was left out.
+ */
+export function bindingOf(
+  question: Question,
+  nonce: string,
+  expiresAtMs: number,
+  openedAtMs: number = Number.NaN,
+): Binding {
   const { session, demand } = question;
   return {
     version: 1,
@@ -71,11 +87,21 @@ export function bindingOf(question: Question, nonce: string, expiresAtMs: number
       assurance: demand.assurance,
       ...(demand.onCall === undefined ? {} : { onCall: demand.onCall }),
       ...(demand.maxPerMinute === undefined ? {} : { maxPerMinute: demand.maxPerMinute }),
+      ...escalationBinding(demand, openedAtMs),
     },
     limits: question.limits ?? { rows: null, bytes: null },
     nonce,
     expiresAtMs,
   };
+}
+
+function escalationBinding(
+  { escalation }: ApprovalDemand,
+  openedAtMs: number,
+): Pick<Binding['demand'], 'escalation'> {
+  if (escalation === undefined) return {};
+  const { approvers, afterMs } = escalation;
+  return { escalation: { approvers: [...approvers].sort(), afterMs, fromMs: openedAtMs + afterMs } };
 }
 
 /** The stored form of a binding; its sha256 is the digest. */
@@ -89,8 +115,13 @@ export function bindingDigest(binding: Binding): string {
 
 /** Equal for a statement that is sent again: the digest's content without run, what was told, nonce and expiry. */
 export function attachKey(binding: Binding): string {
-  const { run: _run, toldSha256: _told, nonce: _nonce, expiresAtMs: _expires, ...rest } = binding;
-  return sha256Hex(canonicalJson(rest));
+  const { run: _run, toldSha256: _told, nonce: _nonce, expiresAtMs: _expires, demand, ...rest } = binding;
+  return sha256Hex(canonicalJson({ ...rest, demand: withoutMoment(demand) }));
+}
+
+function withoutMoment({ escalation, ...demand }: Binding['demand']): CanonicalValue {
+  if (escalation === undefined) return demand;
+  return { ...demand, escalation: { approvers: escalation.approvers, afterMs: escalation.afterMs } };
 }
 
 /** Equal also when policy or objects changed in between: such an older request is superseded. */

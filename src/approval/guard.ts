@@ -127,7 +127,14 @@ export type RequestView = {
   readonly relations: readonly { readonly name: string; readonly mode: 'read' | 'write' }[];
   readonly searchPath: string;
   readonly policyDigest: string;
+  /** As the rule says it, from the beginning. */
   readonly demand: ApprovalDemand;
+  /** From when on the escalation's approvers count, by the database's clock; null: it has none. */
+  readonly escalatesAt: Date | null;
+  /** `demand` at the moment when this view was read: whom an escalation brought in is among the approvers. */
+  readonly demandNow: ApprovalDemand;
+  /** That moment has come: the database's time was past it when this view was read. */
+  readonly escalated: boolean;
   /** Most that an approval lets the result of each statement be; null: no limit. */
   readonly limits: { readonly rows: number | null; readonly bytes: number | null };
   readonly inTransaction: boolean;
@@ -157,6 +164,8 @@ export type RequestView = {
   readonly endReason: string | null;
   /** Set once the outcome is known. */
   readonly outcome: ShownOutcome | null;
+  /** From the release to the outcome, milliseconds; null: not known. */
+  readonly elapsedMs: number | null;
   /** The receipt (JWS), once approved. */
   readonly receipt: string | null;
   /** Rises with every change: of two views, the one with the higher revision is the newer. */
@@ -259,11 +268,14 @@ export type SnoozeDesk = {
 /** A day: longer than any request should be open. */
 export const SNOOZE_MINUTES = 24 * 60;
 
+/** A message of a channel. Slack has, beside the card, one when a request escalates, and a reply with the outcome. */
+export type CardKey = Channel | 'slack-escalation' | 'slack-outcome';
+
 /** Where channels keep which message shows which request, so that it can be updated after a restart, once. */
 export type CardStore = {
   /** True for exactly one caller among all processes, until `save`, or until `leaseMs` has passed without one. */
-  readonly claim: (requestId: string, channel: Channel, leaseMs: number) => Promise<boolean>;
+  readonly claim: (requestId: string, card: CardKey, leaseMs: number) => Promise<boolean>;
   /** `reference` is the channel's own, e.g. JSON of channel id and message ts. Claims it for good. */
-  readonly save: (requestId: string, channel: Channel, reference: string) => Promise<void>;
-  readonly load: (requestId: string, channel: Channel) => Promise<string | null>;
+  readonly save: (requestId: string, card: CardKey, reference: string) => Promise<void>;
+  readonly load: (requestId: string, card: CardKey) => Promise<string | null>;
 };

@@ -49,7 +49,7 @@ async function openNow(context: StoreContext, question: Question): Promise<Opene
     await client.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [OPENING_LOCK, agent]);
     const nonce = randomBytes(16).toString('hex');
     const lifetimeMs = question.demand.expiryMs ?? context.limits.requestLifetimeMs;
-    const binding = bindingOf(question, nonce, nowMs + lifetimeMs);
+    const binding = bindingOf(question, nonce, nowMs + lifetimeMs, nowMs);
     const found =
       (await attach(context, transaction, binding, question.holdMs)) ??
       (await recentDenial(context, transaction, binding));
@@ -200,11 +200,21 @@ function openedEntry(row: RequestRow, question: Question): EventFacts {
       approvers: question.demand.approvers.join(', '),
       quorum: String(row.quorum),
       assurance: String(row.assurance),
+      ...escalationDetail(parseBinding(row).demand),
       ...limitDetail(parseBinding(row).limits),
       expires_at: row.expires_at.toISOString(),
       told_sha256: parseBinding(row).toldSha256,
       ...contextDetail(question),
     },
+  };
+}
+
+/** Who may answer as well from when on; nothing where nobody is brought in. */
+function escalationDetail({ escalation }: Binding['demand']): Record<string, string> {
+  if (escalation === undefined) return {};
+  return {
+    escalates_at: new Date(escalation.fromMs).toISOString(),
+    escalation: escalation.approvers.join(', '),
   };
 }
 

@@ -1,3 +1,4 @@
+import type { ApprovalDemand } from '../policy/decision.ts';
 import { answerRequest } from './answer.ts';
 import { inTransaction, type StoreContext, type Transaction } from './context.ts';
 import { type Directory, forbiddenPeople, resolvePerson } from './eligibility.ts';
@@ -10,7 +11,7 @@ import {
   REASON_CHARACTERS,
   type RequestView,
 } from './guard.ts';
-import { isRequestId, parseShown, REQUEST_COLUMNS, type RequestRow } from './rows.ts';
+import { demandNow, isRequestId, parseShown, REQUEST_COLUMNS, type RequestRow } from './rows.ts';
 
 const MESSAGES: Readonly<Record<GuardCode, string>> = {
   self_approval:
@@ -34,15 +35,23 @@ const MESSAGES: Readonly<Record<GuardCode, string>> = {
     'The stored request is not what was asked: it was changed after it was opened. Tell whoever runs Countersign.',
 };
 
+/** Somebody may be one of a group's members without anybody knowing it now: then that is what he is told. */
+function messageOf({ membership }: StoreContext, code: GuardCode, demand: ApprovalDemand | null): string {
+  if (code !== 'not_an_approver' || demand === null) return MESSAGES[code];
+  const [group] = membership.unknown().filter((name) => demand.approvers.includes(name));
+  if (group === undefined) return MESSAGES[code];
+  return `${MESSAGES[code]} Who is in the group ${group} is not known just now: if you are, try again in a minute.`;
+}
+
 /** `ApproverCheck.mayApprove`. */
 export function mayApprove(
-  { directory }: StoreContext,
+  context: StoreContext,
   view: RequestView,
   identities: readonly Identity[],
   assurance: 1 | 2 | 3,
 ): { readonly code: GuardCode; readonly message: string } | null {
-  const code = approvalRefusal(directory, view, identities, assurance);
-  return code === null ? null : { code, message: MESSAGES[code] };
+  const code = approvalRefusal(context.directory, view, identities, assurance);
+  return code === null ? null : { code, message: messageOf(context, code, view.demandNow) };
 }
 
 function approvalRefusal(
@@ -55,7 +64,7 @@ function approvalRefusal(
   if (resolved.kind === 'agent') return 'agent_credential';
   if (resolved.kind === 'nobody') return 'unknown_person';
   if (resolved.kind === 'ambiguous') return 'ambiguous_person';
-  const { state, demand, verdicts } = view;
+  const { state, demandNow: demand, verdicts } = view;
   const forbidden = forbiddenPeople(directory, view.session);
   const effect = answerRequest(
     {
@@ -85,7 +94,8 @@ export function refused(
   code: GuardCode,
 ): GuardResult {
   recordRefusal(context, record, answer, row, code);
-  return { ok: false, code, message: MESSAGES[code], state: row?.state ?? null };
+  const message = messageOf(context, code, row === null ? null : demandNow(row));
+  return { ok: false, code, message, state: row?.state ?? null };
 }
 
 /** `Guard.refuse`. */

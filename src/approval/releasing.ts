@@ -1,3 +1,4 @@
+import { demandAt } from '../policy/escalation.ts';
 import { type ReceiptClaims, ReceiptError, requireSameFacts, verifyReceipt } from '../signing/receipt.ts';
 import { standingApprovals } from './answer.ts';
 import { inTransaction, type StoreContext, type Transaction } from './context.ts';
@@ -25,7 +26,7 @@ export async function releaseRequest(
     return await inTransaction(context, async (transaction) => {
       const row = await approvedRow(transaction, id);
       const claims = await verifiedClaims(context, transaction, row, question);
-      requirePeople(context, claims, question);
+      requirePeople(context, claims, question, openedAtMs(row), transaction.nowMs);
       await consume(context, transaction, row);
       const approvers = [...new Set(claims.approvers.map(({ person }) => person))];
       transaction.notify(id);
@@ -74,7 +75,7 @@ async function verifiedClaims(
   // not among it: they follow from the bytes, so that nobody can have exchanged the card before it was approved.
   const { run } = parseBinding(row);
   const binding = {
-    ...bindingOf(question, row.nonce, row.expires_at.getTime()),
+    ...bindingOf(question, row.nonce, row.expires_at.getTime(), openedAtMs(row)),
     run,
     toldSha256: toldSha256(toldOf(row)),
   };
@@ -97,12 +98,25 @@ async function verifiedClaims(
   }
 }
 
+/** As the binding has it. The digest that was signed holds the moment of escalation, which is counted from here. */
+function openedAtMs(row: ApprovedRow): number {
+  const { escalation } = parseBinding(row).demand;
+  return escalation === undefined ? Number.NaN : escalation.fromMs - escalation.afterMs;
+}
+
 /** Judged anew, with the demand of the question and the people of today: who was removed since does not count. */
-function requirePeople({ directory }: StoreContext, claims: ReceiptClaims, question: Question): void {
+function requirePeople(
+  { directory }: StoreContext,
+  claims: ReceiptClaims,
+  question: Question,
+  openedAtMs: number,
+  nowMs: number,
+): void {
+  const fromMs = openedAtMs + (question.demand.escalation?.afterMs ?? 0);
   const counted = standingApprovals(
     {
       forbidden: forbiddenPeople(directory, question.session),
-      demand: question.demand,
+      demand: demandAt(question.demand, fromMs, nowMs),
       verdicts: claims.approvers.map((approver) => ({
         ...approver,
         verdict: 'approve' as const,
@@ -141,7 +155,10 @@ async function consume(
   }
 }
 
-/** `Approvals.end`. A request that was given up as `unknown` meanwhile stays so. */
+/**
+ * `Approvals.end`. A request that was given up as `unknown` meanwhile stays so. The last change before was
+ * its release, so the time since is what the statement took.
+ */
 export async function endRequest(
   context: StoreContext,
   id: string,
@@ -150,7 +167,9 @@ export async function endRequest(
 ): Promise<void> {
   await inTransaction(context, async (transaction) => {
     const { rows } = await transaction.client.query<{ shown: string }>(
-      `UPDATE countersign.request SET state = $3, ended_at = clock_timestamp(), outcome = $4,
+      `UPDATE countersign.request SET state = $3, ended_at = clock_timestamp(),
+         outcome = ($4::jsonb || jsonb_build_object('ms',
+           floor(extract(epoch FROM clock_timestamp() - changed_at) * 1000)))::text,
          revision = nextval('countersign.revision'), changed_at = clock_timestamp()
        WHERE id = $1 AND state = ANY ($5) AND consumed_by = $2 RETURNING shown`,
       [

@@ -1,4 +1,6 @@
 import type { SessionFacts } from '../audit/entry.ts';
+import type { ApprovalDemand } from '../policy/decision.ts';
+import { demandAt } from '../policy/escalation.ts';
 import type { Binding, Told } from './digest.ts';
 import type { Channel, RequestView, ShownOutcome, ShownParameter, ShownVerdict } from './guard.ts';
 import { isLive } from './machine.ts';
@@ -29,6 +31,8 @@ export type RequestRow = {
   readonly nonce: string;
   readonly created_at: Date;
   readonly expires_at: Date;
+  /** The database's time when the row was read, milliseconds since 1970 UTC. */
+  readonly now_ms: number;
   readonly revision: string;
   readonly attached: boolean;
   /** Of the hold that it was opened for, or that attached to it last. */
@@ -66,7 +70,8 @@ export const ATTACHED = `(r.attached_by IS NOT NULL AND EXISTS (SELECT FROM coun
 
 const COLUMNS = `r.id, r.state, r.class, r.rule, r.command, r.shown, r.binding, r.digest,
   r.forbidden, r.agent, r.owner, r.on_behalf_of, r.database, r.role, r.quorum, r.assurance, r.nonce, r.created_at,
-  r.expires_at, r.revision, ${ATTACHED} AS attached, r.waits_until, r.receipt, r.receipt_expires_at, r.ended_at, r.ended_by,
+  r.expires_at, floor(extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now_ms, r.revision,
+  ${ATTACHED} AS attached, r.waits_until, r.receipt, r.receipt_expires_at, r.ended_at, r.ended_by,
   r.end_reason, r.outcome, (SELECT coalesce(json_agg(json_build_object('person', v.person, 'verdict', v.verdict,
     'reason', v.reason, 'channel', v.channel, 'assurance', v.assurance, 'ids', v.ids, 'facts', v.facts, 'seal', v.seal,
     'at_ms', floor(extract(epoch FROM v.at) * 1000)) ORDER BY v.at, v.person), '[]')
@@ -96,17 +101,20 @@ export type Shown = {
   readonly inTransaction: boolean;
   /** Slack channel that the rule names; left out: the configuration's. */
   readonly channel?: string;
+  /** The one that gets a card when the request escalates. */
+  readonly escalationChannel?: string;
   readonly context?: RequestContext;
 };
 
 export function shownOf(question: Question): Shown {
-  const { channel } = question.demand;
+  const { channel, escalation } = question.demand;
   return {
     session: question.session,
     sqlLength: question.sqlBytes.length,
     reasons: question.reasons,
     inTransaction: question.inTransaction,
     ...(channel === undefined ? {} : { channel }),
+    ...(escalation?.channel === undefined ? {} : { escalationChannel: escalation.channel }),
     ...(question.context === undefined ? {} : { context: question.context }),
   };
 }
@@ -140,7 +148,6 @@ export function parametersText({ parameters }: Question): string | null {
 export function viewOf(row: RequestRow, publicUrl: string): RequestView {
   const shown = parseShown(row);
   const binding = parseBinding(row);
-  const { approvers, quorum, assurance, onCall, maxPerMinute } = binding.demand;
   return {
     id: row.id,
     state: row.state,
@@ -157,14 +164,10 @@ export function viewOf(row: RequestRow, publicUrl: string): RequestView {
     relations: binding.relations.map(({ name, mode }) => ({ name, mode })),
     searchPath: binding.searchPath,
     policyDigest: binding.policyDigest,
-    demand: {
-      approvers,
-      quorum,
-      assurance: assurance === 3 ? 3 : assurance === 2 ? 2 : 1,
-      ...(shown.channel === undefined ? {} : { channel: shown.channel }),
-      ...(onCall === undefined ? {} : { onCall }),
-      ...(maxPerMinute === undefined ? {} : { maxPerMinute }),
-    },
+    demand: demandOf(binding, shown),
+    escalatesAt: escalatesAt(binding),
+    demandNow: demandNow(row),
+    escalated: (binding.demand.escalation?.fromMs ?? Number.POSITIVE_INFINITY) <= row.now_ms,
     limits: binding.limits,
     inTransaction: shown.inTransaction,
     context: shown.context ?? null,
@@ -180,6 +183,7 @@ export function viewOf(row: RequestRow, publicUrl: string): RequestView {
     endedAt: row.ended_at,
     endReason: row.end_reason,
     outcome: row.outcome === null ? null : parseOutcome(row.outcome),
+    elapsedMs: row.outcome === null ? null : elapsedMs(row.outcome),
     receipt: row.receipt,
     revision: BigInt(row.revision),
   };
@@ -188,6 +192,39 @@ export function viewOf(row: RequestRow, publicUrl: string): RequestView {
 /** Ids come from channels and are attacker-controlled: only of this form do they reach the database. */
 export function isRequestId(id: string): boolean {
   return /^req_[0-9A-Za-z]{20,26}$/.test(id);
+}
+
+/** What the rule asks of approvers, as it was bound when the request was opened. */
+function demandOf({ demand }: Binding, { channel, escalationChannel }: Shown): ApprovalDemand {
+  const { approvers, quorum, assurance, onCall, maxPerMinute, escalation } = demand;
+  return {
+    approvers,
+    quorum,
+    assurance: assurance === 3 ? 3 : assurance === 2 ? 2 : 1,
+    ...(channel === undefined ? {} : { channel }),
+    ...(onCall === undefined ? {} : { onCall }),
+    ...(maxPerMinute === undefined ? {} : { maxPerMinute }),
+    ...(escalation === undefined
+      ? {}
+      : {
+          escalation: {
+            afterMs: escalation.afterMs,
+            approvers: escalation.approvers,
+            ...(escalationChannel === undefined ? {} : { channel: escalationChannel }),
+          },
+        }),
+  };
+}
+
+/** The same at the moment when the row was read: who may answer since it escalated is in. */
+export function demandNow(row: RequestRow): ApprovalDemand {
+  const binding = parseBinding(row);
+  const fromMs = binding.demand.escalation?.fromMs ?? null;
+  return demandAt(demandOf(binding, parseShown(row)), fromMs, row.now_ms);
+}
+
+function escalatesAt({ demand: { escalation } }: Binding): Date | null {
+  return escalation === undefined ? null : new Date(escalation.fromMs);
 }
 
 export function requestUrl(publicUrl: string, id: string): string {
@@ -217,6 +254,12 @@ export function parseParameters({
 
 export function outcomeText({ tag, rows, bytes, sqlstate }: ShownOutcome): string {
   return JSON.stringify({ tag, rows: String(rows), bytes: String(bytes), sqlstate });
+}
+
+/** Added by the database when it stored the outcome. */
+function elapsedMs(outcome: string): number | null {
+  const { ms } = JSON.parse(outcome) as { readonly ms?: number };
+  return ms ?? null;
 }
 
 function parseOutcome(text: string): ShownOutcome {

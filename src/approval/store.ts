@@ -11,6 +11,7 @@ import { changedAfter, listRequests, sureBefore } from './finding.ts';
 import type { ApprovalDesk, ApproverCheck, RequestFeed, ShownOutcome, SnoozeDesk } from './guard.ts';
 import { endLease, keepLease, sweep } from './janitor.ts';
 import { type ApprovalLimits, withDefaults } from './limits.ts';
+import { directoryNow, type Membership, NO_MEMBERSHIP } from './membership.ts';
 import { openRequest } from './opening.ts';
 import { ownRequests } from './own.ts';
 import type { Approvals } from './port.ts';
@@ -27,6 +28,8 @@ export type ApprovalOptions = {
   readonly url: string;
   readonly limits: ApprovalLimits;
   readonly people: readonly Person[];
+  /** Of groups that are kept elsewhere; absent: there are none. */
+  readonly membership?: Membership;
   readonly keys: Keys;
   readonly appendAudit: TransactionalAppend;
   readonly log: Pick<Logger, 'info' | 'warn' | 'error'>;
@@ -67,11 +70,16 @@ export async function openApprovals(options: ApprovalOptions): Promise<ApprovalH
     options.log.warn({ err: error }, 'a connection to the approval store was cut');
   pool.on('error', cut);
   pool.on('connect', (client) => client.on('error', cut));
+  const { membership = NO_MEMBERSHIP } = options;
   const context: StoreContext = {
     ...options,
     pool,
     limits,
-    directory: { people: options.people },
+    membership,
+    // Whoever asks gets the people of this moment.
+    get directory() {
+      return directoryNow(options.people, membership);
+    },
     running: newRunning(),
     inTurn: newInTurn(),
   };

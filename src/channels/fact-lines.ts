@@ -36,6 +36,7 @@ export function factLines(view: RequestView): readonly FactLine[] {
     ...statements(context),
     ...listing('Crosses to', '', context?.boundary.map((one) => one.replaceAll('_', ' ')) ?? []),
     ...listing('Data', '', dataItems(view)),
+    ...escalation(view),
     line('Search path', view.searchPath),
     line('Result', limitWords(view.limits) ?? 'without a limit'),
     ...alikeLine(view),
@@ -165,6 +166,16 @@ function statements(context: RequestContext | null): readonly FactLine[] {
   );
   const text = `${of} that run as one, of which ${need} approval`;
   return [{ label: 'Statements', text, items: items.map(flat), of }];
+}
+
+/** Who is asked as well when nobody answers: known from the beginning. */
+function escalation({ demand, escalatesAt }: RequestView): readonly FactLine[] {
+  if (demand.escalation === undefined || escalatesAt === null) return [];
+  const { approvers } = demand.escalation;
+  const from = `from ${escalatesAt.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
+  return approvers.length === 0 || demand.approvers.length === 0
+    ? [line('Escalation', `${from} it is asked again, elsewhere`)]
+    : listing('Escalation', `${from} also`, approvers);
 }
 
 /** The names come from what the digest binds; columns and tags from the context. */

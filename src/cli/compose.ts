@@ -5,6 +5,7 @@ import { performance } from 'node:perf_hooks';
 import pg from 'pg';
 import { loadAnalyser } from '../analyser/analyser.ts';
 import { budgetStore } from '../approval/budgets.ts';
+import type { Membership } from '../approval/membership.ts';
 import { migrateApprovals } from '../approval/migrate.ts';
 import { type ApprovalHandle, openApprovals } from '../approval/store.ts';
 import { anchorAt } from '../audit/anchors.ts';
@@ -21,7 +22,8 @@ import { listenHttp } from '../channels/api/server.ts';
 import { createConsole } from '../channels/console/app.ts';
 import { type ConsoleSessions, consoleSessions } from '../channels/console/sessions.ts';
 import { withSlack } from '../channels/slack/mount.ts';
-import { type SlackChannel, startSlack } from '../channels/slack/slack.ts';
+import type { SlackChannel } from '../channels/slack/slack.ts';
+import type { UserGroups } from '../channels/slack/user-groups.ts';
 import type { Config } from '../config/config.ts';
 import { rulesText } from '../config/policy.ts';
 import { keepPolicy, type PolicyKeeper, problemsOf } from '../config/policy-keeper.ts';
@@ -39,6 +41,7 @@ import type { StatementClass } from '../statement/analysis.ts';
 import { readyz } from '../telemetry/health.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
+import { openSlack, openUserGroups } from './compose-slack.ts';
 import { httpGate, openSearch, tokensOfPeople, watchKeys } from './http-gate.ts';
 import { trustedKeys } from './installation-keys.ts';
 import { programVersion } from './version.ts';
@@ -77,7 +80,8 @@ export async function startCountersign(
     const checkpoints = await openCheckpoints(config, keys, log, opened);
     const audit = await openAudit(config, keys, log, opened);
     const policy = openPolicy(config, loadPolicy, audit, metrics, log, opened);
-    const approvals = await openDesk(config, keys, log, opened);
+    const userGroups = await openUserGroups(config, log, opened);
+    const approvals = await openDesk(config, keys, userGroups, log, opened);
     const analyser = await loadAnalyser(config.limits);
     opened.push(() => analyser.close());
     const knowledge = createKnowledgeBase({
@@ -102,12 +106,24 @@ export async function startCountersign(
     opened.push(() => budgets.close());
     const listener = await listen(config, audit, approvals, cancels, budgets, knowledge, metrics, log);
     opened.push(() => listener.close());
-    const slack =
-      config.slack === null ? null : await startSlackChannel(config, config.slack, approvals, log, opened);
+    const slack = await openSlack(config, approvals, log, opened);
     await openWebhooks({ config, approvals, metrics, log, opened });
     const sessions = consoleSessions(approvals.pool);
     const http = await serveHttp(
-      { config, keys, audit, policy, approvals, knowledge, metrics, slack, sessions, checkpoints, log },
+      {
+        config,
+        keys,
+        audit,
+        policy,
+        approvals,
+        knowledge,
+        metrics,
+        slack,
+        userGroups,
+        sessions,
+        checkpoints,
+        log,
+      },
       opened,
     );
     metrics.readLagFrom(() => {
@@ -241,6 +257,7 @@ function eventOf(kind: 'policy' | 'configuration', detail: Record<string, string
 async function openDesk(
   config: Config,
   keys: Keys,
+  membership: Membership | null,
   log: Logger,
   opened: (() => Promise<void>)[],
 ): Promise<ApprovalHandle> {
@@ -249,6 +266,7 @@ async function openDesk(
     url: config.audit.url,
     limits: config.limits,
     people: principalsOf(config),
+    ...(membership === null ? {} : { membership }),
     keys,
     appendAudit: appender.append,
     log,
@@ -287,24 +305,6 @@ function listen(
   });
 }
 
-async function startSlackChannel(
-  config: Config,
-  slack: NonNullable<Config['slack']>,
-  desk: ApprovalHandle,
-  log: Logger,
-  opened: (() => Promise<void>)[],
-): Promise<SlackChannel> {
-  const channel = await startSlack({
-    config: slack,
-    desk,
-    people: config.people,
-    groups: config.groups,
-    log,
-  });
-  opened.push(() => channel.close());
-  return channel;
-}
-
 type HttpParts = {
   readonly config: Config;
   readonly keys: Keys;
@@ -315,6 +315,7 @@ type HttpParts = {
   readonly knowledge: KnowledgeBase;
   readonly metrics: Metrics;
   readonly slack: SlackChannel | null;
+  readonly userGroups: UserGroups | null;
   readonly sessions: ConsoleSessions;
   readonly log: Logger;
 };
@@ -355,7 +356,10 @@ async function serveHttp(
   return server;
 }
 
-async function readiness({ audit, approvals, checkpoints, knowledge, slack }: HttpParts, apiKeys: string) {
+async function readiness(
+  { audit, approvals, checkpoints, knowledge, slack, userGroups }: HttpParts,
+  apiKeys: string,
+) {
   const approvalsReachable = await approvals.ping().then(
     () => true,
     () => false,
@@ -369,7 +373,7 @@ async function readiness({ audit, approvals, checkpoints, knowledge, slack }: Ht
   });
   const checks = {
     reasons: body.reasons.join('; '),
-    slack: slack?.trouble() ?? 'ok',
+    slack: slack?.trouble() ?? userGroups?.trouble() ?? 'ok',
     checkpoints: checkpoints.trouble() ?? 'ok',
     apiKeys,
   };

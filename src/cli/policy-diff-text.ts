@@ -1,4 +1,5 @@
 import { visible } from '../channels/visible.ts';
+import type { Escalation } from '../policy/decision.ts';
 import type { ChangedGroup, PolicyDiff, UntoldGroup } from '../policy/diff.ts';
 import type { Ruling } from '../policy/replay.ts';
 import type { OnCall, Policy } from '../policy/rule.ts';
@@ -65,7 +66,7 @@ function rulesOf({ what, from, to }: ChangedGroup): string {
 
 function demandText({ approval }: Ruling): string {
   if (approval === null) return 'nobody';
-  const { approvers, quorum, assurance, expiryMs, channel, onCall, maxPerMinute } = approval;
+  const { approvers, quorum, assurance, expiryMs, channel, onCall, maxPerMinute, escalation } = approval;
   return [
     `${quorum} of ${approvers.length === 0 ? 'everybody' : approvers.join(', ')}`,
     ...(assurance === 1 ? [] : [`assurance ${assurance}`]),
@@ -73,6 +74,7 @@ function demandText({ approval }: Ruling): string {
     ...(channel === undefined ? [] : [`channel ${channel}`]),
     ...(onCall ?? []).map(onCallWords),
     ...(maxPerMinute === undefined ? [] : [`at most ${maxPerMinute} a minute`]),
+    ...(escalation === undefined ? [] : [escalationWords(escalation)]),
   ].join(', ');
 }
 
@@ -145,4 +147,10 @@ function oneLine(text: string): string {
 function shortened(text: string): string {
   const characters = [...text];
   return characters.length <= EXAMPLE ? text : `${characters.slice(0, EXAMPLE - 1).join('')}…`;
+}
+
+function escalationWords({ afterMs, approvers, channel }: Escalation): string {
+  const whom = approvers.length === 0 ? '' : ` also ${approvers.join(', ')}`;
+  const where = channel === undefined ? '' : ` in channel ${channel}`;
+  return `after ${afterMs / 1000} s${whom}${where}`;
 }

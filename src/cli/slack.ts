@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import { stringify } from 'yaml';
-import { checkSlack, type Finding } from '../channels/slack/check.ts';
+import { checkSlack } from '../channels/slack/check.ts';
+import type { Finding } from '../channels/slack/finding.ts';
 import { slackManifest } from '../channels/slack/manifest.ts';
 import { loadConfig } from '../config/load.ts';
 import { CliError } from './exit.ts';
@@ -23,9 +24,7 @@ export function slackCommand(program: Command): void {
     });
   slack
     .command('check')
-    .description(
-      'try tokens, scopes, channels (also those of rules) and people; exit code 1 when something is wrong',
-    )
+    .description('try tokens, scopes, channels, people and user groups; exit code 1 when something is wrong')
     .addOption(configOption())
     .action(async (options: { readonly config: string }) => {
       const config = await loadConfig(options.config, process.env);

@@ -6,6 +6,7 @@ import type { PolicyRule } from '../policy/rule.ts';
 import { STATEMENT_CLASSES } from '../statement/analysis.ts';
 import type { Person } from './config.ts';
 import type { Path } from './document.ts';
+import { possibleMembers } from './possible-members.ts';
 import type { ConfigShape } from './schema.ts';
 
 type AgentShape = ConfigShape['agents'][number];
@@ -13,7 +14,7 @@ type AgentShape = ConfigShape['agents'][number];
 /** Something about who may approve. `path` is in the configuration, or, after `rules`, in the list of rules. */
 export type ApproverFinding = {
   readonly severity: 'error' | 'warning';
-  readonly code: 'empty_group' | 'no_channel' | 'assurance' | 'on_behalf_of';
+  readonly code: 'empty_group' | 'no_channel' | 'assurance' | 'on_behalf_of' | 'escalation';
   readonly in: 'config' | 'rules';
   readonly path: Path;
   readonly problem: string;
@@ -53,6 +54,7 @@ export function checkApprovers(
   return [
     ...emptyGroups(config, rules),
     ...rules.flatMap((rule, at) => [
+      ...idleEscalation(config, rule, at),
       ...tooSure(rule, at, channels),
       ...config.agents.flatMap((agent) => tooFew(config, rule, at, agent, channels)),
     ]),
@@ -62,24 +64,67 @@ export function checkApprovers(
 
 function emptyGroups(config: ConfigShape, rules: readonly PolicyRule[]): readonly ApproverFinding[] {
   const empty = config.groups
+    .filter(({ slackUserGroup }) => slackUserGroup === undefined)
     .map(({ name }) => name)
     .filter((name) => !config.people.some(({ groups }) => groups.includes(name)));
-  return rules.flatMap(({ approvers = [] }, at) =>
-    approvers.flatMap((name, index): readonly ApproverFinding[] =>
-      empty.includes(name)
-        ? [
-            {
-              severity: 'warning',
-              code: 'empty_group',
-              in: 'rules',
-              path: [at, 'approvers', index],
-              problem: `nobody is in the group ${name}`,
-              advice: 'Give it to somebody in people[].groups, or leave it out.',
-            },
-          ]
-        : [],
-    ),
+  const named = ({ approvers = [], escalate }: PolicyRule, at: number) => [
+    ...approvers.map((name, index) => ({ name, path: [at, 'approvers', index] })),
+    ...(escalate?.approvers ?? []).map((name, index) => ({
+      name,
+      path: [at, 'escalate', 'approvers', index],
+    })),
+  ];
+  return rules.flatMap(named).flatMap(({ name, path }): readonly ApproverFinding[] =>
+    empty.includes(name)
+      ? [
+          {
+            severity: 'warning',
+            code: 'empty_group',
+            in: 'rules',
+            path,
+            problem: `nobody is in the group ${name}`,
+            advice: 'Give it to somebody in people[].groups, or leave it out.',
+          },
+        ]
+      : [],
   );
+}
+
+/** An escalation that brings in nobody new for an agent: all of them may answer already, or never may. */
+function idleEscalation(config: ConfigShape, rule: PolicyRule, at: number): readonly ApproverFinding[] {
+  const added = rule.escalate?.approvers;
+  if (rule.decision !== 'hold' || added === undefined) return [];
+  const finding = (problem: string, advice: string): ApproverFinding => ({
+    severity: 'warning',
+    code: 'escalation',
+    in: 'rules',
+    path: [at, 'escalate', 'approvers'],
+    problem,
+    advice,
+  });
+  const approvers = rule.approvers ?? [];
+  if (approvers.length === 0)
+    return [
+      finding(
+        'everybody may answer from the beginning, so it brings in nobody',
+        'Name approvers in the rule, or leave only the channel in escalate.',
+      ),
+    ];
+  const demand: ApprovalDemand = { approvers, quorum: rule.quorum ?? 1, assurance: 1 };
+  return config.agents
+    .filter((agent) => concerns(rule, knownAgent(config, agent)))
+    .flatMap((agent) => {
+      const before = eligible(config, agent, demand).map(({ id }) => id);
+      const later = eligible(config, agent, { ...demand, approvers: [...approvers, ...added] });
+      return later.some(({ id }) => !before.includes(id))
+        ? []
+        : [
+            finding(
+              `for agent ${agent.name} it brings in nobody: they may answer already, or never may`,
+              'Name somebody else; the owner of an agent never approves.',
+            ),
+          ];
+    });
 }
 
 function tooSure(rule: PolicyRule, at: number, channels: readonly Channel[]): readonly ApproverFinding[] {
@@ -170,8 +215,9 @@ function eligible(
   { name, owner }: AgentShape,
   demand: ApprovalDemand,
 ): readonly Person[] {
-  const forbidden = forbiddenPeople({ people: config.people }, { agent: name, owner, onBehalfOf: null });
-  return config.people.filter((person) => refusalOf(person, forbidden, demand, 'approve', 3, null) === null);
+  const people = possibleMembers(config, config.people);
+  const forbidden = forbiddenPeople({ people }, { agent: name, owner, onBehalfOf: null });
+  return people.filter((person) => refusalOf(person, forbidden, demand, 'approve', 3, null) === null);
 }
 
 /** It can hold something of that agent. */

@@ -8,14 +8,17 @@ import {
 import { DEFAULT_BUDGET } from '../budget/budget.ts';
 import { FLOOR_HOLD } from '../policy/decide.ts';
 import type { ApprovalDemand } from '../policy/decision.ts';
+import { durationMs } from '../policy/duration.ts';
 import type { OnCall } from '../policy/rule.ts';
 import { globMatches } from '../statement/glob.ts';
 import type { Person } from './config.ts';
 import type { Parsed, Path } from './document.ts';
 import type { ConfigErrorCode, ConfigProblem } from './errors.ts';
+import { DEFAULT_LIMITS } from './limits.ts';
 import { nearest } from './nearest.ts';
 import { windowsTogether } from './on-call-check.ts';
 import type { ParsedRules } from './policy.ts';
+import { possibleMembers } from './possible-members.ts';
 import { principalsOf } from './principals.ts';
 import type { RuleShape } from './rule-schema.ts';
 import type { ConfigShape } from './schema.ts';
@@ -35,6 +38,7 @@ export function crossCheck(parsed: Parsed<ConfigShape>, rules: ParsedRules): rea
   unique(config.agents, 'name', ['agents'], add);
   unique(config.people, 'id', ['people'], add);
   unique(config.groups, 'name', ['groups'], add);
+  checkGroups(config, add);
   unique(config.http.apiKeys, 'name', ['http', 'apiKeys'], add);
   unique(config.webhooks, 'name', ['webhooks'], add);
   checkBudgets(config, add);
@@ -105,6 +109,22 @@ function checkBudgets(config: ConfigShape, add: Add): void {
     agent?.forEach((glob, at) => {
       if (!/[*?]/.test(glob)) known(glob, agents, 'an agent', ['budgets', index, 'agent', at], add);
     });
+  });
+}
+
+/** Who is in a Slack user group is asked of the workspace that is configured. */
+function checkGroups({ groups, slack }: ConfigShape, add: Add): void {
+  groups.forEach(({ slackUserGroup }, index) => {
+    if (slackUserGroup === undefined) return;
+    const first = groups.findIndex((other) => other.slackUserGroup === slackUserGroup);
+    if (slack === undefined)
+      add(
+        ['groups', index, 'slackUserGroup'],
+        'expected slack in the configuration, which is asked who is in it',
+        'config_missing_key',
+      );
+    else if (first !== index)
+      add(['groups', index, 'slackUserGroup'], 'the same user group is used above', 'config_invalid_value');
   });
 }
 
@@ -197,7 +217,11 @@ function checkRule(config: ConfigShape, rule: RuleShape, path: Path, add: Add): 
         !known(name, names, 'a person or group', [...path, 'onCall', window, 'approvers', at], add),
     ),
   );
+  (rule.escalate?.approvers ?? []).forEach((name, at) => {
+    known(name, names, 'a person or group', [...path, 'escalate', 'approvers', at], add);
+  });
   checkForm(rule, path, add);
+  checkEscalation(config, rule, [...path, 'escalate'], add);
   if (rule.channel !== undefined && config.slack === undefined)
     add(
       [...path, 'channel'],
@@ -292,7 +316,30 @@ const HOLD_ONLY = [
   'channel',
   'onCall',
   'maxPerMinute',
+  'escalate',
 ] as const;
+
+/** It must come while the request is still open, and its channel must be one. */
+function checkEscalation(config: ConfigShape, { escalate, expiry }: RuleShape, path: Path, add: Add): void {
+  if (escalate === undefined) return;
+  const lifetimeMs =
+    expiry === undefined
+      ? (config.limits.requestLifetimeMs ?? DEFAULT_LIMITS.requestLifetimeMs)
+      : durationMs(expiry);
+  const afterMs = durationMs(escalate.after);
+  if (afterMs !== null && lifetimeMs !== null && afterMs >= lifetimeMs)
+    add(
+      [...path, 'after'],
+      `a request is over after ${lifetimeMs / 1000} s, before it would escalate; expected less than ${expiry === undefined ? 'limits.requestLifetimeMs' : 'expiry'}`,
+      'config_invalid_value',
+    );
+  if (escalate.channel !== undefined && config.slack === undefined)
+    add(
+      [...path, 'channel'],
+      'expected slack in the configuration, whose channel this would be',
+      'config_missing_key',
+    );
+}
 
 /** `ann+shop@example.com` reaches whoever reads `ann@example.com`. */
 function mailbox(email: string): string {
@@ -308,7 +355,7 @@ function eligible(
   owner: string,
   demand: ApprovalDemand,
 ): readonly Person[] {
-  const directory = { people: principals(config) };
+  const directory = { people: possibleMembers(config, principals(config)) };
   const forbidden = forbiddenPeople(directory, { agent, owner, onBehalfOf: null });
   return directory.people.filter(
     (person) => refusalOf(person, forbidden, demand, 'approve', demand.assurance, null) === null,

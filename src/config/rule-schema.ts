@@ -128,6 +128,31 @@ const limits = z
   })
   .refine((value) => Object.keys(value).length > 0, 'expected rows, bytes or both');
 
+const slackChannel = z
+  .string()
+  .regex(/^[CGUW][A-Z0-9]+$/, 'expected the id of a Slack channel or user, for example C0123456789');
+
+const escalate = z
+  .strictObject({
+    after: z
+      .string()
+      .refine(
+        (text) => durationMs(text) !== null,
+        'expected a whole number and s, m, h or d, for example 10m',
+      )
+      .describe('How long the request has been open by then.'),
+    approvers: names
+      .optional()
+      .describe(
+        "Ids of people or names of groups that may answer from then on, beside the rule's approvers.",
+      ),
+    channel: slackChannel.optional().describe('Slack channel, or person, that gets a card of its own then.'),
+  })
+  .refine(
+    ({ approvers, channel }) => approvers !== undefined || channel !== undefined,
+    'expected approvers, channel or both',
+  );
+
 export const ruleSchema = z.strictObject({
   name: z
     .string()
@@ -169,11 +194,11 @@ export const ruleSchema = z.strictObject({
     .describe(
       'How long the connection waits for the answer; then the agent is told to send the statement again later. In a transaction limits.holdTimeoutInTransactionMs counts, if that is less. Default: limits.holdTimeoutMs.',
     ),
-  channel: z
-    .string()
-    .regex(/^[A-Z0-9]+$/, 'expected the id of a Slack channel, for example C0123456789')
+  channel: slackChannel
     .optional()
-    .describe('Slack channel that gets the card. Default: slack.channel.'),
+    .describe(
+      'Slack channel that gets the card, or the Slack user who gets it as a message. Default: slack.channel.',
+    ),
   onCall: z
     .array(onCall)
     .min(1)
@@ -189,6 +214,11 @@ export const ruleSchema = z.strictObject({
     .optional()
     .describe(
       'Approvals that one person may give within a minute, over all requests; one more is refused (too_fast). Default: limits.approvalsPerMinutePerPerson.',
+    ),
+  escalate: escalate
+    .optional()
+    .describe(
+      'Who is asked as well when nobody has answered for a time; people are shown it from the beginning.',
     ),
 });
 

@@ -1,6 +1,7 @@
 import type { Analysis, StatementAnalysis, StatementClass } from '../statement/analysis.ts';
 import type { ApprovalDemand, Decision, DecisionContext, DecisionLimits, ObservedRule } from './decision.ts';
 import { durationMs } from './duration.ts';
+import { commonApprovers, commonEscalation, escalationOf } from './escalation.ts';
 import { matches } from './match.ts';
 import type { Policy, PolicyRule, RuleLimits } from './rule.ts';
 import { boundByEstimate, withoutEstimate } from './size-conditions.ts';
@@ -129,9 +130,10 @@ function byDefault(statementClass: StatementClass, reasons: readonly string[]): 
 }
 
 function demandOf(rule: PolicyRule): ApprovalDemand {
-  const { approvers, quorum, assurance, expiry, holdTimeout, channel, onCall, maxPerMinute } = rule;
+  const { approvers, quorum, assurance, expiry, holdTimeout, channel, onCall, maxPerMinute, escalate } = rule;
   const expiryMs = expiry === undefined ? null : durationMs(expiry);
   const holdMs = holdTimeout === undefined ? null : durationMs(holdTimeout);
+  const escalation = escalate === undefined ? null : escalationOf(escalate);
   return {
     approvers: approvers ?? [],
     quorum: quorum ?? 1,
@@ -141,6 +143,7 @@ function demandOf(rule: PolicyRule): ApprovalDemand {
     ...(channel === undefined ? {} : { channel }),
     ...(onCall === undefined ? {} : { onCall }),
     ...(maxPerMinute === undefined ? {} : { maxPerMinute }),
+    ...(escalation === null ? {} : { escalation }),
   };
 }
 
@@ -155,7 +158,7 @@ function withoutLimits(a: Ruling, b: Ruling): Ruling {
   if (SEVERITY[a.decision] !== SEVERITY[b.decision])
     return SEVERITY[a.decision] > SEVERITY[b.decision] ? a : b;
   if (a.approval === null || b.approval === null) return a;
-  const approvers = common(a.approval.approvers, b.approval.approvers);
+  const approvers = commonApprovers(a.approval.approvers, b.approval.approvers);
   if (approvers === null) {
     const reasons = ['its statements need different approvers: send them one by one'];
     return { decision: 'deny', rule: 'floor:approvers', reasons, approval: null };
@@ -166,6 +169,7 @@ function withoutLimits(a: Ruling, b: Ruling): Ruling {
   // Windows only narrow, so all of both are what satisfies both.
   const onCall = [...(a.approval.onCall ?? []), ...(b.approval.onCall ?? [])];
   const maxPerMinute = least(a.approval.maxPerMinute, b.approval.maxPerMinute);
+  const escalation = commonEscalation(a.approval, b.approval, approvers);
   return {
     decision: 'hold',
     rule: a.rule,
@@ -179,6 +183,7 @@ function withoutLimits(a: Ruling, b: Ruling): Ruling {
       ...(channel === undefined ? {} : { channel }),
       ...(onCall.length === 0 ? {} : { onCall }),
       ...(maxPerMinute === undefined ? {} : { maxPerMinute }),
+      ...(escalation === undefined ? {} : { escalation }),
     },
   };
 }
@@ -192,12 +197,4 @@ function narrower(a: DecisionLimits | undefined, b: DecisionLimits | undefined):
 function least(a: number | null | undefined, b: number | null | undefined): number | undefined {
   if (a == null || b == null) return a ?? b ?? undefined;
   return Math.min(a, b);
-}
-
-/** Those that both lists name (an empty list names everybody); null where nobody is in both. */
-function common(a: readonly string[], b: readonly string[]): readonly string[] | null {
-  if (a.length === 0) return b;
-  if (b.length === 0) return a;
-  const both = a.filter((name) => b.includes(name));
-  return both.length === 0 ? null : both;
 }

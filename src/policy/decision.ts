@@ -47,6 +47,18 @@ export type ApprovalDemand = {
   readonly onCall?: readonly OnCall[];
   /** Most approvals by one person within a minute, over all requests, this one among them; absent: the configuration's. */
   readonly maxPerMinute?: number;
+  /** Absent: nobody is asked later on. */
+  readonly escalation?: Escalation;
+};
+
+/** Part of the demand from the beginning, so that nothing is added later; counts only from its time on. */
+export type Escalation = {
+  /** After the request was opened, milliseconds. */
+  readonly afterMs: number;
+  /** Who may answer from then on as well; empty: the same people as before, who are asked again. */
+  readonly approvers: readonly string[];
+  /** Slack channel that gets a card then. It routes, and is no part of what is approved. */
+  readonly channel?: string;
 };
 
 /** Who asks, and when, for rules that match on it. */

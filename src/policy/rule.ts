@@ -21,12 +21,20 @@ export type PolicyRule = {
   readonly expiry?: string;
   /** How long a connection waits for the answer, in the same form. */
   readonly holdTimeout?: string;
-  /** Id of the Slack channel that gets the card. */
+  /** Id of the Slack channel that gets the card, or of the user who gets it as a message. */
   readonly channel?: string;
   /** Times at which only these of them are asked and may approve. */
   readonly onCall?: readonly OnCall[];
   /** Approvals that one person may give within a minute, over all requests. */
   readonly maxPerMinute?: number;
+  readonly escalate?: RuleEscalation;
+};
+
+/** Who is asked as well when a request has been open for a time (`after`, as `durationMs` reads it). */
+export type RuleEscalation = {
+  readonly after: string;
+  readonly approvers?: readonly string[];
+  readonly channel?: string;
 };
 
 /**

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type pg from 'pg';
 import type { Answer, Identity } from '../../src/approval/guard.ts';
 import type { ApprovalLimits } from '../../src/approval/limits.ts';
+import type { Membership } from '../../src/approval/membership.ts';
 import { migrateApprovals } from '../../src/approval/migrate.ts';
 import type { Question } from '../../src/approval/port.ts';
 import { type ApprovalHandle, openApprovals } from '../../src/approval/store.ts';
@@ -119,6 +120,7 @@ export type ApprovalWorld = {
 export type WorldOptions = {
   readonly limits?: Partial<ApprovalLimits>;
   readonly people?: readonly Person[];
+  readonly membership?: Membership;
   readonly processId?: string;
   readonly appendAudit?: TransactionalAppend;
 };
@@ -158,6 +160,7 @@ export async function approvalWorld(prefix: string): Promise<ApprovalWorld> {
           ...options.limits,
         },
         people: options.people ?? PEOPLE,
+        ...(options.membership === undefined ? {} : { membership: options.membership }),
         keys,
         appendAudit: options.appendAudit ?? fakeAppend,
         log: { info: () => {}, warn: () => {}, error: () => {} },

@@ -181,3 +181,36 @@ describe('the context of a request', () => {
     ).rejects.toThrow();
   });
 });
+
+describe('an escalation', () => {
+  it('is told in each channel, from the beginning', async () => {
+    const demand = {
+      approvers: ['reviewer'],
+      quorum: 1,
+      assurance: 1,
+      escalation: { afterMs: 600_000, approvers: ['security', 'deputy'] },
+    } as const;
+    const { id } = await http.approvals.open(question({ text: 'DROP TABLE escalating', demand }));
+    const view = await http.approvals.get(id);
+    if (view?.escalatesAt == null) throw new Error('no view');
+    const words = `from ${view.escalatesAt.toISOString().slice(0, 19).replace('T', ' ')} UTC also: deputy, security`;
+    expect(textOf(renderCard(view, { users: [], groups: [] }))).toContain(`Escalation: ${words}`);
+    const reply = await http.app.request(`/api/requests/${id}`, {
+      headers: { authorization: 'Bearer reviewer-token' },
+    });
+    const json = (await reply.json()) as RequestJson;
+    expect(await page(`/requests/${id}`)).toContain(words.replace(': ', '|').replace(', ', '|'));
+    expect(json.escalation).toEqual({
+      at: view.escalatesAt.toISOString(),
+      approvers: ['deputy', 'security'],
+    });
+    expect(showLines(json).join('\n')).toContain(words);
+    const opened = (await world.entries()).find(
+      ({ kind, request_id: of }) => kind === 'request_opened' && of === id,
+    );
+    expect(opened?.detail).toMatchObject({
+      escalation: 'deputy, security',
+      escalates_at: view.escalatesAt.toISOString(),
+    });
+  });
+});

@@ -248,4 +248,20 @@ describe('countersign policy check', () => {
       ],
     });
   });
+
+  it('finds an escalation that brings in nobody', async () => {
+    const held = (more: string) => `- { name: ddl, match: { class: [ddl] }, decision: hold, ${more} }`;
+    expect(
+      await first(held('approvers: [approver], escalate: { after: 10m, approvers: [owner, approver] }')),
+    ).toEqual({
+      code: 0,
+      finding: [
+        'c.yaml:17: warning: rule ddl: for agent bot it brings in nobody: they may answer already, or never may',
+        '  Name somebody else; the owner of an agent never approves.',
+      ],
+    });
+    expect((await first(held('escalate: { after: 10m, approvers: [approver] }'))).finding[0]).toContain(
+      'everybody may answer from the beginning',
+    );
+  });
 });

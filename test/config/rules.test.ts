@@ -31,6 +31,34 @@ describe('rules that are good', () => {
     expect(config.policy.rules[0]).toEqual({ name: 'r', match: {}, decision: 'hold', channel: 'C012AB' });
   });
 
+  it('an escalation, and a direct message', async () => {
+    const config = await load(
+      `${SLACK}${rules('{ name: r, match: {}, decision: hold, channel: U012AB, escalate: { after: 10m, approvers: [approver], channel: C034CD } }')}`,
+      ENV,
+    );
+    expect(config.policy.rules[0]).toMatchObject({
+      channel: 'U012AB',
+      escalate: { after: '10m', approvers: ['approver'], channel: 'C034CD' },
+    });
+  });
+
+  it('a group whose members only Slack knows, where there is Slack', async () => {
+    const held = rules('{ name: r, match: {}, decision: hold, approvers: [oncall] }').replace(
+      'approver@example.com }',
+      'approver@example.com, slack: [T1/U1] }',
+    );
+    const groups = 'groups: [{ name: oncall, slackUserGroup: S012AB }]\n';
+    await expect(load(`${SLACK}${groups}${held}`, ENV)).resolves.toBeDefined();
+    expect((await refusal(`${groups}${held}`)).message).toMatch(
+      /groups\[0\]\.slackUserGroup: expected slack/,
+    );
+    // Nobody has an account there, so nobody could ever be in it.
+    const strangers = held.replace('T1/U1', 'T2/U1');
+    expect((await refusal(`${SLACK}${groups}${strangers}`, ENV)).message).toMatch(/0 may approve/);
+    const twice = 'groups: [{ name: oncall, slackUserGroup: S1 }, { name: again, slackUserGroup: S1 }]\n';
+    expect((await refusal(`${SLACK}${twice}${held}`, ENV)).message).toMatch(/the same user group/);
+  });
+
   it('every condition is part of the digest', async () => {
     const base = "{ name: r, match: { relation: ['a.b'] }, decision: hold }";
     const others = [
@@ -150,6 +178,36 @@ describe('rules that cannot be', () => {
     ['{ name: r, match: {}, decision: allow, channel: C1 }', 'channel', /only a rule that holds has channel/],
     ['{ name: r, match: {}, decision: hold, channel: C1 }', 'channel', /expected slack/],
     ["{ name: r, match: {}, decision: hold, channel: '#dba' }", 'channel', /id of a Slack channel/],
+    [
+      '{ name: r, match: {}, decision: deny, escalate: { after: 10m, approvers: [approver] } }',
+      'escalate',
+      /only a rule that holds has escalate/,
+    ],
+    [
+      '{ name: r, match: {}, decision: hold, escalate: { after: 10m } }',
+      'escalate',
+      /approvers, channel or both/,
+    ],
+    [
+      '{ name: r, match: {}, decision: hold, escalate: { after: soon, approvers: [approver] } }',
+      'escalate.after',
+      /for example 10m/,
+    ],
+    [
+      '{ name: r, match: {}, decision: hold, escalate: { after: 10m, approvers: [aprover] } }',
+      'escalate.approvers[0]',
+      /did you mean approver\?/,
+    ],
+    [
+      '{ name: r, match: {}, decision: hold, escalate: { after: 10m, channel: C1 } }',
+      'escalate.channel',
+      /expected slack/,
+    ],
+    [
+      '{ name: r, match: {}, decision: hold, expiry: 10m, escalate: { after: 10m, approvers: [approver] } }',
+      'escalate.after',
+      /over after 600 s, before it would escalate/,
+    ],
     ['{ name: r, match: {}, decision: deny, limits: { rows: 5 } }', 'limits', /lets nothing through/],
     ['{ name: r, match: {}, decision: hold, limits: {} }', 'limits', /rows, bytes or both/],
     ['{ name: r, match: {}, decision: hold, limits: { row: 5 } }', 'limits.row', /did you mean rows\?/],

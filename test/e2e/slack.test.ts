@@ -35,19 +35,21 @@ async function start(mode: SlackConfig['mode']): Promise<void> {
     }),
   });
   if (mode === 'http') slack.requestUrl = `${stack.httpUrl}/slack/events`;
-  else await until(() => slack.connections > 0);
+  else await until(() => slack.connections > 0, 30_000);
 }
 
 async function card(text: string): Promise<Message> {
   const find = () => slack.messages.find((message) => JSON.stringify(message.blocks).includes(text));
-  await until(() => find() !== undefined);
+  await until(() => find() !== undefined, 30_000);
   return find() as Message;
 }
 
 describe.each(['socket', 'http'] as const)(
   'Slack (%s), from the agent to the click to the result',
   (mode) => {
-    it('approves, denies with a reason, refuses the owner and strangers, and takes a replayed click once', async () => {
+    it('approves, denies with a reason, refuses the owner and strangers, and takes a replayed click once', {
+      timeout: 120_000,
+    }, async () => {
       await start(mode);
       const client = new pg.Client({ connectionString: stack.agentUrl });
       // A test that fails leaves its connection to be cut.
@@ -58,17 +60,17 @@ describe.each(['socket', 'http'] as const)(
       const first = await card('asked_in_slack');
       await slack.deliver(slack.clickPayload(first, APPROVE, 'U0NOBODY'));
       await slack.deliver(slack.clickPayload(first, APPROVE, 'U0OWNER'));
-      await until(() => slack.ephemerals.length === 2);
+      await until(() => slack.ephemerals.length === 2, 30_000);
       expect(slack.ephemerals.map(({ user }) => user).sort()).toEqual(['U0NOBODY', 'U0OWNER']);
       expect((await stack.api.open()).length).toBe(1);
       const click = slack.clickPayload(first, APPROVE, 'U0APPROVER');
       await Promise.all(Array.from({ length: 20 }, () => slack.deliver(click)));
       await approved;
-      await until(() => JSON.stringify(slack.messages[0]?.blocks).includes('CREATE TABLE, '));
+      await until(() => JSON.stringify(slack.messages[0]?.blocks).includes('CREATE TABLE, '), 30_000);
 
       const denied = client.query('DROP TABLE asked_in_slack').catch((error: pg.DatabaseError) => error);
       await slack.deliver(slack.clickPayload(await card('DROP TABLE asked_in_slack'), DENY, 'U0APPROVER'));
-      await until(() => slack.views.length === 1);
+      await until(() => slack.views.length === 1, 30_000);
       await slack.deliver(slack.submitPayload('still needed', 'U0APPROVER'));
       expect(await denied).toMatchObject({
         code: '42501',

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_TABLE, decide } from '../../src/policy/decide.ts';
+import { demandAt } from '../../src/policy/escalation.ts';
 import type { PolicyRule } from '../../src/policy/rule.ts';
 import { STATEMENT_CLASSES } from '../../src/statement/analysis.ts';
 import { globMatches } from '../../src/statement/glob.ts';
@@ -110,6 +111,60 @@ describe('rules', () => {
       decision: 'deny',
       rule: 'floor:approvers',
     });
+  });
+});
+
+describe('escalation', () => {
+  const BOTH = 'DROP TABLE t; GRANT SELECT ON t TO r';
+  const ddl = (more: object) => rule('ddl', 'hold', { class: ['ddl'] }, more);
+  const grant = (more: object) => rule('grant', 'hold', { class: ['privilege'] }, more);
+
+  it('is part of the demand', () => {
+    const escalate = { after: '10m', approvers: ['sec'], channel: 'C1' };
+    expect(by('DROP TABLE t', ddl({ approvers: ['dba'], escalate })).approval).toEqual({
+      approvers: ['dba'],
+      quorum: 1,
+      assurance: 1,
+      escalation: { afterMs: 600_000, approvers: ['sec'], channel: 'C1' },
+    });
+  });
+
+  it('of two holds brings in only whom both would have, at the later time', () => {
+    const first = ddl({ approvers: ['dba'], escalate: { after: '10m', approvers: ['sec', 'ops'] } });
+    const second = grant({ approvers: ['dba', 'sec'], escalate: { after: '1h', approvers: ['boss'] } });
+    expect(by(BOTH, first, second).approval).toMatchObject({
+      approvers: ['dba'],
+      escalation: { afterMs: 3_600_000, approvers: ['sec'] },
+    });
+    // The second names nobody, so everybody may; but only the first brings anybody in.
+    expect(by(BOTH, first, grant({})).approval).toMatchObject({
+      approvers: ['dba'],
+      escalation: { afterMs: 600_000, approvers: ['sec', 'ops'] },
+    });
+    expect(by(BOTH, first, grant({ approvers: ['dba'] })).approval).toEqual({
+      approvers: ['dba'],
+      quorum: 1,
+      assurance: 1,
+    });
+  });
+
+  it('counts from its moment on, and not where there is none', () => {
+    const demand = {
+      approvers: ['dba'],
+      quorum: 1,
+      assurance: 1,
+      escalation: { afterMs: 10, approvers: ['sec', 'dba'] },
+    } as const;
+    expect(demandAt(demand, 100, 99)).toBe(demand);
+    expect(demandAt(demand, 100, 100).approvers).toEqual(['dba', 'sec']);
+    for (const [from, now] of [
+      [null, 1e15],
+      [Number.NaN, 1e15],
+      [100, Number.NaN],
+    ] as const)
+      expect(demandAt(demand, from, now)).toBe(demand);
+    const everybody = { ...demand, approvers: [] };
+    expect(demandAt(everybody, 100, 200).approvers).toEqual([]);
   });
 });
 

@@ -25,6 +25,8 @@ export type ServedOptions = {
   readonly rules?: readonly object[];
   /** As the configuration file has them. */
   readonly budgets?: readonly object[];
+  /** Other keys of the file. */
+  readonly more?: object;
 };
 
 /** `countersign serve` as a process of its own, in front of a stack's databases. */
@@ -57,6 +59,7 @@ export async function serveBeside(stack: Stack, options: ServedOptions = {}): Pr
     // What is approved in the stack is released here, too.
     keys: { directory: stack.config.keys.directory },
     dataDirectory: 'data',
+    ...options.more,
   };
   const file = join(directory, 'countersign.yaml');
   // JSON is YAML.

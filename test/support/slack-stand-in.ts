@@ -20,20 +20,48 @@ export type Call = { readonly method: string; readonly args: Args; readonly toke
 export type Block = { type: string; [key: string]: unknown };
 export type Message = { channel: string; ts: string; text: string; blocks: Block[]; threadTs: string | null };
 export type Delivered = { readonly status: number; readonly body: unknown };
-export type User = { id: string; team_id: string; deleted?: boolean; is_bot?: boolean };
+export type User = {
+  id: string;
+  team_id: string;
+  deleted?: boolean;
+  is_bot?: boolean;
+  is_stranger?: boolean;
+  enterprise_user?: { id: string; enterprise_id: string; teams: string[] };
+};
+/** A channel beside the first, as conversations.info has it. */
+export type Channel = { is_member: boolean; is_archived?: boolean; is_ext_shared?: boolean };
 export type Signing = { readonly secret?: string; readonly timestamp?: number; readonly body?: string };
 
 const BLOCKS_CHARACTERS = 13_200;
+
+/** The bot scope that Slack's reference names for each method; null: none. https://docs.slack.dev/reference/methods */
+export const SCOPES: Readonly<Record<string, string | null>> = {
+  'apps.connections.open': null,
+  'auth.test': null,
+  'chat.postEphemeral': 'chat:write',
+  'chat.postMessage': 'chat:write',
+  'chat.update': 'chat:write',
+  // For a private channel it is groups:read.
+  'conversations.info': 'channels:read',
+  'files.completeUploadExternal': 'files:write',
+  'files.getUploadURLExternal': 'files:write',
+  'usergroups.users.list': 'usergroups:read',
+  'users.info': 'users:read',
+  'views.open': null,
+};
 
 export class SlackStandIn {
   readonly botToken: string;
   readonly appToken: string;
   readonly signingSecret: string;
-  readonly teamId = 'T0TEST';
-  readonly channel = 'C0APPROVALS';
+  readonly teamId: string;
+  readonly channel: string;
   /** Another one that the app is in. */
   readonly otherChannel = 'C0OTHER';
-  scopes = 'chat:write,users:read,usergroups:read,files:write';
+  readonly channels = new Map<string, Channel>([['C0OTHER', { is_member: true }]]);
+  /** Of the organization that the workspace belongs to; null: none. */
+  enterpriseId: string | null = null;
+  scopes = 'chat:write,users:read,usergroups:read,files:write,channels:read';
   inChannel = true;
   readonly calls: Call[] = [];
   readonly messages: Message[] = [];
@@ -41,6 +69,8 @@ export class SlackStandIn {
   readonly views: { id: string; private_metadata: string; blocks: Block[] }[] = [];
   readonly files: { name: string; content: string; threadTs: string | null }[] = [];
   readonly users = new Map<string, User>();
+  /** Members by id of the user group. */
+  readonly userGroups = new Map<string, string[]>();
   /** Set for HTTP mode; null: Socket Mode. */
   requestUrl: string | null = null;
   readonly #server: Server;
@@ -52,7 +82,9 @@ export class SlackStandIn {
   #port = 0;
 
   /** `as`: takes over another one's tokens, as Slack keeps them over an outage. */
-  constructor(as?: SlackStandIn) {
+  constructor(as?: SlackStandIn, ids = { teamId: 'T0TEST', channel: 'C0APPROVALS' }) {
+    this.teamId = ids.teamId;
+    this.channel = ids.channel;
     this.botToken = as?.botToken ?? `xoxb-test-${randomBytes(9).toString('hex')}`;
     this.appToken = as?.appToken ?? `xapp-test-${randomBytes(9).toString('hex')}`;
     this.signingSecret = as?.signingSecret ?? randomBytes(16).toString('hex');
@@ -229,9 +261,19 @@ export class SlackStandIn {
   #answer(method: string, args: Args, token: string): object {
     if (token !== (method === 'apps.connections.open' ? this.appToken : this.botToken))
       return fail('invalid_auth');
+    const scope = SCOPES[method];
+    if (scope === undefined) return fail('unknown_method');
+    if (scope !== null && !this.scopes.split(',').includes(scope)) return fail('missing_scope');
     switch (method) {
       case 'auth.test':
-        return { ok: true, team_id: this.teamId, team: 'Test', user_id: 'U0BOT', bot_id: 'B0BOT' };
+        return {
+          ok: true,
+          team_id: this.teamId,
+          team: 'Test',
+          user_id: 'U0BOT',
+          bot_id: 'B0BOT',
+          ...(this.enterpriseId === null ? {} : { enterprise_id: this.enterpriseId }),
+        };
       case 'apps.connections.open':
         return {
           ok: true,
@@ -255,10 +297,11 @@ export class SlackStandIn {
       case 'users.info':
         return this.#user(arg(args, 'user'));
       case 'conversations.info':
-        if (args['channel'] !== this.channel) return fail('channel_not_found');
-        return { ok: true, channel: { id: this.channel, name: 'approvals', is_member: this.inChannel } };
-      case 'usergroups.users.list':
-        return { ok: true, users: [...this.users.keys()] };
+        return this.#info(arg(args, 'channel'));
+      case 'usergroups.users.list': {
+        const users = this.userGroups.get(arg(args, 'usergroup'));
+        return users === undefined ? fail('no_such_subteam') : { ok: true, users };
+      }
       case 'files.getUploadURLExternal': {
         const path = `/upload/F${this.#uploads.size}`;
         this.#uploads.set(path, { name: arg(args, 'filename'), content: '' });
@@ -280,10 +323,28 @@ export class SlackStandIn {
     }
   }
 
+  #info(id: string): object {
+    const channel = this.#channel(id);
+    return channel === undefined ? fail('channel_not_found') : { ok: true, channel: { id, ...channel } };
+  }
+
+  #channel(id: string): Channel | undefined {
+    return id === this.channel ? { is_member: this.inChannel } : this.channels.get(id);
+  }
+
+  /** The id of a user opens the direct messages with him, which have an id of their own. */
+  #conversation(id: string): string | null {
+    if (this.users.has(id)) return id.replace(/^./, 'D');
+    if (id.startsWith('D') && this.users.has(id.replace(/^./, 'U'))) return id;
+    return this.#channel(id) === undefined ? null : id;
+  }
+
   #message(method: string, args: Args): object {
-    const channel = args['channel'] ?? '';
-    if (channel !== this.channel && channel !== this.otherChannel) return fail('channel_not_found');
-    if (!this.inChannel) return fail('not_in_channel');
+    const channel = this.#conversation(args['channel'] ?? '');
+    if (channel === null) return fail('channel_not_found');
+    if (method === 'chat.update' && channel !== args['channel']) return fail('channel_not_found');
+    if (this.#channel(channel)?.is_archived === true) return fail('is_archived');
+    if (this.#channel(channel)?.is_member === false) return fail('not_in_channel');
     const blocks = JSON.parse(args['blocks'] ?? '[]') as Block[];
     const wrong = refusalOfBlocks(blocks);
     if (wrong !== null) return fail(wrong);

@@ -39,6 +39,10 @@ export function requestJson(view: RequestView, snoozedUntil: Date | null = null)
     approvers: view.demand.approvers,
     quorum: view.demand.quorum,
     assurance: view.demand.assurance,
+    escalation:
+      view.demand.escalation === undefined || view.escalatesAt === null
+        ? null
+        : { at: view.escalatesAt.toISOString(), approvers: view.demand.escalation.approvers },
     limits: view.limits,
     policyDigest: view.policyDigest,
     digest: view.digest,
@@ -57,6 +61,7 @@ export function requestJson(view: RequestView, snoozedUntil: Date | null = null)
     endReason: view.endReason,
     outcome:
       outcome === null ? null : { ...outcome, rows: String(outcome.rows), bytes: String(outcome.bytes) },
+    elapsedMs: view.elapsedMs,
     receipt: view.receipt,
   };
 }

@@ -103,6 +103,10 @@ export const requestSchema = z
     ),
     quorum: z.int(),
     assurance,
+    escalation: z
+      .strictObject({ at: time, approvers: textList })
+      .nullable()
+      .describe('From that time on these may answer as well; null: nobody is asked later on.'),
     limits: z
       .strictObject({ rows: z.int().nullable(), bytes: z.int().nullable() })
       .describe('Most that an approval lets the result of each statement be; null: no limit.'),
@@ -145,6 +149,10 @@ export const requestSchema = z
         sqlstate: z.string().nullable(),
       })
       .nullable(),
+    elapsedMs: z
+      .int()
+      .nullable()
+      .describe('From the release to the outcome, by the database; null: not known.'),
     receipt: z.string().nullable().describe('JWS, once approved.'),
   })
   .register(NAMED, { id: 'Request' });

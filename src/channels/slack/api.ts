@@ -69,5 +69,14 @@ export function failureOf(error: unknown): CallFailure {
     return { kind: SETUP.has(why) ? 'setup' : 'refused', why };
   }
   if (error instanceof webApi.WebAPIHTTPError) return { kind: 'away', why: `HTTP ${error.statusCode}` };
-  return { kind: 'away', why: error instanceof Error ? error.message : String(error) };
+  return { kind: 'away', why: rootMessage(error) };
+}
+
+/** "fetch failed" says nothing; what it was caused by does. */
+function rootMessage(error: unknown): string {
+  let root = error;
+  for (let depth = 0; depth < 5 && root instanceof Error && root.cause instanceof Error; depth++)
+    root = root.cause;
+  if (!(root instanceof Error)) return String(root);
+  return root.message || String(Reflect.get(root, 'code') ?? root.name);
 }

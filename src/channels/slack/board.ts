@@ -1,67 +1,87 @@
 import type { CardStore, RequestView } from '../../approval/guard.ts';
-import type { RequestState } from '../../approval/port.ts';
 import { failureOf, type SlackClient } from './api.ts';
-import { fitsWhole, type Mentions, renderCard } from './card.ts';
+import { fitsWhole, type Mentions, renderCard, renderOutcome } from './card.ts';
+import { Escalations } from './escalations.ts';
+import { isDue, type MessageKey, type Place, placesOf } from './places.ts';
 import type { Log } from './port.ts';
-import { attachWhole, digestOf, type Posted, postCard, readPosted, writePosted } from './posting.ts';
-import { ChannelQueue } from './queue.ts';
+import {
+  attachWhole,
+  digestOf,
+  type Posted,
+  postCard,
+  postReply,
+  readPosted,
+  writePosted,
+} from './posting.ts';
+import { ChannelQueue, ChannelQueues, Gate } from './queue.ts';
 
 /** Slack takes about one message a second in a channel; updates have a limit of their own. */
 const POST_INTERVAL_MS = 1_000;
 /** A process that claimed a card and died gives it up after this. */
 const CLAIM_MS = 60_000;
+/**
+ * A request that comes first because the one before it was answered: an answer to all of them is given one by one, so its
+ * card waits a moment.
+ */
+const SETTLE_MS = 1_500;
 /** Ended requests remembered against a late, older view. */
 const ENDED_REMEMBERED = 1_000;
-
-const ENDED: Record<RequestState, boolean> = {
-  open: false,
-  approved: false,
-  consumed: false,
-  denied: true,
-  expired: true,
-  withdrawn: true,
-  executed: true,
-  failed: true,
-  unknown: true,
-};
 
 export type BoardSetup = {
   readonly client: SlackClient;
   /** For requests whose rule names none. */
   readonly channel: string;
   readonly cards: CardStore;
-  readonly mentions: (request: RequestView) => Mentions;
+  /** A request as the store has it now. */
+  readonly get: (id: string) => Promise<RequestView | null>;
+  readonly mentions: (request: RequestView, key: MessageKey) => Mentions;
   readonly log: Log;
   readonly redact: (text: string) => string;
 };
 
+/** A message of a request, in its place. */
+type Job = Place & { readonly id: string };
+
 /**
- * The cards in the channel, one for each request, brought up to date with every change. New cards wait for their turn,
- * one a second, an agent's own in order and agents in turn, so that a flood by one does not bury the others; updates
- * do not wait behind them.
+ * The cards in their channels, one for each request, another when it escalates, brought up to date with every change.
+ * In each channel new cards wait for their turn, one a second, an agent's own in order and agents in turn, so that a
+ * flood by one does not bury the others; updates do not wait behind them, nor one channel behind another.
  */
 export class Board {
   readonly #setup: BoardSetup;
-  readonly #posts: ChannelQueue;
-  readonly #updates: ChannelQueue;
+  readonly #posts: ChannelQueues;
+  readonly #updates: ChannelQueues;
+  readonly #escalations: Escalations;
   readonly #latest = new Map<string, RequestView>();
-  /** Until when a claim of ours holds, by request, milliseconds. */
+  readonly #jobs = new Map<string, Job>();
+  /** Until when a claim of ours holds, by name of the message, milliseconds. */
   readonly #claims = new Map<string, number>();
   /** Posted, and not yet in the card store. */
   readonly #unsaved = new Map<string, Posted>();
+  /** Requests that another one of the very same kind stood before. */
+  readonly #behind = new Set<string>();
   readonly #turns = new Map<string, number>();
+  readonly #nextPostAt = new Map<string, number>();
   readonly #retries = new Set<NodeJS.Timeout>();
   #turn = 0;
-  #nextPostAt = 0;
 
   constructor(setup: BoardSetup) {
     this.#setup = setup;
-    this.#updates = new ChannelQueue((id) => this.#update(id), setup.log);
-    this.#posts = new ChannelQueue(
-      (id) => this.#post(id),
-      setup.log,
-      (waiting) => this.#nextInTurn(waiting),
+    const { log } = setup;
+    const gate = new Gate();
+    this.#updates = new ChannelQueues(
+      (channel) => new ChannelQueue({ work: (name) => this.#update(this.#job(name)), channel, log, gate }),
     );
+    this.#posts = new ChannelQueues(
+      (channel) =>
+        new ChannelQueue({
+          work: (name) => this.#post(this.#job(name)),
+          channel,
+          log,
+          pick: (waiting) => this.#nextInTurn(waiting),
+        }),
+    );
+    this.#escalations = new Escalations(setup.get, (request) => this.#escalated(request));
   }
 
   /** Views may come twice and out of order. */
@@ -69,7 +89,9 @@ export class Board {
     const known = this.#latest.get(request.id);
     if (known !== undefined && known.revision >= request.revision) return;
     this.#latest.set(request.id, request);
-    this.#updates.add(request.id);
+    if ((request.alike[0] ?? request.id) !== request.id) this.#behind.add(request.id);
+    this.#escalations.expect(request);
+    for (const place of this.#places(request)) this.#queue(this.#updates, { ...place, id: request.id });
     this.#forgetEnded();
   }
 
@@ -80,9 +102,12 @@ export class Board {
   async alsoAt(request: RequestView, channel: string, ts: string): Promise<void> {
     const { client, mentions, log } = this.#setup;
     try {
-      const stored = await this.#stored(request.id);
-      if (stored === null || stored.channel !== channel || stored.ts === ts) return;
-      await client.chat.update({ channel, ts, ...renderCard(request, mentions(request)) });
+      const places = this.#places(request);
+      const stored = await Promise.all(places.map((place) => this.#stored({ ...place, id: request.id })));
+      const known = stored.flatMap((posted) => (posted === null ? [] : [posted]));
+      if (known.some((posted) => posted.channel === channel && posted.ts === ts)) return;
+      if (!known.some((posted) => posted.channel === channel)) return;
+      await client.chat.update({ channel, ts, ...renderCard(request, mentions(request, 'slack'), 'slack') });
     } catch (error) {
       const failure = failureOf(error);
       log.warn(
@@ -98,73 +123,121 @@ export class Board {
 
   async close(): Promise<void> {
     for (const timer of this.#retries) clearTimeout(timer);
+    this.#escalations.close();
     await Promise.all([this.#posts.close(), this.#updates.close()]);
   }
 
+  #places(request: RequestView): readonly Place[] {
+    return placesOf(request, this.#setup.channel);
+  }
+
+  #queue(queues: ChannelQueues, job: Job): void {
+    const name = nameOf(job);
+    this.#jobs.set(name, job);
+    queues.of(job.channel).add(name);
+  }
+
+  #job(name: string): Job {
+    const job = this.#jobs.get(name);
+    if (job === undefined) throw new Error(`no message ${name}`);
+    return job;
+  }
+
+  /** Its time has come, by the store. The revision is the same: nothing in its row has changed. */
+  #escalated(request: RequestView): void {
+    const known = this.#latest.get(request.id);
+    if (known !== undefined && known.revision > request.revision) return;
+    this.#latest.set(request.id, request);
+    for (const place of this.#places(request)) this.#queue(this.#updates, { ...place, id: request.id });
+  }
+
   /** Brings a posted card up to date, and lets one that is not there be posted. */
-  async #update(id: string): Promise<void> {
-    const posted = await this.#stored(id);
+  async #update(job: Job): Promise<void> {
+    const { id, key } = job;
+    const posted = await this.#stored(job);
     // Only now, after the wait, what is newest.
     const request = this.#latest.get(id);
     if (request === undefined) return;
     if (posted === null) {
-      if (!ENDED[request.state]) this.#posts.add(id);
+      if (!isDue(key, request)) return;
+      if (!this.#behind.has(id)) this.#queue(this.#posts, job);
+      // Answered together with the one before: that one's card has said so.
+      else if (request.state === 'open') this.#settle(job);
       return;
     }
+    if (key === 'slack' && isDue('slack-outcome', request))
+      this.#queue(this.#posts, { id, key: 'slack-outcome', channel: job.channel });
     const { client, cards, mentions } = this.#setup;
-    const card = renderCard(request, mentions(request));
+    const card = renderCard(request, mentions(request, key), key);
     const shown = digestOf(card);
     if (posted.shown === shown) return;
     const { channel, ts } = posted;
     await client.chat.update({ channel, ts, ...card });
-    await cards.save(id, 'slack', writePosted({ channel, ts, shown }));
+    await cards.save(id, key, writePosted({ channel, ts, shown }));
   }
 
-  async #post(id: string): Promise<void> {
-    const { client, cards, mentions, log, redact } = this.#setup;
-    if ((await this.#stored(id)) !== null) return this.#updates.add(id);
-    if (!(await this.#claim(id))) {
-      // Another process posts it, or died while it did.
-      return this.#later(id, CLAIM_MS);
+  async #post(job: Job): Promise<void> {
+    const { id, key, channel } = job;
+    if ((await this.#stored(job)) !== null) {
+      if (key !== 'slack-outcome') this.#queue(this.#updates, job);
+      return;
     }
-    await this.#posts.pause(this.#nextPostAt - Date.now());
+    if (!(await this.#claim(job))) {
+      // Another process posts it, or died while it did.
+      return this.#later(job, CLAIM_MS);
+    }
+    await this.#posts.of(channel).pause((this.#nextPostAt.get(channel) ?? 0) - Date.now());
     const request = this.#latest.get(id);
-    if (request === undefined || ENDED[request.state]) return;
-    const channel = request.demand.channel ?? this.#setup.channel;
-    const card = renderCard(request, mentions(request));
-    const posted = await postCard(client, channel, request, card, log);
-    this.#nextPostAt = Date.now() + POST_INTERVAL_MS;
+    if (request === undefined || !isDue(key, request)) return;
+    const posted = await this.#send(job, request);
+    if (posted === null) return;
+    this.#nextPostAt.set(channel, Date.now() + POST_INTERVAL_MS);
     this.#turns.set(request.session.agent, ++this.#turn);
-    this.#unsaved.set(id, posted);
-    await cards.save(id, 'slack', writePosted(posted));
-    this.#unsaved.delete(id);
-    this.#claims.delete(id);
-    log.info({ channel: 'slack', request: id }, 'card posted');
+    const name = nameOf(job);
+    this.#unsaved.set(name, posted);
+    const { client, cards, log, redact } = this.#setup;
+    await cards.save(id, key, writePosted(posted));
+    this.#unsaved.delete(name);
+    this.#claims.delete(name);
+    log.info({ channel: 'slack', request: id, message: key }, 'posted');
+    if (key === 'slack-outcome') return;
     if (!fitsWhole(request)) await attachWhole(client, posted, request, log, redact);
     // What changed meanwhile.
-    this.#updates.add(id);
+    this.#queue(this.#updates, job);
   }
 
-  async #stored(id: string): Promise<Posted | null> {
-    const unsaved = this.#unsaved.get(id);
+  /** Null: there is nothing to reply to. */
+  async #send({ id, key, channel }: Job, request: RequestView): Promise<Posted | null> {
+    const { client, mentions, log } = this.#setup;
+    if (key !== 'slack-outcome')
+      return postCard(client, channel, request, renderCard(request, mentions(request, key), key), log);
+    const card = await this.#stored({ id, key: 'slack', channel });
+    return card === null ? null : postReply(client, card, renderOutcome(request));
+  }
+
+  async #stored(job: Job): Promise<Posted | null> {
+    const { cards } = this.#setup;
+    const name = nameOf(job);
+    const unsaved = this.#unsaved.get(name);
     if (unsaved !== undefined) {
-      await this.#setup.cards.save(id, 'slack', writePosted(unsaved));
-      this.#unsaved.delete(id);
+      await cards.save(job.id, job.key, writePosted(unsaved));
+      this.#unsaved.delete(name);
       return unsaved;
     }
-    const reference = await this.#setup.cards.load(id, 'slack');
+    const reference = await cards.load(job.id, job.key);
     return reference === null ? null : readPosted(reference);
   }
 
   /** A claim outlives a failed attempt, so the next attempt of this process goes on with it. */
-  async #claim(id: string): Promise<boolean> {
-    const until = this.#claims.get(id);
+  async #claim(job: Job): Promise<boolean> {
+    const name = nameOf(job);
+    const until = this.#claims.get(name);
     if (until !== undefined && Date.now() < until) return true;
     // Counted from before the question, so that ours ends before the store's does.
     const end = Date.now() + CLAIM_MS;
-    const mine = await this.#setup.cards.claim(id, 'slack', CLAIM_MS);
-    if (mine) this.#claims.set(id, end);
-    else this.#claims.delete(id);
+    const mine = await this.#setup.cards.claim(job.id, job.key, CLAIM_MS);
+    if (mine) this.#claims.set(name, end);
+    else this.#claims.delete(name);
     return mine;
   }
 
@@ -172,20 +245,33 @@ export class Board {
   #nextInTurn(waiting: ReadonlySet<string>): string | undefined {
     let next: string | undefined;
     let best = Number.POSITIVE_INFINITY;
-    for (const id of waiting) {
-      const turn = this.#turns.get(this.#latest.get(id)?.session.agent ?? '') ?? 0;
+    for (const name of waiting) {
+      const agent = this.#latest.get(this.#job(name).id)?.session.agent ?? '';
+      const turn = this.#turns.get(agent) ?? 0;
       if (turn < best) {
         best = turn;
-        next = id;
+        next = name;
       }
     }
     return next;
   }
 
-  #later(id: string, ms: number): void {
+  #settle(job: Job): void {
+    this.#after(SETTLE_MS, () => {
+      if (this.#latest.get(job.id)?.state !== 'open') return;
+      this.#behind.delete(job.id);
+      this.#queue(this.#updates, job);
+    });
+  }
+
+  #later(job: Job, ms: number): void {
+    this.#after(ms, () => this.#queue(job.key === 'slack-outcome' ? this.#posts : this.#updates, job));
+  }
+
+  #after(ms: number, work: () => void): void {
     const timer = setTimeout(() => {
       this.#retries.delete(timer);
-      this.#updates.add(id);
+      work();
     }, ms);
     timer.unref();
     this.#retries.add(timer);
@@ -193,11 +279,19 @@ export class Board {
 
   #forgetEnded(): void {
     if (this.#latest.size <= ENDED_REMEMBERED) return;
-    for (const [id, { state }] of this.#latest) {
-      if (!ENDED[state]) continue;
+    for (const [id, request] of this.#latest) {
+      if (request.endedAt === null) continue;
       this.#latest.delete(id);
-      this.#claims.delete(id);
+      this.#behind.delete(id);
+      for (const key of ['slack', 'slack-escalation', 'slack-outcome'] as const) {
+        const name = nameOf({ id, key });
+        this.#claims.delete(name);
+      }
       if (this.#latest.size <= ENDED_REMEMBERED) return;
     }
   }
+}
+
+function nameOf({ id, key }: Pick<Job, 'id' | 'key'>): string {
+  return `${key} ${id}`;
 }

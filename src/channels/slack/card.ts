@@ -2,8 +2,9 @@ import type { types } from '@slack/bolt';
 import type { RequestView } from '../../approval/guard.ts';
 import { factLines, shortFact } from '../fact-lines.ts';
 import { visible } from '../visible.ts';
+import type { MessageKey } from './places.ts';
 import { bytesOf, escapeMrkdwn, head, oneLine, plural, tail } from './text.ts';
-import { ACTION, type Subject, subjectValue } from './values.ts';
+import { ACTION, ALIKE_ANSWERED, type Subject, subjectValue } from './values.ts';
 
 /** A whole message for chat.postMessage or chat.update. `text` is the notification, and mrkdwn; blocks are not. */
 export type Card = { readonly text: string; readonly blocks: types.KnownBlock[] };
@@ -42,15 +43,23 @@ export function approvableHere(request: RequestView): boolean {
 }
 
 /** The card of a request in its present state. Only what is still open has buttons that decide. */
-export function renderCard(request: RequestView, mentions: Mentions): Card {
-  return compose(request, mentions, fitsWhole(request));
+export function renderCard(request: RequestView, mentions: Mentions, key: MessageKey = 'slack'): Card {
+  return compose(request, mentions, fitsWhole(request), key);
+}
+
+/** What came of it, for the thread below its card. */
+export function renderOutcome(request: RequestView): Card {
+  return {
+    text: escapeMrkdwn(notification(request)),
+    blocks: [{ type: 'rich_text', elements: [section(outcomeWords(request))] }],
+  };
 }
 
 /** True when statement and parameters can be shown whole within Slack's limits. */
 export function fitsWhole(request: RequestView): boolean {
   if (!small(visible(request.sql)) || !small(parameterText(request))) return false;
   if (factsWithin(request).cut) return false;
-  const size = JSON.stringify(compose(request, NOBODY, true).blocks).length;
+  const size = JSON.stringify(compose(request, NOBODY, true, 'slack-escalation').blocks).length;
   return size <= CARD_CHARACTERS;
 }
 
@@ -64,9 +73,9 @@ export function wholeText(request: RequestView): string {
 
 const NOBODY: Mentions = { users: [], groups: [] };
 
-function compose(request: RequestView, mentions: Mentions, whole: boolean): Card {
+function compose(request: RequestView, mentions: Mentions, whole: boolean, key: MessageKey): Card {
   const blocks: types.KnownBlock[] = [
-    { type: 'header', text: plain(headline(request), 150) },
+    { type: 'header', text: plain(headline(request, key), 150) },
     { type: 'rich_text', elements: [section(facts(request, mentions))] },
     { type: 'rich_text', elements: statement(request, whole) },
   ];
@@ -83,10 +92,11 @@ function answerable(request: RequestView, whole: boolean): boolean {
   return request.demand.assurance === 1 && whole;
 }
 
-function headline(request: RequestView): string {
-  const what = `${oneLine(request.session.agent, 60)}: ${oneLine(request.class, 30)}`;
+function headline(request: RequestView, key: MessageKey = 'slack'): string {
+  const waiting = request.alike.length > 1 ? ` (${request.alike.length} waiting)` : '';
+  const what = `${oneLine(request.session.agent, 60)}: ${oneLine(request.class, 30)}${waiting}`;
   const states: Record<RequestView['state'], string> = {
-    open: 'Approval needed',
+    open: key === 'slack-escalation' ? 'Escalated, approval needed' : 'Approval needed',
     approved: 'Approved, waiting for release',
     consumed: 'Approved, running',
     executed: 'Approved and executed',
@@ -182,30 +192,37 @@ function statement(
 }
 
 function progress(request: RequestView): types.RichTextElement[] {
-  const out = request.verdicts.flatMap(({ person, verdict, reason }) => [
+  const out = request.verdicts.flatMap(({ person, verdict, reason, at }): types.RichTextElement[] => [
     bold(verdict === 'approve' ? 'Approved by ' : 'Denied by '),
-    text(`${oneLine(person, 100)}${reason === null ? '' : `: ${oneLine(reason, 500)}`}\n`),
+    text(`${oneLine(person, 100)}${reason === null ? '' : `: ${oneLine(reason, 500)}`} (`),
+    time(at),
+    text(')\n'),
   ]);
   const approvals = request.verdicts.filter(({ verdict }) => verdict === 'approve').length;
   if (request.state === 'open' && approvals > 0) {
     out.push(text(`${approvals} of ${request.demand.quorum} approvals\n`));
   }
-  const { outcome } = request;
-  if (outcome !== null) {
-    const error = outcome.sqlstate === null ? '' : `, SQLSTATE ${oneLine(outcome.sqlstate, 5)}`;
-    const tag = outcome.tag === null ? 'no command tag' : oneLine(outcome.tag, 60);
-    out.push(
-      bold('Outcome: '),
-      text(`${tag}, ${plural(outcome.rows, 'row')}, ${plural(outcome.bytes, 'byte')}${error}`),
-    );
-  }
+  if (request.outcome !== null) out.push(...outcomeWords(request), text('\n'));
   const why = request.endReason === null ? '' : ` ${oneLine(request.endReason, 500)}`;
-  if (request.state === 'expired') out.push(text(`Its time is over; nothing ran.${why}`));
-  if (request.state === 'withdrawn') out.push(text(`Taken back; nothing ran.${why}`));
-  if (request.state === 'unknown') {
-    out.push(text('The connection broke after release: it may or may not have run. It is not repeated.'));
-  }
+  if (request.state === 'expired') out.push(text(`Its time is over; nothing ran.${why}\n`));
+  if (request.state === 'withdrawn') out.push(text(`Taken back; nothing ran.${why}\n`));
+  if (request.state === 'unknown') out.push(text(`${UNKNOWN}\n`));
+  if (request.endedAt !== null) out.push(bold('Ended: '), time(request.endedAt));
   return out;
+}
+
+const UNKNOWN = 'The connection broke after release: it may or may not have run. It is not repeated.';
+
+/** Rows, bytes, time, and the error's code; never its text, which can hold data. */
+function outcomeWords({ outcome, elapsedMs, state }: RequestView): types.RichTextElement[] {
+  if (outcome === null) return [bold('Outcome: '), text(state === 'unknown' ? UNKNOWN : 'not known')];
+  const tag = outcome.tag === null ? 'no command tag' : oneLine(outcome.tag, 60);
+  const took = elapsedMs === null ? '' : `, ${(elapsedMs / 1000).toLocaleString('en-US')} s`;
+  const error = outcome.sqlstate === null ? '' : `, failed with SQLSTATE ${oneLine(outcome.sqlstate, 5)}`;
+  return [
+    bold('Outcome: '),
+    text(`${tag}, ${plural(outcome.rows, 'row')}, ${plural(outcome.bytes, 'byte')}${took}${error}`),
+  ];
 }
 
 function whyNoButton(request: RequestView, whole: boolean): string {
@@ -215,13 +232,23 @@ function whyNoButton(request: RequestView, whole: boolean): string {
 }
 
 function buttons(request: RequestView, whole: boolean): types.ActionsBlock {
-  const subject: Subject = { requestId: request.id, digest: request.digest };
+  const { id: requestId, digest, alike } = request;
+  const subject: Subject = { requestId, digest, alike: [] };
+  const all: Subject = { ...subject, alike: alike.length > 1 ? alike.slice(0, ALIKE_ANSWERED) : [] };
+  const count = all.alike.length;
   const elements: types.ActionsBlockElement[] = [];
   if (request.state === 'open') {
     if (answerable(request, whole)) {
-      elements.push({ ...button(ACTION.approve, 'Approve', subject), style: 'primary' });
+      elements.push({
+        ...button(ACTION.approve, count === 0 ? 'Approve' : 'Approve one', subject),
+        style: 'primary',
+      });
+      if (count > 0) elements.push(button(ACTION.approveAll, `Approve all ${count}`, all));
     }
-    elements.push({ ...button(ACTION.deny, 'Deny', subject), style: 'danger' });
+    elements.push({
+      ...button(ACTION.deny, count === 0 ? 'Deny' : `Deny all ${count}`, all),
+      style: 'danger',
+    });
   }
   elements.push({
     type: 'button',

@@ -102,15 +102,21 @@ export function clickKey(click: Click): string {
 }
 
 /**
- * Why a payload is not from a member of the one workspace that is configured; null: it is. With Slack Connect a
- * channel has users of other workspaces, whose ids mean nothing here.
+ * Why a payload is not from a member of the one workspace that is configured; null: nothing speaks against it. With Slack
+ * Connect a channel has users of other workspaces, whose ids mean nothing here. In an organization with several workspaces
+ * the user's team is the organization (`enterpriseId`, as Slack said of our own token; null: there is none): then
+ * users.info tells whether he is in ours.
  */
 export function foreignWorkspace(
   from: { readonly teamId: string | null; readonly userTeamId: string | null },
   teamId: string,
+  enterpriseId: string | null,
 ): string | null {
-  const home = from.teamId === teamId && (from.userTeamId === null || from.userTeamId === teamId);
-  return home ? null : 'Only members of the workspace that this Countersign is configured for can answer.';
+  const { userTeamId } = from;
+  const own = userTeamId === null || userTeamId === teamId || userTeamId === enterpriseId;
+  return from.teamId === teamId && own
+    ? null
+    : 'Only members of the workspace that this Countersign is configured for can answer.';
 }
 
 /** Oldest click that is taken, and how far a clock may be ahead, milliseconds. Slack's own rule for requests. */

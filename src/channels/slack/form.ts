@@ -1,7 +1,7 @@
 import type { types } from '@slack/bolt';
 import { REASON_CHARACTERS } from '../../approval/guard.ts';
 import type { Click } from './clicks.ts';
-import { DENY_FORM, originValue, REASON_BLOCK, REASON_INPUT } from './values.ts';
+import { DENY_FORM, originValue, REASON_BLOCK, REASON_INPUT, type Subject } from './values.ts';
 
 /** The form that asks why a request is denied. The agent is told the reason. */
 export function denyForm(click: Click): types.ModalView {
@@ -15,7 +15,7 @@ export function denyForm(click: Click): types.ModalView {
     blocks: [
       {
         type: 'section',
-        text: { type: 'plain_text', text: `Request ${click.subject.requestId}`, emoji: false },
+        text: { type: 'plain_text', text: aboutWords(click.subject), emoji: false },
       },
       {
         type: 'input',
@@ -32,4 +32,10 @@ export function denyForm(click: Click): types.ModalView {
       },
     ],
   };
+}
+
+function aboutWords({ requestId, alike }: Subject): string {
+  return alike.length === 0
+    ? `Request ${requestId}`
+    : `Request ${requestId} and ${alike.length - 1} more for the very same`;
 }

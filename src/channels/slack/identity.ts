@@ -8,11 +8,12 @@ const FIRST_WAIT_MS = 500;
 const LAST_WAIT_MS = 30_000;
 const SETUP_WAIT_MS = 60_000;
 
-const testShape = z.object({ team_id: z.string() });
+const testShape = z.object({ team_id: z.string(), enterprise_id: z.string().nullish() });
 
 /** Whether our token works, and belongs to the workspace that is configured. Asked until Slack has said so once. */
 export class Identity {
   #trouble: string | null = 'not yet checked with Slack';
+  #enterpriseId: string | null = null;
   readonly #client: SlackClient;
   readonly #teamId: string;
   readonly #log: Log;
@@ -26,6 +27,11 @@ export class Identity {
   /** What is wrong with the token; null: nothing. */
   get trouble(): string | null {
     return this.#trouble;
+  }
+
+  /** The organization that our workspace belongs to, once Slack has said so; null: none. */
+  get enterpriseId(): string | null {
+    return this.#enterpriseId;
   }
 
   /** Resolves when the token was found right, or on close. */
@@ -45,8 +51,11 @@ export class Identity {
 
   async #ask(): Promise<readonly [trouble: string | null, lasting: boolean]> {
     try {
-      const { team_id: team } = testShape.parse(await this.#client.auth.test());
-      if (team === this.#teamId) return [null, false];
+      const { team_id: team, enterprise_id: enterprise } = testShape.parse(await this.#client.auth.test());
+      if (team === this.#teamId) {
+        this.#enterpriseId = enterprise ?? null;
+        return [null, false];
+      }
       return [`the bot token belongs to workspace ${team}, slack.teamId is ${this.#teamId}`, true];
     } catch (error) {
       const failure = failureOf(error);

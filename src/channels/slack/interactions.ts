@@ -1,5 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ApprovalDesk, ChannelCode, GuardCode, GuardResult, RequestView } from '../../approval/guard.ts';
+import type {
+  Answer,
+  ApprovalDesk,
+  ChannelCode,
+  GuardCode,
+  GuardResult,
+  RequestView,
+} from '../../approval/guard.ts';
 import { failureOf, type SlackClient } from './api.ts';
 import { approvableHere } from './card.ts';
 import { type Click, clickKey, foreignWorkspace, type Submission, staleClick } from './clicks.ts';
@@ -15,6 +22,8 @@ export type InteractionSetup = {
   readonly desk: ApprovalDesk;
   readonly members: Members;
   readonly teamId: string;
+  /** The organization of our workspace, as far as Slack has said; null: none. */
+  readonly enterpriseId: () => string | null;
   readonly now: () => number;
   /** Brings the card up to date at once, before the store's own notification. */
   readonly changed: (request: RequestView) => void;
@@ -74,7 +83,7 @@ export class Interactions {
   /** A form that was sent; null: the denial is recorded, else what the person is told in the form. */
   async deny(form: Submission): Promise<string | null> {
     const { result } = this.#onceForms.run(`${form.teamId} ${form.viewId} ${form.userId}`, async () => {
-      const foreign = foreignWorkspace(form, this.#setup.teamId);
+      const foreign = this.#foreign(form);
       if (foreign !== null) return this.#refuse(form, 'other_workspace', foreign);
       return this.#answer(form, form.origin, 'deny', form.reason, { view: form.viewId });
     });
@@ -115,10 +124,15 @@ export class Interactions {
   }
 
   #unacceptable(click: Click): Answered | null {
-    const foreign = foreignWorkspace(click, this.#setup.teamId);
+    const foreign = this.#foreign(click);
     if (foreign !== null) return this.#refuse(click, 'other_workspace', foreign);
     const stale = staleClick(click.actionTs, this.#setup.now());
     return stale === null ? null : this.#refuse(click, 'stale_click', stale);
+  }
+
+  #foreign(from: Speaker): string | null {
+    const { teamId, enterpriseId } = this.#setup;
+    return foreignWorkspace(from, teamId, enterpriseId());
   }
 
   async #answer(
@@ -134,15 +148,16 @@ export class Interactions {
       if (objection !== null) return this.#refuse(speaker, 'not_a_member', objection);
       const shown = this.#notAsShown(await desk.get(subject.requestId), subject, verdict);
       if (shown !== null) return this.#refuse(speaker, 'not_as_shown', shown);
-      const result = await desk.guard.decide({
+      const answer: Answer = {
         requestId: subject.requestId,
         channel: 'slack',
         person: [{ kind: 'slack', value: `${teamId}/${speaker.userId}` }],
         verdict,
         reason,
         attestation: { assurance: 1, facts: { team: teamId, user: speaker.userId, ...facts } },
-      });
-      return this.#said(speaker, result);
+      };
+      if (subject.alike.length === 0) return this.#said(speaker, await desk.guard.decide(answer));
+      return this.#saidOfAll(speaker, await desk.guard.decideAll(answer, subject.alike));
     } catch (error) {
       return this.#failed(error, `the ${verdict === 'approve' ? 'approval' : 'denial'} was not recorded`);
     }
@@ -163,6 +178,20 @@ export class Interactions {
     if (result.ok)
       return { kind: 'recorded', ...(result.notice === undefined ? {} : { notice: result.notice }) };
     return this.#refuse(speaker, result.code, result.message);
+  }
+
+  /** Each is a verdict of its own: what was refused of some is said, and what counted counts. */
+  #saidOfAll(speaker: Speaker, results: readonly GuardResult[]): Answered {
+    const refused = results.find((result) => !result.ok);
+    const counted = results.filter((result) => result.ok);
+    const [first] = counted;
+    if (first === undefined || !first.ok) {
+      return refused === undefined ? { kind: 'recorded' } : this.#said(speaker, refused);
+    }
+    if (refused === undefined || refused.ok) return this.#said(speaker, first);
+    const notice = `${counted.length} counted; of another: ${refused.message}`;
+    this.#refuse(speaker, refused.code, refused.message);
+    return { kind: 'recorded', notice };
   }
 
   #refuse(speaker: Speaker, code: GuardCode | ChannelCode, message: string): Answered {

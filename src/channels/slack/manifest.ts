@@ -6,8 +6,8 @@ export const BOT_SCOPES: Readonly<Record<string, string>> = {
   'chat:write': 'post and update cards, tell one person why an answer does not count',
   'files:write': 'attach a statement that is too long for a card',
   'users:read': 'refuse deactivated accounts and bots',
-  'usergroups:read': 'check the user groups that the configuration names',
-  'channels:read': 'see whether the app is in the channel',
+  'usergroups:read': 'know who is in the user groups that the configuration names',
+  'channels:read': 'see (in "slack check") whether the app is in the channels',
   'groups:read': 'the same for a private channel',
 };
 
@@ -29,7 +29,15 @@ export function slackManifest(mode: SlackConfig['mode'], publicUrl: string): Man
       description: 'Statements of AI agents that wait until a person countersigns them',
       background_color: '#1d2733',
     },
-    features: { bot_user: { display_name: 'Countersign', always_online: true } },
+    features: {
+      // Where direct messages are read; nobody writes to the app.
+      app_home: {
+        home_tab_enabled: false,
+        messages_tab_enabled: true,
+        messages_tab_read_only_enabled: true,
+      },
+      bot_user: { display_name: 'Countersign', always_online: true },
+    },
     oauth_config: { scopes: { bot: Object.keys(BOT_SCOPES) } },
     settings: {
       interactivity,

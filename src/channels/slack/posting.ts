@@ -57,6 +57,13 @@ export async function postCard(
   }
 }
 
+/** A reply below a card. It has no buttons, and is never changed. Rejects when Slack is away. */
+export async function postReply(client: SlackClient, card: Posted, reply: Card): Promise<Posted> {
+  const message = { channel: card.channel, thread_ts: card.ts, unfurl_links: false, unfurl_media: false };
+  const sent = messageShape.parse(await client.chat.postMessage({ ...message, ...reply }));
+  return { ...sent, shown: digestOf(reply) };
+}
+
 /** The whole statement as a file below its card. Best effort: the page behind Details has it too. */
 export async function attachWhole(
   client: SlackClient,

@@ -57,15 +57,19 @@ export async function startSlack(setup: SlackSetup): Promise<SlackChannel> {
     client,
     channel: config.channel,
     cards: desk.cards,
-    mentions: (request) => mentionsFor(request, setup.people, setup.groups, config.teamId),
+    get: (id) => desk.get(id),
+    mentions: (request, key) =>
+      mentionsFor(request, key, setup.people, setup.groups, config.teamId, Date.now()),
     log,
     redact,
   });
+  const identity = new Identity(client, config.teamId, log);
   const interactions = new Interactions({
     client,
     desk,
-    members: slackMembers(client, config.teamId, Date.now),
+    members: slackMembers(client, config.teamId, () => identity.enterpriseId, Date.now),
     teamId: config.teamId,
+    enterpriseId: () => identity.enterpriseId,
     now: Date.now,
     changed: (request) => board.changed(request),
     seenAt: (request, at, ts) => board.alsoAt(request, at, ts),
@@ -77,7 +81,6 @@ export async function startSlack(setup: SlackSetup): Promise<SlackChannel> {
   transport.open();
   const stop = desk.onRequestChanged((request) => board.changed(request));
   const closed = new AbortController();
-  const identity = new Identity(client, config.teamId, log);
   const starting = [identity.confirm(closed.signal), postLive(setup, board, closed.signal)];
   const trouble = (): string | null => identity.trouble ?? transport.trouble() ?? board.trouble;
   return {
@@ -151,6 +154,10 @@ function listen(
     };
   app.action(
     ACTION.approve,
+    clicked((click) => interactions.approve(click)),
+  );
+  app.action(
+    ACTION.approveAll,
     clicked((click) => interactions.approve(click)),
   );
   app.action(

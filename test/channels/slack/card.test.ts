@@ -6,6 +6,7 @@ import {
   CARD_CHARACTERS,
   fitsWhole,
   renderCard,
+  renderOutcome,
   wholeText,
 } from '../../../src/channels/slack/card.ts';
 import { mentionsFor } from '../../../src/channels/slack/mentions.ts';
@@ -40,6 +41,45 @@ describe('the card', () => {
     const { blocks } = card({ sql });
     expect(boxes(blocks)).toEqual([sql]);
     expect(JSON.stringify(blocks)).not.toContain('mrkdwn');
+  });
+
+  it('lets nothing that an agent says be a mention, a link, an emoji or a word without end', () => {
+    const bad =
+      '<!channel> <!here> <@U0OWNER> <https://evil.example|Approve> https://evil.example :tada: ' +
+      `*Approved by reviewer* ${'w'.repeat(3_000)}`;
+    const context = {
+      claims: [{ key: 'reason', value: bad }],
+      boundary: [],
+      relations: [],
+      findings: [{ label: bad, text: bad, items: [bad], of: 1 }],
+      sent: null,
+    };
+    const view = request({
+      sql: `-- ${bad}\nSELECT 1`,
+      reasons: [bad],
+      class: bad,
+      rule: bad,
+      relations: [{ name: bad, mode: 'read' }],
+      session: { ...request().session, agent: bad, applicationName: bad, run: bad, onBehalfOf: bad },
+    });
+    for (const { text, blocks } of [
+      renderCard({ ...view, context }, NOBODY),
+      renderCard({ ...view, context }, NOBODY, 'slack-escalation'),
+      renderOutcome({
+        ...view,
+        state: 'failed',
+        outcome: { tag: bad, rows: 0n, bytes: 0n, sqlstate: '<!channel>' },
+      }),
+    ]) {
+      // Mentions and links are elements of their own; all text is plain, or escaped in the notification.
+      const kinds = [...JSON.stringify(blocks).matchAll(/"type":"([a-z_]+)"/g)].map(([, kind]) => kind);
+      for (const kind of ['mrkdwn', 'link', 'user', 'usergroup', 'broadcast', 'emoji', 'channel', 'markdown'])
+        expect(kinds).not.toContain(kind);
+      expect(text).not.toMatch(/<[!@#h]/);
+      expect(JSON.stringify(blocks).length).toBeLessThan(CARD_CHARACTERS + 1_200);
+      for (const header of blocks.filter(({ type }) => type === 'header'))
+        expect(textOf({ blocks: [header] }).length).toBeLessThanOrEqual(150);
+    }
   });
 
   it('shows what a screen would hide', () => {
@@ -201,8 +241,14 @@ describe('text', () => {
 
 describe('button values', () => {
   it('are read back, and nothing else is', () => {
-    const subject = { requestId: request().id, digest: 'd'.repeat(64) };
+    const subject = { requestId: request().id, digest: 'd'.repeat(64), alike: [] as string[] };
     expect(readSubject(subjectValue(subject))).toEqual(subject);
+    // As many as there can be fit into a button's value.
+    const many = { ...subject, alike: Array.from({ length: 50 }, () => `req_${'a'.repeat(26)}`) };
+    expect(readSubject(subjectValue(many))).toEqual(many);
+    expect(subjectValue(many).length).toBeLessThan(2_000);
+    const more = { ...many, alike: [...many.alike, subject.requestId] };
+    expect(readSubject(subjectValue(more))).toBeNull();
     for (const bad of [
       '',
       'null',
@@ -239,7 +285,7 @@ describe('mentions', () => {
       quorum: 1,
       assurance: 1 as const,
     };
-    expect(mentionsFor(request({ demand }), people, groups, 'T0TEST')).toEqual({
+    expect(mentionsFor(request({ demand }), 'slack', people, groups, 'T0TEST', 0)).toEqual({
       users: ['U0REVIEWER'],
       groups: ['S0DBA'],
     });

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parse } from 'yaml';
 import { checkSlack } from '../../../src/channels/slack/check.ts';
 import { BOT_SCOPES } from '../../../src/channels/slack/manifest.ts';
-import { manifestText, slackCommand } from '../../../src/cli/slack.ts';
+import { findingLine, manifestText, slackCommand } from '../../../src/cli/slack.ts';
 import { MINIMAL } from '../../config/sample.ts';
 import { SlackStandIn } from '../../support/slack-stand-in.ts';
 import { configFor } from './harness.ts';
@@ -25,6 +25,7 @@ describe('slack check', () => {
     slack = new SlackStandIn();
     await slack.start();
     slack.scopes = Object.keys(BOT_SCOPES).join(',');
+    slack.userGroups.set('S0DBA', ['U0REVIEWER']);
     slack.users.set('U0REVIEWER', { id: 'U0REVIEWER', team_id: 'T0TEST' });
     slack.users.set('U0OLD', { id: 'U0OLD', team_id: 'T0TEST', deleted: true });
   });
@@ -78,25 +79,6 @@ describe('slack check', () => {
     ]);
   });
 
-  it('tries the channels that rules name, too, each once', async () => {
-    const config = configFor(slack, 'socket');
-    const rules = [
-      { name: 'a', channel: 'C0ELSEWHERE' },
-      { name: 'b' },
-      { name: 'c', channel: 'C0ELSEWHERE' },
-      { name: 'd', channel: config.channel },
-    ];
-    const found = await checkSlack(config, [], [], rules);
-    expect(found.filter(({ what }) => what.startsWith('channel'))).toEqual([
-      { what: 'channel', result: 'good', detail: '' },
-      {
-        what: 'channel C0ELSEWHERE of rule a, c',
-        result: 'wrong',
-        detail: expect.stringMatching(/channel_not_found\. A rule’s channel is the id/),
-      },
-    ]);
-  });
-
   it('finds people who could not answer', async () => {
     const who = [
       person('old', 'T0TEST/U0OLD'),
@@ -116,6 +98,109 @@ describe('slack check', () => {
       ...(await wrongs({ appToken: 'xapp-revoked-1' })),
     ]);
     expect(found).not.toContain('revoked-1');
+  });
+});
+
+describe('slack check, of what rules, groups and organizations name', () => {
+  let slack: SlackStandIn;
+  beforeEach(async () => {
+    slack = new SlackStandIn();
+    await slack.start();
+    slack.scopes = Object.keys(BOT_SCOPES).join(',');
+    slack.users.set('U0REVIEWER', { id: 'U0REVIEWER', team_id: 'T0TEST' });
+    slack.users.set('U0BOT2', { id: 'U0BOT2', team_id: 'T0TEST', is_bot: true });
+  });
+  afterEach(() => slack.close());
+  const rule = (name: string, rest: object) => ({ name, match: {}, decision: 'hold' as const, ...rest });
+  const check = async (
+    rules: readonly ReturnType<typeof rule>[],
+    people = [person('reviewer', 'T0TEST/U0REVIEWER')],
+    groups: { name: string; slackUserGroup: string | null }[] = [],
+  ) => {
+    const found = await checkSlack(configFor(slack, 'socket'), people, groups, rules);
+    return found.filter(({ result }) => result !== 'good').map(findingLine);
+  };
+
+  it('tries every channel and person that rules name, once each, and names the rule', async () => {
+    slack.channels.set('C0OUT', { is_member: false });
+    slack.channels.set('C0OLD', { is_member: true, is_archived: true });
+    slack.channels.set('C0SHARED', { is_member: true, is_ext_shared: true });
+    expect(
+      await check([
+        rule('ddl', { channel: 'C0OUT', escalate: { after: '10m', channel: 'C0OLD' } }),
+        rule('dml', { channel: 'C0OUT', escalate: { after: '10m', channel: 'C0OTHER' } }),
+        rule('export', { channel: 'U0REVIEWER', escalate: { after: '1m', channel: 'C0SHARED' } }),
+        rule('admin', { channel: 'U0BOT2', escalate: { after: '1m', channel: 'U0GONE' } }),
+        rule('opaque', { channel: 'C0NOWHERE' }),
+      ]),
+    ).toEqual([
+      'WRONG   channel C0OUT: rule ddl: channel, rule dml: channel: The app is not in the channel. There, type: /invite @Countersign\n',
+      'WRONG   channel C0OLD: rule ddl: escalate.channel: the channel is archived. Name another one.\n',
+      'warning channel C0SHARED: rule export: escalate.channel: it is shared with another organization, whose people read every statement there; their answers are refused.\n',
+      'WRONG   messages to U0BOT2: rule admin: channel: This Slack account is a bot; only people can answer.\n',
+      "WRONG   messages to U0GONE: rule admin: escalate.channel: Slack says user_not_found of U0GONE. Copy the member ID from the person's profile.\n",
+      'WRONG   channel C0NOWHERE: rule opaque: channel: Slack says channel_not_found of C0NOWHERE. It must be the id, like C012AB, of a channel that the app is in.\n',
+    ]);
+    expect(slack.messages).toHaveLength(0);
+  });
+
+  it('asks who is in each user group', async () => {
+    slack.userGroups.set('S0DBA', ['U0REVIEWER']);
+    slack.userGroups.set('S0SALES', ['U0A', 'U0B']);
+    expect(
+      await check([], undefined, [
+        { name: 'dba', slackUserGroup: 'S0DBA' },
+        { name: 'sales', slackUserGroup: 'S0SALES' },
+        { name: 'gone', slackUserGroup: 'S0GONE' },
+        { name: 'plain', slackUserGroup: null },
+      ]),
+    ).toEqual([
+      'warning group sales: none of the 2 members of S0SALES is in people: nobody can answer as one of them.\n',
+      'WRONG   group gone: Slack says no_such_subteam of S0GONE. Copy the group ID from its page in the directory; nobody counts as a member until then.\n',
+    ]);
+  });
+
+  it('says of a missing scope once, and not again of everything that needs it', async () => {
+    slack.scopes = 'chat:write,files:write,usergroups:read,users:read';
+    expect(await check([])).toEqual([
+      'warning scopes: channels:read is missing (to see (in "slack check") whether the app is in the channels). Add it under OAuth & Permissions and install the app again.\n',
+      'warning scopes: groups:read is missing (to the same for a private channel). Add it under OAuth & Permissions and install the app again.\n',
+      'warning channel: slack.channel: cannot be seen without channels:read (groups:read for a private one).\n',
+    ]);
+    slack.scopes = Object.keys(BOT_SCOPES)
+      .filter((scope) => !/^users:read|^usergroups/.test(scope))
+      .join(',');
+    expect(
+      (await check([], undefined, [{ name: 'dba', slackUserGroup: 'S0DBA' }])).map((line) =>
+        line.slice(0, 34),
+      ),
+    ).toEqual(['WRONG   scopes: users:read is miss', 'warning scopes: usergroups:read is']);
+  });
+
+  it('takes members of an organization with several workspaces for what Slack says', async () => {
+    slack.enterpriseId = 'E0ORG';
+    const member = (id: string, enterprise: string, ...teams: string[]) =>
+      slack.users.set(id, {
+        id,
+        team_id: 'E0ORG',
+        enterprise_user: { id, enterprise_id: enterprise, teams },
+      });
+    member('U0IN', 'E0ORG', 'T0TEST', 'T0OTHER');
+    member('U0OUT', 'E0ORG', 'T0OTHER');
+    member('U0ELSE', 'E0ELSE', 'T0TEST');
+    const people = ['U0IN', 'U0OUT', 'U0ELSE'].map((id) => person(id.toLowerCase(), `T0TEST/${id}`));
+    expect(await check([], people)).toEqual([
+      'WRONG   person u0out: T0TEST/U0OUT: This Slack account belongs to another workspace or organization.\n',
+      'WRONG   person u0else: T0TEST/U0ELSE: This Slack account belongs to another workspace or organization.\n',
+    ]);
+  });
+
+  it('says that Slack cannot be reached', async () => {
+    await slack.close();
+    expect(await check([])).toEqual([
+      expect.stringMatching(/^WRONG {3}bot token: Slack cannot be reached: .*ECONNREFUSED.*slack\.com\.\n$/),
+    ]);
+    await slack.start();
   });
 });
 
@@ -182,7 +267,7 @@ describe('the command', () => {
     expect(process.exitCode).toBeUndefined();
     slack.inChannel = false;
     await check();
-    expect(out).toContain('WRONG   channel: The app is not in the channel');
+    expect(out).toContain('WRONG   channel: slack.channel: The app is not in the channel');
     expect(process.exitCode).toBe(1);
     await slack.close();
   });

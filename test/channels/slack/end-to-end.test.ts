@@ -7,7 +7,7 @@ import { type SlackChannel, startSlack } from '../../../src/channels/slack/slack
 import type { Person } from '../../../src/config/config.ts';
 import { type ApprovalWorld, approvalWorld, question } from '../../approval/support.ts';
 import { buttonsOf, type Message, SlackStandIn } from '../../support/slack-stand-in.ts';
-import { configFor, type Mode, memoryLog, textOf, until } from './harness.ts';
+import { cardsOf, configFor, type Mode, memoryLog, textOf, until } from './harness.ts';
 
 const APPROVE = 'countersign_approve';
 const DENY = 'countersign_deny';
@@ -104,7 +104,7 @@ describe('Slack with the real guard and store', () => {
     const after = await card(id, 'Outcome');
     expect(after.ts).toBe(ts);
     expect(textOf(after)).toContain('DROP TABLE, 0 rows');
-    expect(slack.messages).toHaveLength(1);
+    expect(cardsOf(slack)).toHaveLength(1);
     const view = await process.approvals.get(id);
     expect(view?.verdicts).toMatchObject([
       { person: 'reviewer', channel: 'slack', verdict: 'approve', assurance: 1 },
@@ -171,8 +171,38 @@ describe('Slack with the real guard and store', () => {
     ]);
     expect(rows).toHaveLength(1);
     expect(slack.ephemerals).toHaveLength(0);
-    expect(slack.messages).toHaveLength(1);
+    expect(cardsOf(slack)).toHaveLength(1);
   }, 240_000);
+
+  it('gives one verdict for clicks of one person on both cards of an escalated request', async () => {
+    const one = await start('http');
+    const two = await start('http');
+    const demand = {
+      approvers: ['reviewer'],
+      quorum: 2,
+      assurance: 1 as const,
+      escalation: { afterMs: 1, approvers: ['deputy', 'owner'], channel: slack.otherChannel },
+    };
+    const { id } = await one.approvals.open(question({ text: `DROP TABLE orders_${n}`, demand }));
+    const cards = () => cardsOf(slack).filter(({ blocks }) => JSON.stringify(blocks).includes(id));
+    await until(() => cards().length === 2, 15_000);
+    const clicks = cards().flatMap((posted) =>
+      Array.from({ length: 100 }, (_value, index) => {
+        slack.requestUrl = index % 2 === 0 ? one.url : two.url;
+        return slack.deliver(slack.clickPayload(posted, APPROVE, 'U0REVIEWER'));
+      }),
+    );
+    await Promise.all(clicks);
+    await card(id, '1 of 2 approvals');
+    const view = await one.approvals.get(id);
+    expect(view).toMatchObject({ state: 'open', verdicts: [{ person: 'reviewer' }] });
+    for (const posted of cards()) await slack.deliver(slack.clickPayload(posted, APPROVE, 'U0OWNER'));
+    await until(() => slack.ephemerals.length === 2, 15_000);
+    for (const posted of cards().slice(0, 1))
+      await slack.deliver(slack.clickPayload(posted, APPROVE, 'U0DEPUTY'));
+    await until(() => cards().every((posted) => textOf(posted).includes('Approved by deputy')), 15_000);
+    expect(cards()).toHaveLength(2);
+  }, 60_000);
 
   it('takes the click after a restart between question and answer', async () => {
     const first = await start('socket');

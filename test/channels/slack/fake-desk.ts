@@ -21,7 +21,8 @@ export class FakeDesk implements ApprovalDesk {
   readonly refused: string[] = [];
   readonly guard = {
     decide: (answer: Answer) => this.#decide(answer),
-    decideAll: async (answer: Answer) => [await this.#decide(answer)],
+    decideAll: async (answer: Answer, only: readonly string[] | null) =>
+      Promise.all((only ?? [answer.requestId]).map((requestId) => this.#decide({ ...answer, requestId }))),
     refuse: async (_answer: Answer, code: string) => void this.refused.push(code),
   };
   readonly cards: ApprovalDesk['cards'];
@@ -31,13 +32,13 @@ export class FakeDesk implements ApprovalDesk {
 
   constructor() {
     this.cards = {
-      claim: async (id) => {
-        if (this.#claims.has(id)) return false;
-        this.#claims.add(id);
+      claim: async (id, card) => {
+        if (this.#claims.has(`${id} ${card}`)) return false;
+        this.#claims.add(`${id} ${card}`);
         return true;
       },
-      save: async (id, _channel, reference) => void this.#cards.set(id, reference),
-      load: async (id) => this.#cards.get(id) ?? null,
+      save: async (id, card, reference) => void this.#cards.set(`${id} ${card}`, reference),
+      load: async (id, card) => this.#cards.get(`${id} ${card}`) ?? null,
     };
   }
 
@@ -120,6 +121,8 @@ export function requestId(): string {
   return `req_${randomBytes(11).toString('hex')}`;
 }
 
+const PLAIN = { approvers: [], quorum: 1, assurance: 1 } as const;
+
 export function request(changes: Partial<RequestView> = {}): RequestView {
   const id = requestId();
   return {
@@ -149,7 +152,10 @@ export function request(changes: Partial<RequestView> = {}): RequestView {
     relations: [{ name: 'public.payments', mode: 'write' }],
     searchPath: '"$user", public',
     policyDigest: 'b'.repeat(64),
-    demand: { approvers: [], quorum: 1, assurance: 1 },
+    demand: PLAIN,
+    escalatesAt: null,
+    escalated: false,
+    demandNow: changes.demand ?? PLAIN,
     limits: { rows: null, bytes: null },
     inTransaction: false,
     context: null,
@@ -165,6 +171,7 @@ export function request(changes: Partial<RequestView> = {}): RequestView {
     endedAt: null,
     endReason: null,
     outcome: null,
+    elapsedMs: null,
     receipt: null,
     revision: 0n,
     ...changes,

@@ -40,10 +40,15 @@ export function memoryLog(lines: string[]): Log {
 }
 
 /** A running channel against a stand-in, in either mode, with a desk in memory. Connected when it resolves. */
-export async function startHarness(mode: Mode, desk = new FakeDesk()): Promise<Harness> {
+export async function startHarness(
+  mode: Mode,
+  desk = new FakeDesk(),
+  prepare: (slack: SlackStandIn) => void = () => {},
+): Promise<Harness> {
   const slack = new SlackStandIn();
   await slack.start();
   for (const id of ['U0REVIEWER', 'U0OWNER', 'U0NOBODY']) slack.users.set(id, { id, team_id: slack.teamId });
+  prepare(slack);
   const logged: string[] = [];
   const config = configFor(slack, mode);
   const channel = await startSlack({ config, desk, people: [], groups: [], log: memoryLog(logged) });
@@ -96,4 +101,9 @@ export function textOf(message: { readonly blocks: readonly object[] }): string 
     return `${typeof text === 'string' ? text : walk(text)}${walk(elements)}${typeof fallback === 'string' ? fallback : ''}`;
   };
   return message.blocks.map(walk).join('\n');
+}
+
+/** The cards of a channel, without replies below them. */
+export function cardsOf(slack: SlackStandIn): Message[] {
+  return slack.messages.filter(({ threadTs }) => threadTs === null);
 }

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Block, buttonsOf } from '../../support/slack-stand-in.ts';
 import { request } from './fake-desk.ts';
-import { type Harness, type Mode, startHarness, textOf, until } from './harness.ts';
+import { cardsOf, type Harness, type Mode, startHarness, textOf, until } from './harness.ts';
 
 const APPROVE = 'countersign_approve';
 const DENY = 'countersign_deny';
@@ -44,7 +44,7 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
     expect(card.channel).toBe(channel);
     await on.slack.deliver(on.slack.clickPayload(card, APPROVE, 'U0REVIEWER'));
     expect((await on.card(asked.id, 'Approved by ')).channel).toBe(channel);
-    expect(on.slack.messages).toHaveLength(1);
+    expect(cardsOf(on.slack)).toHaveLength(1);
   });
 
   it('hands an approval to the guard with the verified ids, and updates the card in place', async () => {
@@ -64,7 +64,7 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
     expect(after.ts).toBe(card.ts);
     expect(textOf(after)).toContain('Approved by reviewer');
     expect(buttonsOf(after).map(({ action_id: id }) => id)).toEqual(['countersign_details']);
-    expect(on.slack.messages).toHaveLength(1);
+    expect(cardsOf(on.slack)).toHaveLength(1);
     expect(on.slack.ephemerals).toHaveLength(0);
   });
 
@@ -163,6 +163,33 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
     expect(on.desk.refused).toEqual(['other_workspace', 'other_workspace', 'other_workspace']);
   });
 
+  it('refuses guests from other organizations in a shared channel, whatever their payload says', async () => {
+    const asked = on.desk.put(request({ session: { ...request().session, owner: null } }));
+    const card = await on.card(asked.id);
+    on.slack.users.set('U0REVIEWER', { id: 'U0REVIEWER', team_id: 'T0OTHER' });
+    on.slack.users.set('U0OWNER', { id: 'U0OWNER', team_id: on.slack.teamId, is_stranger: true });
+    for (const user of ['U0REVIEWER', 'U0OWNER'])
+      await on.slack.deliver(on.slack.clickPayload(card, APPROVE, user));
+    await until(() => on.slack.ephemerals.length === 2);
+    for (const { text } of on.slack.ephemerals) expect(text).toContain('another workspace or organization');
+    expect(on.desk.answers).toHaveLength(0);
+  });
+
+  it('does not believe a payload that names an organization which is not ours', async () => {
+    const card = await on.card(on.desk.put(request()).id);
+    for (const changes of [
+      { user: { id: 'U0REVIEWER', username: 'r', team_id: 'E0ORG' } },
+      {
+        team: { id: on.slack.teamId, enterprise_id: 'E0ORG' },
+        enterprise: { id: 'E0ORG' },
+        user: { id: 'U0REVIEWER', username: 'r', team_id: 'E0ORG' },
+      },
+    ])
+      await on.slack.deliver(on.slack.clickPayload(card, APPROVE, 'U0REVIEWER', changes));
+    await until(() => on.slack.ephemerals.length === 2);
+    expect(on.desk.answers).toHaveLength(0);
+  });
+
   it('refuses deactivated accounts, bots and accounts that Slack does not know', async () => {
     on.slack.users.set('U0REVIEWER', { id: 'U0REVIEWER', team_id: on.slack.teamId, deleted: true });
     on.slack.users.set('U0OWNER', { id: 'U0OWNER', team_id: on.slack.teamId, is_bot: true });
@@ -255,8 +282,8 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
     expect(textOf(await on.card(executed.id, 'Outcome'))).toContain(
       'COPY 52000, 52,000 rows, 3,145,728 bytes',
     );
-    expect(on.slack.messages).toHaveLength(3);
-    for (const message of on.slack.messages) expect(buttonsOf(message)).toHaveLength(1);
+    expect(cardsOf(on.slack)).toHaveLength(3);
+    for (const message of cardsOf(on.slack)) expect(buttonsOf(message)).toHaveLength(1);
   });
 
   it('answers rubbish without a verdict', async () => {
@@ -275,5 +302,30 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
     }
     expect(on.desk.answers).toHaveLength(0);
     expect(on.logged.join('\n')).toContain('no card of ours');
+  });
+});
+
+describe('the Slack channel of a workspace in an organization', () => {
+  it('takes an answer of a member whose team is the organization, and of nobody else', async () => {
+    const on = await startHarness('socket', undefined, (slack) => {
+      slack.enterpriseId = 'E0ORG';
+      const member = (id: string, ...teams: string[]) =>
+        slack.users.set(id, { id, team_id: 'E0ORG', enterprise_user: { id, enterprise_id: 'E0ORG', teams } });
+      member('U0REVIEWER', 'T0TEST');
+      member('U0NOBODY', 'T0OTHER');
+    });
+    const card = await on.card(on.desk.put(request()).id);
+    const click = (user: string, team: string) =>
+      on.slack.deliver(
+        on.slack.clickPayload(card, APPROVE, user, { user: { id: user, username: user, team_id: team } }),
+      );
+    await click('U0NOBODY', 'E0ORG');
+    await click('U0REVIEWER', 'E0ELSE');
+    await until(() => on.slack.ephemerals.length === 2);
+    expect(on.desk.answers).toHaveLength(0);
+    await click('U0REVIEWER', 'E0ORG');
+    await until(() => on.desk.recorded.length === 1);
+    expect(on.desk.answers[0]?.person).toEqual([{ kind: 'slack', value: 'T0TEST/U0REVIEWER' }]);
+    await on.close();
   });
 });
