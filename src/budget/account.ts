@@ -63,6 +63,8 @@ export class Account {
   #taken: Need = NOTHING;
   /** The last time the database gave less than was asked for. */
   #scarce = false;
+  /** What was asked for last was reckoned with the slice of a window that had ended by then. */
+  #moved = false;
   /** What statements that run are expected to take. */
   #pledgedRows = 0;
   #pledgedBytes = 0;
@@ -97,7 +99,7 @@ export class Account {
       return 'open';
     // It had not all that was asked for: it is asked again only where what is here is not enough.
     if (this.#scarce && rows >= need.rows && bytes >= need.bytes) return 'open';
-    if (!asked) return 'ask';
+    if (!asked || this.#moved) return 'ask';
     const some = rows >= Math.min(1, need.rows) && bytes >= Math.min(1, need.bytes);
     return some ? 'open' : 'spent';
   }
@@ -144,6 +146,11 @@ export class Account {
 
   spent(): Spent {
     return { budget: this.budget, taken: plus(this.#taken, this.#unreported()), endsAt: this.#endsAt };
+  }
+
+  /** The answer was about a new window, and so may be too little: it must be asked again before a wall is one. */
+  get moved(): boolean {
+    return this.#moved;
   }
 
   /** All of the budget was taken, as far as is known. */
@@ -216,6 +223,7 @@ export class Account {
 
   /** The answer to a request that was sent at `sentAt`. What ran on goes on with the new window's slice. */
   answered(request: SliceRequest, slice: Slice, sentAt: number): void {
+    this.#moved = slice.window !== this.#window && this.#window !== null;
     if (slice.window !== this.#window) {
       if (request.window === this.#window) this.#reported = plus(this.#reported, request.counted);
       const rest = this.#unreported();

@@ -70,6 +70,11 @@ export function slicedMidway(state: SessionState, current: Current, run: Run, fa
     return beginStop(state, run, budgetUnknown(failed), 'limit');
   }
   if (account === null || subject === null) return goOn(state);
+  if (account.moved) {
+    state.slicesDue += 1;
+    state.effects.push({ kind: 'budget', analysis: subject.analysis });
+    return;
+  }
   // The server may have begun with it: no error in the place of the rest would be true.
   if (!nothingBehind(state)) {
     atWall(state, run, account.spent());

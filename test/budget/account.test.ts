@@ -246,6 +246,21 @@ describe('an account', () => {
     expect(new Meter([{ account, need: START }], true).left()).toEqual({ rows: null, bytes: null });
   });
 
+  it('asks once more where a new window began while it asked for what the old one lacked', () => {
+    const { account, database } = opened(budget(100, null));
+    account.take(3, 3);
+    const first = account.ask(START);
+    database.now = WINDOW_MS;
+    account.answered(first, database.lease(first), WINDOW_MS);
+    // It had enough of the old window's, so it asked for nothing: that is no wall.
+    expect(account.readiness(WINDOW_MS, START, true)).toBe('ask');
+    expect(account.moved).toBe(true);
+    const second = account.ask(START);
+    account.answered(second, database.lease(second), WINDOW_MS);
+    expect(account.moved).toBe(false);
+    expect(account.readiness(WINDOW_MS, START, true)).toBe('open');
+  });
+
   it('counts what was taken while the question was under way in the window that the answer is about', () => {
     const { account, database } = opened(budget(100, null));
     account.take(3, 3);
