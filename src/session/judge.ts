@@ -14,7 +14,7 @@ import { endUnused } from './give-up.ts';
 import { asksForRequests } from './listing.ts';
 import { mayBeMistake } from './mistakes.ts';
 import type { Lookup } from './names.ts';
-import { readOtherwise } from './observe.ts';
+import { ownListing, readOtherwise } from './observe.ts';
 import { recordIntents, recordOutcome, releasedRuns } from './record.ts';
 import type { Run } from './run.ts';
 import { type Current, type Phase, type Prepared, type SessionState, scopeKey, scopeOf } from './state.ts';
@@ -67,7 +67,8 @@ export function analyseText(state: SessionState, sql: Buffer, current: Current |
   if (state.refreshing) return { kind: 'wait', phase: 'refreshing' };
   // What was sent before may change how the server reads this.
   if (state.pinnedUncertain && !state.ledger.empty) return WAIT_SETTLE;
-  if (readsOtherwise(state)) return { kind: 'is', value: readOtherwise(state, sql) };
+  if (readsOtherwise(state))
+    return { kind: 'is', value: ownListing(state, sql) ?? readOtherwise(state, sql) };
   if (current?.analysis && current.analysisKey === scopeKey(state))
     return { kind: 'is', value: current.analysis };
   const analysis = state.setup.analyse(sql, scopeOf(state), !state.catalogUncertain, null);
@@ -118,7 +119,8 @@ function analysePrepared(state: SessionState, prepared: Prepared, current: Curre
   if (state.refreshing) return { kind: 'wait', phase: 'refreshing' };
   if (unreadOnce(prepared)) return { kind: 'is', value: prepared.analysis };
   if (state.pinnedUncertain && !state.ledger.empty) return WAIT_SETTLE;
-  if (readsOtherwise(state)) return { kind: 'is', value: readOtherwise(state, prepared.sql) };
+  if (readsOtherwise(state))
+    return { kind: 'is', value: ownListing(state, prepared.sql) ?? readOtherwise(state, prepared.sql) };
   if (prepared.scopeKey === scopeKey(state)) return { kind: 'is', value: prepared.analysis };
   const fresh = analyseText(state, prepared.sql, current);
   if (fresh.kind !== 'is') return fresh;

@@ -4,7 +4,8 @@
  */
 import type { Analysis } from '../statement/analysis.ts';
 import { unreadable } from '../statement/unreadable.ts';
-import type { Prepared, SessionState } from './state.ts';
+import { asksForRequests } from './listing.ts';
+import { type Prepared, type SessionState, scopeOf } from './state.ts';
 import type { Subject } from './subject.ts';
 
 const NO_TEXT = Buffer.alloc(0);
@@ -18,6 +19,21 @@ export function readOtherwise(state: SessionState, sql: Buffer): Analysis {
       : `the server reads it otherwise: ${names} is not what it is pinned to`;
   return unreadable({ sql, cause: 'settings', message: why, position: null });
 }
+
+/**
+ * In mode observe, behind a change of settings: the analysis of a text that asks for the list and reads the same under all
+ * of them, being ASCII without quotes, backslashes and dollars. Null: it is none.
+ */
+export function ownListing(state: SessionState, sql: Buffer): Analysis | null {
+  if (sql.length > LONGEST_PLAIN) return null;
+  const text = sql.toString('latin1');
+  if (!/^[\t\r\n -~]*$/.test(text) || /["'\\$]/.test(text) || !/countersign\.requests/i.test(text))
+    return null;
+  const analysis = state.setup.analyse(sql, scopeOf(state), !state.catalogUncertain, null);
+  return analysis !== null && asksForRequests(analysis) ? analysis : null;
+}
+
+const LONGEST_PLAIN = 1_000;
 
 /** A prepared statement that nobody saw being made. */
 export function unseenPrepared(): Prepared {

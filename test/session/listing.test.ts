@@ -232,6 +232,19 @@ describe('the machine', () => {
     expect(s.sent().filter((one) => one.startsWith('P:a'))).toEqual([`P:a ${listingSql([], true)}`]);
   });
 
+  it('is exchanged in mode observe, too, where settings are not what they are pinned to, if it reads the same under all', () => {
+    for (const [text, exchanged] of [
+      ['SHOW countersign.requests', true],
+      ['SHOW "countersign"."requests"', false],
+      ['SHOW \u8868countersign.requests', false],
+      ["SELECT '\\'; SHOW countersign.requests", false],
+    ] as const) {
+      const s = new TestSession({ mode: 'observe', unpinned: ['client_encoding'] });
+      s.f(F.parse(text, 'a'), F.sync());
+      expect([text, s.sent()[0]]).toEqual([text, exchanged ? `P:a ${listingSql([], true)}` : `P:a ${text}`]);
+    }
+  });
+
   it('cannot be run by the name of its prepared statement, where it would be empty', () => {
     const s = new TestSession().f(F.parse('SHOW countersign.requests', 'a'), F.sync());
     s.b(B.parseComplete(), B.ready());

@@ -45,7 +45,10 @@ export async function hunt(
   const work = async (lane: Lane) => {
     for (let next = draw(); next !== null; next = draw()) {
       const { direct, proxied, verdict } = await playBoth(mode, lane, next.program);
-      if (proxied.held) held += 1;
+      if (proxied.held) {
+        held += 1;
+        await lanes.forgetHeld();
+      }
       if (verdict.same) {
         for (const one of verdict.exceptions) exceptions.set(one, (exceptions.get(one) ?? 0) + 1);
       } else {

@@ -27,6 +27,8 @@ export type Played = {
 export type Lanes = {
   readonly stack: Stack;
   readonly all: readonly Lane[];
+  /** Ends what still waits for approval: later programs of the agent would see it in its list. */
+  readonly forgetHeld: () => Promise<void>;
   readonly close: () => Promise<void>;
 };
 
@@ -74,6 +76,12 @@ export async function openLanes(mode: 'observe' | 'enforce', count: number): Pro
   return {
     stack,
     all,
+    forgetHeld: () =>
+      stack.audit
+        .query(
+          "UPDATE countersign.request SET state = 'withdrawn', ended_at = clock_timestamp() WHERE state = 'open'",
+        )
+        .then(() => {}),
     close: async () => {
       for (const lane of all) lane.close();
       await stack.close();
