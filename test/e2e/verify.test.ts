@@ -1,11 +1,22 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run } from '../cli/child.ts';
 import { type Stack, startStack } from '../support/stack.ts';
 
+const directory = mkdtempSync(join(tmpdir(), 'countersign-anchor-'));
+const anchor = join(directory, 'checkpoints.jsonl');
 let stack: Stack;
 beforeAll(async () => {
-  stack = await startStack();
+  stack = await startStack({
+    limits: { checkpointMs: 500 },
+    config: (config) => ({
+      ...config,
+      audit: { ...config.audit, anchors: [{ kind: 'file', path: anchor }] },
+    }),
+  });
   const client = new pg.Client({ connectionString: stack.agentUrl });
   await client.connect();
   await client.query('SELECT name FROM customers WHERE id = 17');
@@ -14,15 +25,19 @@ beforeAll(async () => {
   await held;
   await client.end();
 });
-afterAll(() => stack.close());
+afterAll(async () => {
+  await stack.close();
+  rmSync(directory, { recursive: true });
+});
 
-const verify = () =>
+const verify = (...more: string[]) =>
   run('src/main.ts', [
     'verify',
     '--url',
     stack.auditorUrl,
     '--keys',
     `${stack.httpUrl}/.well-known/jwks.json`,
+    ...more,
   ]).ended;
 
 describe('a whole installation', () => {
@@ -36,6 +51,33 @@ describe('a whole installation', () => {
     const { code, stdout, stderr } = await verify();
     expect(stdout + stderr).toContain('whole');
     expect(code).toBe(0);
+  });
+
+  it('puts signed checkpoints where its database has no say, and misses what they cover', async () => {
+    await expect.poll(() => existsSync(anchor), { timeout: 20_000 }).toBe(true);
+    const { code, stdout, stderr } = await verify('--checkpoint', anchor);
+    expect(stdout + stderr).toContain('whole');
+    expect(code).toBe(0);
+    const cut = new pg.Client(stack.audit.url);
+    await cut.connect();
+    try {
+      // Seen by this session alone, and undone.
+      await cut.query(
+        `BEGIN; ALTER TABLE audit.leaf DISABLE TRIGGER ALL; ALTER TABLE audit.checkpoint DISABLE TRIGGER ALL`,
+      );
+      const { rows } = await cut.query('SELECT note FROM audit.checkpoint ORDER BY size DESC LIMIT 1');
+      await cut.query('DELETE FROM audit.checkpoint; DELETE FROM audit.leaf');
+      const found = await cut.query(
+        'SELECT "check", detail FROM audit.verify(checkpoint => $1) WHERE NOT ok',
+        [rows[0].note],
+      );
+      expect(found.rows).toContainEqual({
+        check: 'checkpoint',
+        detail: expect.stringContaining('cut off: the given checkpoint covers'),
+      });
+    } finally {
+      await cut.end();
+    }
   });
 
   it('has one in which both name the row that somebody changed', async () => {
