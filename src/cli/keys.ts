@@ -165,8 +165,12 @@ function oneOf(start: string, rows: readonly KeyRow[]): string {
   );
 }
 
+/**
+ * Times of revocations are whole seconds. Now: from the end of this second on, for what was signed earlier in it was
+ * signed by a key that was good; releases are refused at once, whatever the time says.
+ */
 function sinceOf({ since }: RevokeOptions): number {
-  return since === undefined ? nowSeconds() : timeOption('--since', since);
+  return since === undefined ? nowSeconds() + 1 : timeOption('--since', since);
 }
 
 function reasonOf(reason: string): Revocation['reason'] {
