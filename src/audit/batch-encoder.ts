@@ -8,7 +8,7 @@ import { type RawRecord, RECORD_HEAD_BYTES } from './journal-reader.ts';
 import type { OpenStatement } from './open-statements.ts';
 import { KIND_NUMBERS, readRecord } from './record.ts';
 import { RecordWalk } from './record-walk.ts';
-import { entryRow } from './row.ts';
+import { entryRow, STATUS_DETAIL } from './row.ts';
 import { EncodedSessions } from './session-fields.ts';
 import { sha256 } from './sha256.ts';
 
@@ -117,8 +117,11 @@ export class BatchEncoder {
     const policy = walk.text();
     const end = walk.at;
     // Facts may follow; the few that have more are encoded field by field.
-    if (!walk.atEnd && walk.isNull()) walk.texts();
-    const facts = walk.atEnd || walk.at === end ? null : walk.text();
+    if (!walk.atEnd && !walk.isNull()) return false;
+    if (!walk.atEnd) walk.texts();
+    // Each may be NULL or left out.
+    const facts = walk.atEnd ? walk.at : walk.text();
+    const print = walk.atEnd ? walk.at : walk.text();
     if (!walk.storable || !walk.atEnd) return false;
 
     this.#content.seek(0);
@@ -133,13 +136,7 @@ export class BatchEncoder {
     c.bytesField(content);
     c.copy(record, rest, end);
     c.raw(NULLS.subarray(0, 4 * 8));
-    if (facts === null) c.int32(-1);
-    else {
-      c.int32(4 + FACTS_NAME.length + walk.at - facts);
-      c.int32(2);
-      c.raw(FACTS_NAME);
-      c.copy(record, facts, walk.at);
-    }
+    this.#detail(record, [FACTS, facts, print], [PRINT, print, walk.at]);
     this.#end();
 
     const columns = this.#columns;
@@ -159,7 +156,7 @@ export class BatchEncoder {
     columns.sql.copy(row, record, sql, digest);
     columns.sql_sha256.copy(row, record, digest, parameters);
     this.#list(row, 'parameters', record, parameters, rest);
-    if (facts !== null) this.#facts(row, record, facts, walk.at);
+    this.#told(row, record, facts, walk.at, [FACTS, facts, print], [PRINT, print, walk.at]);
     const requestId = new ByteReader(record, request).textField();
     const statementNo = Number(record.readBigInt64BE(no));
     this.#statements.push({ intent: true, statement: { session: session.facts, statementNo, requestId } });
@@ -179,6 +176,9 @@ export class BatchEncoder {
     const people = walk.texts();
     const end = walk.at;
     // What says more of its result's rest is rare.
+    if (!walk.atEnd && !walk.isNull()) return false;
+    if (!walk.atEnd) walk.texts();
+    const status = walk.atEnd ? walk.at : walk.text();
     if (!walk.storable || !walk.atEnd) return false;
 
     const c = this.#begin(record, KIND_FIELDS.outcome);
@@ -195,7 +195,8 @@ export class BatchEncoder {
       c.copy(record, at, at + 8);
     }
     c.copy(record, sqlstate, end);
-    c.raw(NULLS.subarray(0, 4 * 2));
+    c.raw(NULLS.subarray(0, 4));
+    this.#detail(record, [STATUS, status, walk.at]);
     this.#end();
 
     const columns = this.#columns;
@@ -209,6 +210,7 @@ export class BatchEncoder {
     columns.duration_us.bytes(row, record.subarray(rows + 16, rows + 24));
     columns.sqlstate.copy(row, record, sqlstate, people);
     this.#list(row, 'people', record, people, end);
+    this.#told(row, record, status, walk.at, [STATUS, status, walk.at]);
     const statementNo = Number(record.readBigInt64BE(no));
     const statement = { session: session.facts, statementNo, requestId: null };
     this.#statements.push({ intent: false, statement });
@@ -267,14 +269,38 @@ export class BatchEncoder {
     this.#columns[name].text(row, this.#listText('', record, start, end, make));
   }
 
-  #facts(row: number, record: Buffer, start: number, end: number): void {
-    const make = () => ['facts', new ByteReader(record, start).textField()];
-    this.#columns.detail.text(row, this.#listText('facts', record, start, end, make));
+  /** The column `detail` from fields of the record, all of them within `start` and `end`. */
+  #told(row: number, record: Buffer, start: number, end: number, ...told: Told[]): void {
+    if (!told.some((one) => isThere(record, one))) return;
+    const make = () =>
+      told
+        .filter((one) => isThere(record, one))
+        .flatMap(([{ name }, at]) => [name, new ByteReader(record, at).textField()]);
+    this.#columns.detail.text(row, this.#listText(told[0]?.[0].name ?? '', record, start, end, make));
+  }
+
+  /** The same in the canonical form. */
+  #detail(record: Buffer, ...told: Told[]): void {
+    const c = this.#canonical;
+    let [bytes, fields] = [4, 0];
+    for (const one of told) {
+      if (!isThere(record, one)) continue;
+      bytes += one[0].field.length + one[2] - one[1];
+      fields += 2;
+    }
+    if (fields === 0) return c.int32(-1);
+    c.int32(bytes);
+    c.int32(fields);
+    for (const one of told) {
+      if (!isThere(record, one)) continue;
+      c.raw(one[0].field);
+      c.copy(record, one[1], one[2]);
+    }
   }
 
   /** A list's column is text in array notation; few lists are new. `kind`: what the bytes stand for. */
   #listText(
-    kind: '' | 'facts',
+    kind: string,
     record: Buffer,
     start: number,
     end: number,
@@ -310,7 +336,18 @@ function newColumns(): Readonly<Record<Named, ArrayColumn>> {
   return Object.fromEntries(columns) as Record<Named, ArrayColumn>;
 }
 
-const FACTS_NAME = textField('facts');
+/** A name in `detail`, and where in the record its value begins and ends: in the same place where it is left out. */
+type Told = readonly [name: DetailName, start: number, end: number];
+type DetailName = { readonly name: string; readonly field: Buffer };
+const detailName = (name: string): DetailName => ({ name, field: textField(name) });
+const FACTS = detailName('facts');
+const PRINT = detailName('fingerprint');
+const STATUS = detailName(STATUS_DETAIL);
+
+function isThere(record: Buffer, [, start, end]: Told): boolean {
+  return start < end && record.readInt32BE(start) !== -1;
+}
+
 const KIND_FIELDS = { intent: textField('intent'), outcome: textField('outcome') } as const;
 
 function textField(text: string): Buffer {

@@ -43,6 +43,8 @@ export type IntentEntry = {
   readonly observed?: { readonly rule: string; readonly decision: 'allow' | 'hold' | 'deny' };
   /** What policy asks about it beside all this, as compact JSON; left out: a plain statement. In the row's `detail`. */
   readonly facts?: string;
+  /** Equal for statements that differ in constants alone (libpg_query's, 16 hexadecimal digits). In the row's `detail`. */
+  readonly fingerprint?: string;
 };
 
 export type Outcome = 'executed' | 'failed' | 'denied' | 'expired' | 'withdrawn' | 'unknown';
@@ -64,6 +66,11 @@ export type OutcomeEntry = {
   readonly approvers: readonly string[];
   /** Of a result that came to more than it was let pass for; left out: it did not. In the row's `detail`. */
   readonly rest?: RestFacts;
+  /**
+   * As the server's next ReadyForQuery said (manual, "Message Formats"): `T`, what it did is not committed yet. Left out:
+   * it did not run, or the session ended before. In the row's `detail`.
+   */
+  readonly transactionStatus?: 'I' | 'T' | 'E';
 };
 
 /** Who let the rest of a result pass, or refused it: policy, people (`denied`), time, the client, or a bound set before. */

@@ -61,10 +61,12 @@ function writeIntent(writer: ByteWriter, entry: IntentEntry): void {
   writer.textField(entry.requestId);
   writer.textField(entry.policyDigest);
   // Left out where they are not there, from the end on.
-  const { observed, facts } = entry;
-  if (observed === undefined && facts === undefined) return;
+  const { observed, facts, fingerprint } = entry;
+  if (observed === undefined && facts === undefined && fingerprint === undefined) return;
   writer.textsField(observed === undefined ? null : [observed.rule, observed.decision]);
-  if (facts !== undefined) writer.textField(facts);
+  if (facts === undefined && fingerprint === undefined) return;
+  writer.textField(facts ?? null);
+  if (fingerprint !== undefined) writer.textField(fingerprint);
 }
 
 function readIntent(reader: ByteReader, at: bigint, end: number): IntentEntry {
@@ -85,8 +87,16 @@ function readIntent(reader: ByteReader, at: bigint, end: number): IntentEntry {
     requestId: reader.textField(),
     policyDigest: text(reader),
     ...(reader.position < end ? readObserved(reader) : {}),
-    ...(reader.position < end ? { facts: text(reader) } : {}),
+    ...(reader.position < end ? optional('facts', reader.textField()) : {}),
+    ...(reader.position < end ? optional('fingerprint', reader.textField()) : {}),
   };
+}
+
+function optional<Name extends 'facts' | 'fingerprint'>(
+  name: Name,
+  value: string | null,
+): { readonly [K in Name]?: string } {
+  return value === null ? {} : ({ [name]: value } as { readonly [K in Name]?: string });
 }
 
 function readObserved(reader: ByteReader): Pick<IntentEntry, 'observed'> {
@@ -108,8 +118,10 @@ function writeOutcome(writer: ByteWriter, entry: OutcomeEntry): void {
   writer.textField(entry.sqlstate);
   writer.textsField(entry.approvers);
   // Left out where it is not there.
-  const { rest } = entry;
-  if (rest !== undefined) writer.textsField([rest.class, rest.rule, rest.refusedBy, ...rest.reasons]);
+  const { rest, transactionStatus } = entry;
+  if (rest === undefined && transactionStatus === undefined) return;
+  writer.textsField(rest === undefined ? null : [rest.class, rest.rule, rest.refusedBy, ...rest.reasons]);
+  if (transactionStatus !== undefined) writer.textField(transactionStatus);
 }
 
 function readOutcome(reader: ByteReader, at: bigint, end: number): OutcomeEntry {
@@ -127,11 +139,14 @@ function readOutcome(reader: ByteReader, at: bigint, end: number): OutcomeEntry 
     sqlstate: reader.textField(),
     approvers: texts(reader),
     ...(reader.position < end ? readRest(reader) : {}),
+    ...(reader.position < end ? readStatus(reader) : {}),
   };
 }
 
 function readRest(reader: ByteReader): Pick<OutcomeEntry, 'rest'> {
-  const [rank, rule, refusedBy, ...reasons] = reader.textsField() ?? [];
+  const fields = reader.textsField();
+  if (fields === null) return {};
+  const [rank, rule, refusedBy, ...reasons] = fields;
   return {
     rest: {
       class: rank ?? '',
@@ -140,6 +155,10 @@ function readRest(reader: ByteReader): Pick<OutcomeEntry, 'rest'> {
       refusedBy: (refusedBy ?? null) as RestRefusal | null,
     },
   };
+}
+
+function readStatus(reader: ByteReader): Pick<OutcomeEntry, 'transactionStatus'> {
+  return { transactionStatus: text(reader) as NonNullable<OutcomeEntry['transactionStatus']> };
 }
 
 function writeEvent(writer: ByteWriter, entry: EventEntry): void {

@@ -48,13 +48,14 @@ function intentRow(entry: IntentEntry, stream: string, seq: bigint, salt: Buffer
   return { row, content };
 }
 
-/** Where facts alone are there, `BatchEncoder` makes the same of the record's bytes. */
-function intentDetail({ observed, facts }: IntentEntry): string[] | null {
-  if (observed === undefined && facts === undefined) return null;
+/** Where nothing was observed, `BatchEncoder` makes the same of the record's bytes. */
+function intentDetail({ observed, facts, fingerprint }: IntentEntry): string[] | null {
+  if (observed === undefined && facts === undefined && fingerprint === undefined) return null;
   const detail: string[] = [];
   if (observed !== undefined)
     detail.push('observed_rule', storable(observed.rule), 'observed_decision', observed.decision);
   if (facts !== undefined) detail.push('facts', storable(facts));
+  if (fingerprint !== undefined) detail.push('fingerprint', storable(fingerprint));
   return detail;
 }
 
@@ -76,9 +77,21 @@ function outcomeRow(entry: OutcomeEntry, stream: string, seq: bigint): Row {
     duration_us: entry.durationUs,
     sqlstate: storableOrNull(entry.sqlstate),
     people: entry.approvers.map(storable),
-    detail: entry.rest === undefined ? null : restDetail(entry.rest),
+    detail: outcomeDetail(entry),
   };
 }
+
+/** Where the status alone is there, `BatchEncoder` makes the same of the record's bytes. */
+function outcomeDetail({ rest, transactionStatus }: OutcomeEntry): string[] | null {
+  if (rest === undefined && transactionStatus === undefined) return null;
+  return [
+    ...(rest === undefined ? [] : restDetail(rest)),
+    ...(transactionStatus === undefined ? [] : [STATUS_DETAIL, transactionStatus]),
+  ];
+}
+
+/** Its name in `detail`. */
+export const STATUS_DETAIL = 'transaction_status';
 
 function restDetail({ class: rank, rule, reasons, refusedBy }: RestFacts): string[] {
   return [

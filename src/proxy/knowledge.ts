@@ -1,4 +1,5 @@
 /** What is known about statements: parser, catalog and policy put together for one agent in one database. */
+
 import { performance } from 'node:perf_hooks';
 import pg from 'pg';
 import type { Analyser } from '../analyser/analyser.ts';
@@ -20,6 +21,7 @@ import { parameterValues } from '../statement/context.ts';
 import { withSecondOpinion } from '../statement/second-opinion.ts';
 import { isSystemSchema } from '../statement/system-relations.ts';
 import { nowMicros } from './clock.ts';
+import { fingerprinted } from './fingerprinted.ts';
 import type { Knowledge } from './listener-ports.ts';
 import { sslOptions } from './side-tls.ts';
 import { inSlices } from './slices.ts';
@@ -125,16 +127,15 @@ function knowledgeOf(
     async (answers: Answers): Promise<Analysis> => {
       const parse = analyser.needsWorker(sql) ? await analyser.parseLater(sql) : analyser.parse(sql);
       const values = parameters === null ? null : parameterValues(parameters);
-      return heard(
-        sql,
-        await inSlices(analyseInSteps(parse, view(true), scope, config.limits, values, answers)),
-      );
+      const seen = await inSlices(analyseInSteps(parse, view(true), scope, config.limits, values, answers));
+      return heard(sql, fingerprinted(sql, seen, analyser.fingerprint));
     };
   return {
     analyse: (sql, scope, certain, parameters) => {
       if (analyser.needsWorker(sql)) return null;
       const began = performance.now();
-      const analysis = analyse(analyser.parse(sql), view(certain), scope, config.limits, parameters);
+      const seen = analyse(analyser.parse(sql), view(certain), scope, config.limits, parameters);
+      const analysis = fingerprinted(sql, seen, analyser.fingerprint);
       analysed((performance.now() - began) / 1000);
       if (second === null || !needsSecond(analysis)) return analysis;
       const reading = second.known(sql);
@@ -144,7 +145,7 @@ function knowledgeOf(
       const began = performance.now();
       const parse = analyser.needsWorker(sql) ? await analyser.parseLater(sql) : analyser.parse(sql);
       const seen = await inSlices(analyseInSteps(parse, view(certain), scope, config.limits));
-      const analysis = await heard(sql, seen);
+      const analysis = await heard(sql, fingerprinted(sql, seen, analyser.fingerprint));
       analysed((performance.now() - began) / 1000);
       return analysis;
     },

@@ -5,6 +5,7 @@ import type { IntentEntry, Outcome } from '../audit/entry.ts';
 import type { Meter } from '../budget/meter.ts';
 import type { Decision } from '../policy/decision.ts';
 import { factsText } from '../policy/statement-facts.ts';
+import type { TransactionStatus } from '../protocol/backend.ts';
 import { nameKey } from '../protocol/frontend.ts';
 import type { RelationUse, StatementAnalysis } from '../statement/analysis.ts';
 import { redactSql } from '../statement/visible.ts';
@@ -54,6 +55,7 @@ export function recordIntents(
         policyDigest: decision.policy,
         ...observedOf(decision, place),
         ...factsOf(statement, text),
+        ...(statement.fingerprint === undefined ? {} : { fingerprint: statement.fingerprint }),
       },
     });
     const run = newRun(state, subject, statement, place, no, requestId, !controlsTransaction);
@@ -162,8 +164,13 @@ export function releasedRuns(
   }));
 }
 
-/** Records one outcome, once. */
-export function recordOutcome(state: SessionState, run: Run, outcome: Outcome): void {
+/** Records one outcome, once; with what ReadyForQuery said, where it is known by that. */
+export function recordOutcome(
+  state: SessionState,
+  run: Run,
+  outcome: Outcome,
+  transactionStatus?: TransactionStatus,
+): void {
   if (run.state === 'recorded') return;
   state.openRuns.recorded(run);
   run.meter?.end();
@@ -183,6 +190,7 @@ export function recordOutcome(state: SessionState, run: Run, outcome: Outcome): 
       sqlstate: run.sqlstate,
       approvers: run.approvers,
       ...(run.rest === null ? {} : { rest: { ...run.rest } }),
+      ...(transactionStatus === undefined ? {} : { transactionStatus }),
     },
   });
 }

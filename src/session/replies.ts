@@ -335,7 +335,7 @@ function settleRuns(state: SessionState, status: TransactionStatus): void {
   const done = state.openRuns.settle(status);
   if (done.length === 0) return;
   const outcomes = new Map(done.map((run) => [run, outcomeOf(state, run)] as const));
-  for (const run of done) recordOutcome(state, run, outcomes.get(run) ?? 'unknown');
+  for (const run of done) recordOutcome(state, run, outcomes.get(run) ?? 'unknown', status);
   endRequests(state, done, (run) => {
     const outcome = outcomes.get(run);
     return outcome === 'withdrawn' ? 'failed' : (outcome ?? 'unknown');

@@ -149,6 +149,8 @@ export type StatementAnalysis = StatementDetails & {
    * not asked. An approval is bound to them: an overload that fits better, or another body, is another call.
    */
   readonly calls: readonly string[];
+  /** Equal for statements that differ in constants alone, for the audit log; left out where nobody made it. */
+  readonly fingerprint?: string;
 };
 
 /**

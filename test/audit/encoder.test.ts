@@ -68,12 +68,14 @@ const entries: fc.Arbitrary<Entry[]> = fc.array(
           nil: undefined,
         }),
         facts: fc.option(text, { nil: undefined }),
+        fingerprint: fc.option(text, { nil: undefined }),
       })
-      .map(({ observed, facts, ...change }) =>
+      .map(({ observed, facts, fingerprint, ...change }) =>
         intent(7, {
           ...change,
           ...(observed === undefined ? {} : { observed }),
           ...(facts === undefined ? {} : { facts }),
+          ...(fingerprint === undefined ? {} : { fingerprint }),
         }),
       ),
     fc
@@ -93,8 +95,17 @@ const entries: fc.Arbitrary<Entry[]> = fc.array(
           }),
           { nil: undefined },
         ),
+        transactionStatus: fc.option(fc.constantFrom('I' as const, 'T' as const, 'E' as const), {
+          nil: undefined,
+        }),
       })
-      .map(({ rest, ...change }) => outcome(2 ** 40, { ...change, ...(rest === undefined ? {} : { rest }) })),
+      .map(({ rest, transactionStatus, ...change }) =>
+        outcome(2 ** 40, {
+          ...change,
+          ...(rest === undefined ? {} : { rest }),
+          ...(transactionStatus === undefined ? {} : { transactionStatus }),
+        }),
+      ),
     fc
       .record({ receipt: fc.option(text), people: fc.array(text), session: fc.option(session) })
       .map((change) => event('verdict', { ...change, detail: { a: 'ü\0', b: '' } })),
