@@ -2,7 +2,8 @@ import type pg from 'pg';
 import type { Person } from '../config/config.ts';
 import { sealVerdict } from '../signing/verdict-seal.ts';
 import { type AnswerEffect, answerRequest } from './answer.ts';
-import { approvalsOf, becomeApproved } from './approving.ts';
+import { approvalsOf, becomeApproved, provedVerdicts } from './approving.ts';
+import { type Attested, attest } from './attesting.ts';
 import { inTransaction, type StoreContext, type Transaction } from './context.ts';
 import { type Binding, shownSha256, toldSha256 } from './digest.ts';
 import { alsoKnownAs, countPeople, resolvePerson } from './eligibility.ts';
@@ -18,7 +19,6 @@ import {
   parseShown,
   REQUEST_COLUMNS,
   type RequestRow,
-  standingVerdicts,
   toldOf,
 } from './rows.ts';
 import { allSealed, sealedVerdict } from './sealing.ts';
@@ -42,7 +42,9 @@ async function repeatedAnswer(context: StoreContext, answer: Answer): Promise<Gu
   if (resolved.kind !== 'person' || row === null || (await isAltered(context, row))) return null;
   if (answer.may?.includes(answer.verdict) === false) return null;
   const person = alsoKnownAs(resolved.person, answer.alsoKnownAs);
-  const effect = effectOf(context, row, person, answer, row.state, Date.now());
+  const attested = await attest(context, resolved.person, row.digest, answer);
+  if (!attested.ok) return null;
+  const effect = effectOf(context, row, person, { ...answer, ...attested }, row.state, Date.now());
   return effect.kind === 'repeat' ? accepted(context, row, person) : null;
 }
 
@@ -52,7 +54,7 @@ async function decideLocked(
   answer: Answer,
 ): Promise<GuardResult> {
   const row = await lockedRow(transaction, answer.requestId);
-  const refuse = (code: GuardCode) => refused(context, transaction, answer, row, code);
+  const refuse = (code: GuardCode, why?: string) => refused(context, transaction, answer, row, code, why);
   const resolved = resolvePerson(context.directory, answer.person);
   if (resolved.kind === 'agent') return refuse('agent_credential');
   if (resolved.kind === 'nobody') return refuse('unknown_person');
@@ -66,12 +68,14 @@ async function decideLocked(
   // A request whose time is over counts as expired, even if the janitor has not come by yet.
   const overdue = row.state === 'open' && row.expires_at.getTime() <= transaction.nowMs;
   const state = overdue ? 'expired' : row.state;
-  const effect = effectOf(context, row, person, answer, state, transaction.nowMs);
+  const attested = await attest(context, resolved.person, row.digest, answer);
+  if (!attested.ok) return refuse('passkey_refused', attested.why);
+  const effect = effectOf(context, row, person, { ...answer, ...attested }, state, transaction.nowMs);
   if (effect.kind === 'refuse') return refuse(effect.code);
   if (effect.kind === 'repeat') return accepted(context, row, person);
   const pace = await paceOf(context, transaction, row, person, answer);
   if (pace.tooFast) return refuse('too_fast');
-  await recordVerdict(context, transaction, row, person, answer);
+  await recordVerdict(context, transaction, row, person, answer, attested);
   if (effect.next === 'denied') await becomeDenied(transaction, row, person, answer);
   if (effect.next === 'approved') {
     const complete = await requestRow(transaction.client, row.id);
@@ -107,10 +111,10 @@ async function paceOf(
 }
 
 function effectOf(
-  { directory }: StoreContext,
+  context: StoreContext,
   row: RequestRow,
   person: Person,
-  { verdict, attestation }: Answer,
+  { verdict, assurance }: Pick<Answer, 'verdict'> & { readonly assurance: 1 | 2 | 3 },
   state: RequestState,
   atMs: number,
 ): AnswerEffect {
@@ -118,9 +122,10 @@ function effectOf(
     state,
     forbidden: row.forbidden,
     demand: demandNow(row),
-    verdicts: standingVerdicts(row),
+    // Their own stays, also one that counts no more: it was given, and is not given twice.
+    verdicts: provedVerdicts(context, row, person.id),
   };
-  return answerRequest(standing, directory, person, verdict, attestation.assurance, atMs);
+  return answerRequest(standing, context.directory, person, verdict, assurance, atMs);
 }
 
 function accepted(context: StoreContext, row: RequestRow, person: Person): GuardResult {
@@ -191,10 +196,10 @@ async function recordVerdict(
   row: RequestRow,
   person: Person,
   answer: Answer,
+  { assurance, facts }: Attested & { readonly ok: true },
 ): Promise<void> {
-  const { channel, verdict, attestation } = answer;
+  const { channel, verdict } = answer;
   const reason = cutReason(answer.reason);
-  const { assurance } = attestation;
   const given = {
     person: person.id,
     verdict,
@@ -202,7 +207,7 @@ async function recordVerdict(
     channel,
     assurance,
     ids: answer.person.map(identityText),
-    facts: JSON.stringify(attestation.facts),
+    facts: JSON.stringify(facts),
     at_ms: nowMs,
   };
   const seal = sealVerdict(sealedVerdict(row, given), keys.signer);
@@ -226,6 +231,7 @@ async function recordVerdict(
       assurance: String(assurance),
       ids: given.ids.join(' '),
       digest: row.digest,
+      ...(facts['passkey'] === undefined ? {} : { passkey: facts['passkey'] }),
     },
   });
 }

@@ -1,5 +1,6 @@
 import { type ReceiptApprover, signReceipt, verifyReceipt } from '../signing/receipt.ts';
 import { standingApprovals } from './answer.ts';
+import { stillProved } from './attesting.ts';
 import type { StoreContext, Transaction } from './context.ts';
 import {
   demandNow,
@@ -63,7 +64,8 @@ function receiptClaims(row: RequestRow, approvals: readonly VerdictRow[], nowMs:
   } as const;
 }
 
-function approverOf({ person, channel, ids, assurance, at_ms, reason, facts }: VerdictRow): ReceiptApprover {
+function approverOf(verdict: VerdictRow): ReceiptApprover {
+  const { person, channel, ids, assurance, at_ms, reason } = verdict;
   return {
     person,
     channel,
@@ -71,14 +73,32 @@ function approverOf({ person, channel, ids, assurance, at_ms, reason, facts }: V
     assurance,
     at: Math.floor(at_ms / 1000),
     reason,
-    facts: JSON.parse(facts) as Record<string, string>,
+    facts: factsOf(verdict),
   };
 }
 
 /** The approvals among the stored verdicts that count now. */
-export function approvalsOf({ directory }: StoreContext, row: RequestRow): readonly VerdictRow[] {
+export function approvalsOf(context: StoreContext, row: RequestRow): readonly VerdictRow[] {
   return standingApprovals(
-    { forbidden: row.forbidden, demand: demandNow(row), verdicts: standingVerdicts(row) },
-    directory,
+    { forbidden: row.forbidden, demand: demandNow(row), verdicts: provedVerdicts(context, row) },
+    context.directory,
   );
+}
+
+/** The stored verdicts without those whose passkey does not stand for them any more, unless they are that person's. */
+export function provedVerdicts(
+  context: StoreContext,
+  row: RequestRow,
+  of: string | null = null,
+): ReturnType<typeof standingVerdicts> {
+  return standingVerdicts(row).filter(
+    (verdict) =>
+      verdict.person === of ||
+      verdict.verdict === 'deny' ||
+      stillProved(context, row.digest, { ...verdict, facts: factsOf(verdict) }),
+  );
+}
+
+function factsOf({ facts }: Pick<VerdictRow, 'facts'>): Record<string, string> {
+  return JSON.parse(facts) as Record<string, string>;
 }

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Entry, EventEntry, SessionFacts } from '../audit/entry.ts';
 import type { TransactionalAppend } from '../audit/port.ts';
 import type { Keys } from '../signing/keys.ts';
+import type { RelyingParty } from '../signing/passkey.ts';
 import type { Directory } from './eligibility.ts';
 import type { StoreLimits } from './limits.ts';
 import type { Membership } from './membership.ts';
@@ -20,6 +21,8 @@ export type StoreContext = {
   readonly log: Pick<Logger, 'info' | 'warn' | 'error'>;
   /** Without a slash at the end. */
   readonly publicUrl: string;
+  /** Of passkeys; null: none can be used where `publicUrl` is. */
+  readonly relyingParty: RelyingParty | null;
   /** Requests that this process is releasing or has released and not ended: the janitor leaves them alone. */
   readonly running: Running;
   /** Runs work on the same request one after the other, in the order of the calls. */

@@ -56,11 +56,23 @@ export type Identity = {
   readonly value: string;
 };
 
-/** How sure the channel is: 1 chat click or API key, 2 fresh log-in, 3 passkey. */
+/** How sure the channel is: 1 chat click or API key, 2 fresh log-in. No channel can say 3: a passkey does. */
 export type Attestation = {
-  readonly assurance: 1 | 2 | 3;
+  readonly assurance: 1 | 2;
   /** Goes into the receipt and the audit log, e.g. `{ team, user, action_ts }`. No secrets. */
   readonly facts: Readonly<Record<string, string>>;
+  /** What the person's device has signed. With an approval it must be right; a denial needs none. */
+  readonly passkey?: PasskeyAssertion;
+};
+
+/** An assertion of WebAuthn over the request's digest, as the browser gives it, base64url each. Attacker-controlled. */
+export type PasskeyAssertion = {
+  /** Of the credential, as in the configuration. */
+  readonly id: string;
+  readonly authenticatorData: string;
+  readonly clientDataJSON: string;
+  /** ECDSA, DER. */
+  readonly signature: string;
 };
 
 export type GuardCode =
@@ -73,6 +85,7 @@ export type GuardCode =
   | 'scope_missing'
   | 'not_on_call'
   | 'assurance_too_low'
+  | 'passkey_refused'
   | 'not_found'
   | 'already_ended'
   | 'already_answered'
@@ -251,6 +264,16 @@ export type ApproverCheck = {
     person: readonly Identity[],
     assurance: 1 | 2 | 3,
   ) => { readonly code: GuardCode; readonly message: string } | null;
+  /** The passkeys of this person in the configuration now; empty where none can be used here. */
+  readonly passkeysOf: (person: readonly Identity[]) => readonly ShownPasskey[];
+};
+
+/** A passkey as people and browsers know it. */
+export type ShownPasskey = {
+  /** Of the credential, base64url. */
+  readonly id: string;
+  /** Of its public key (RFC 7638), as receipts name it. */
+  readonly thumbprint: string;
 };
 
 /** Putting a request off, for oneself alone: it changes nothing about the request, and nobody else sees it. */

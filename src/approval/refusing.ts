@@ -25,6 +25,7 @@ const MESSAGES: Readonly<Record<GuardCode, string>> = {
   scope_missing: 'This credential may not give that answer.',
   not_on_call: 'At this hour the rule asks only those on call. You can deny it all the same.',
   assurance_too_low: 'The rule asks for a stronger sign-in than this channel gives.',
+  passkey_refused: 'The passkey was not taken.',
   not_found: 'There is no such request.',
   already_ended: 'This request takes no answer any more.',
   not_approved: 'There is no approval to take back: the request waits for answers, so deny it instead.',
@@ -37,6 +38,7 @@ const MESSAGES: Readonly<Record<GuardCode, string>> = {
 
 /** Somebody may be one of a group's members without anybody knowing it now: then that is what he is told. */
 function messageOf({ membership }: StoreContext, code: GuardCode, demand: ApprovalDemand | null): string {
+  if (code === 'assurance_too_low' && demand?.assurance === 3) return PASSKEY_NEEDED;
   if (code !== 'not_an_approver' || demand === null) return MESSAGES[code];
   const [group] = membership.unknown().filter((name) => demand.approvers.includes(name));
   if (group === undefined) return MESSAGES[code];
@@ -83,6 +85,9 @@ function approvalRefusal(
   return effect.kind === 'refuse' ? effect.code : null;
 }
 
+const PASSKEY_NEEDED =
+  'The rule asks for a passkey: approve on the approval page, with one of yours that is in the configuration. You can deny it all the same.';
+
 type Attempt = Omit<Answer, 'verdict'> & { readonly verdict: Answer['verdict'] | 'withdraw' };
 
 /** Every refused attempt is an entry. The state stays as it is. */
@@ -92,10 +97,16 @@ export function refused(
   answer: Attempt,
   row: RequestRow | null,
   code: GuardCode,
+  why: string | null = null,
 ): GuardResult {
-  recordRefusal(context, record, answer, row, code);
+  recordRefusal(context, record, answer, row, code, why);
   const message = messageOf(context, code, row === null ? null : demandNow(row));
-  return { ok: false, code, message, state: row?.state ?? null };
+  return {
+    ok: false,
+    code,
+    message: why === null ? message : `${message.replace(/\.$/, '')}: ${why}.`,
+    state: row?.state ?? null,
+  };
 }
 
 /** `Guard.refuse`. */
@@ -123,6 +134,7 @@ function recordRefusal(
   answer: Attempt,
   row: RequestRow | null,
   code: GuardCode | ChannelCode,
+  why: string | null = null,
 ): void {
   const resolved = resolvePerson(context.directory, answer.person);
   record({
@@ -134,6 +146,7 @@ function recordRefusal(
       code,
       verdict: answer.verdict,
       channel: answer.channel,
+      ...(why === null ? {} : { why }),
       ids: answer.person.map(identityText).join(' ').slice(0, REASON_CHARACTERS),
     },
   });

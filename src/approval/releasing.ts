@@ -1,6 +1,7 @@
 import { demandAt } from '../policy/escalation.ts';
 import { type ReceiptClaims, ReceiptError, requireSameFacts, verifyReceipt } from '../signing/receipt.ts';
 import { standingApprovals } from './answer.ts';
+import { stillProved } from './attesting.ts';
 import { inTransaction, type StoreContext, type Transaction } from './context.ts';
 import { bindingDigest, bindingOf, toldSha256 } from './digest.ts';
 import { countPeople, forbiddenPeople } from './eligibility.ts';
@@ -13,7 +14,7 @@ import { learnKeys } from './signing-keys.ts';
 /**
  * `Approvals.release`. The argument, top to bottom: the row says approved; its receipt is signed by a key of ours, which
  * is not revoked; it is about this request and exactly what is about to run, computed here from the question, not from
- * the row; the people it names may approve this now and are enough; and of all processes and attempts, only this one
+ * the row; the people it names may approve this now, with passkeys that are still theirs where they used one, and are enough; and of all processes and attempts, only this one
  * moved it to `consumed`.
  */
 export async function releaseRequest(
@@ -106,18 +107,21 @@ function openedAtMs(row: ApprovedRow): number {
 
 /** Judged anew, with the demand of the question and the people of today: who was removed since does not count. */
 function requirePeople(
-  { directory }: StoreContext,
+  context: StoreContext,
   claims: ReceiptClaims,
   question: Question,
   openedAtMs: number,
   nowMs: number,
 ): void {
+  const { directory } = context;
   const fromMs = openedAtMs + (question.demand.escalation?.afterMs ?? 0);
+  // The claims' digest is that of what is about to run (`requireSameFacts`).
+  const approvers = claims.approvers.filter((approver) => stillProved(context, claims.digest, approver));
   const counted = standingApprovals(
     {
       forbidden: forbiddenPeople(directory, question.session),
       demand: demandAt(question.demand, fromMs, nowMs),
-      verdicts: claims.approvers.map((approver) => ({
+      verdicts: approvers.map((approver) => ({
         ...approver,
         verdict: 'approve' as const,
         // As it was given: whoever was on call then may have gone home since.

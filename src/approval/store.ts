@@ -3,8 +3,10 @@ import type { Logger } from 'pino';
 import type { TransactionalAppend } from '../audit/port.ts';
 import type { Person } from '../config/config.ts';
 import type { Keys } from '../signing/keys.ts';
+import { relyingPartyOf } from '../signing/passkey.ts';
 import { decideAll } from './alike.ts';
 import { decide } from './answering.ts';
+import { passkeysOf } from './attesting.ts';
 import { cardStore } from './cards.ts';
 import { newInTurn, newRunning, type StoreContext } from './context.ts';
 import { changedAfter, listRequests, sureBefore } from './finding.ts';
@@ -76,6 +78,7 @@ export async function openApprovals(options: ApprovalOptions): Promise<ApprovalH
     pool,
     limits,
     membership,
+    relyingParty: relyingPartyOf(options.publicUrl),
     // Whoever asks gets the people of this moment.
     get directory() {
       return directoryNow(options.people, membership);
@@ -229,6 +232,7 @@ function handleOf(context: StoreContext, watching: Watching, rounds: Rounds): Ap
     snooze: (id, person, minutes) => snoozeRequest(context, id, person, minutes),
     snoozed: (person) => snoozedRequests(context, person),
     mayApprove: (view, person, assurance) => mayApprove(context, view, person, assurance),
+    passkeysOf: (person) => passkeysOf(context, person),
     list: (filter) => listRequests(context, filter),
     changedAfter: (revision, limit, live) => changedAfter(context, revision, limit, live),
     sureBefore: (revision) => sureBefore(context, revision),

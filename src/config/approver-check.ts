@@ -29,17 +29,23 @@ type Channel = {
 };
 
 /** What is configured. The approval page is entered with an API key, or by a link that somebody prints. */
-function channelsOf({ http, slack }: ConfigShape): readonly Channel[] {
+function channelsOf({ http, slack, people }: ConfigShape): readonly Channel[] {
   const api: Channel = {
     name: 'the API',
     assurance: http.jwt?.freshLogin === undefined ? 1 : 2,
     // Everybody has an address, by which the people's issuer may know them.
     reaches: ({ id }) => http.jwt !== undefined || http.apiKeys.some(({ person }) => person === id),
   };
-  if (slack === undefined) return [api];
+  const passkey: Channel = {
+    name: 'passkeys',
+    assurance: 3,
+    reaches: ({ passkeys = [] }) => passkeys.length > 0,
+  };
+  const always = people.some(passkey.reaches) ? [api, passkey] : [api];
+  if (slack === undefined) return always;
   const { teamId } = slack;
   const reaches = (person: Person) => person.slack.some((account) => account.startsWith(`${teamId}/`));
-  return [api, { name: 'Slack', assurance: 1, reaches }];
+  return [...always, { name: 'Slack', assurance: 1, reaches }];
 }
 
 /**
@@ -56,7 +62,10 @@ export function checkApprovers(
     ...rules.flatMap((rule, at) => [
       ...idleEscalation(config, rule, at),
       ...tooSure(rule, at, channels),
-      ...config.agents.flatMap((agent) => tooFew(config, rule, at, agent, channels)),
+      ...config.agents.flatMap((agent) => [
+        ...tooFew(config, rule, at, agent, channels),
+        ...withoutPasskey(config, rule, at, agent),
+      ]),
     ]),
     ...config.agents.flatMap((agent, index) => unheard(config, agent, index, channels)),
   ];
@@ -137,7 +146,34 @@ function tooSure(rule: PolicyRule, at: number, channels: readonly Channel[]): re
       in: 'rules',
       path: [at, 'assurance'],
       problem: `no channel gives assurance ${rule.assurance}: what it holds could never be approved`,
-      advice: `Of the configured channels (${channels.map(({ name }) => name).join(', ')}) the surest gives ${most}.`,
+      advice: `${rule.assurance === 3 ? 'Nobody has people[].passkeys; each is made on the approval page, at /passkeys. ' : ''}Of the configured channels (${channels.map(({ name }) => name).join(', ')}) the surest gives ${most}.`,
+    },
+  ];
+}
+
+/** Enough people, but too few of them have a passkey. */
+function withoutPasskey(
+  config: ConfigShape,
+  rule: PolicyRule,
+  at: number,
+  agent: AgentShape,
+): readonly ApproverFinding[] {
+  if (rule.decision !== 'hold' || rule.assurance !== 3 || !concerns(rule, knownAgent(config, agent)))
+    return [];
+  const demand: ApprovalDemand = { approvers: rule.approvers ?? [], quorum: rule.quorum ?? 1, assurance: 3 };
+  const able = eligible(config, agent, demand);
+  const having = able.filter(({ passkeys = [] }) => passkeys.length > 0);
+  // Where nobody has any, `tooSure` says so.
+  if (having.length >= demand.quorum || !config.people.some(({ passkeys }) => passkeys.length > 0)) return [];
+  const lacking = able.filter((person) => !having.includes(person)).map(({ id }) => id);
+  return [
+    {
+      severity: 'error',
+      code: 'assurance',
+      in: 'rules',
+      path: [at, 'assurance'],
+      problem: `for agent ${agent.name} ${demand.quorum} must approve with a passkey, but ${having.length} of those who may have one (none: ${lacking.join(', ')})`,
+      advice: 'Each makes one on the approval page, at /passkeys, and has it added to people[].passkeys.',
     },
   ];
 }

@@ -176,8 +176,23 @@ export type Person = {
   /** `TENANT/OBJECT` pairs of Microsoft Entra, in whatever case; left out: none. */
   readonly teams?: readonly string[];
   readonly groups: readonly string[];
+  /** Left out: none. */
+  readonly passkeys?: readonly Passkey[];
   /** Set for an automation, a program with an API key of its own and no other identity: who answers for it. */
   readonly automationOf?: Person;
+};
+/** A key of a person's own device, made on the approval page. */
+export type Passkey = {
+  /** The credential's id, base64url, by which the browser finds it. */
+  readonly id: string;
+  readonly key: PasskeyJwk;
+};
+/** RFC 7518, section 6.2; the only kind of key that is taken. */
+export type PasskeyJwk = {
+  readonly kty: 'EC';
+  readonly crv: 'P-256';
+  readonly x: string;
+  readonly y: string;
 };
 export type Group = { readonly name: string; readonly slackUserGroup: string | null };
 

@@ -17,6 +17,7 @@ import type { ConfigErrorCode, ConfigProblem } from './errors.ts';
 import { DEFAULT_LIMITS } from './limits.ts';
 import { nearest } from './nearest.ts';
 import { windowsTogether } from './on-call-check.ts';
+import { checkPasskeys } from './passkey-check.ts';
 import type { ParsedRules } from './policy.ts';
 import { possibleMembers } from './possible-members.ts';
 import { principalsOf } from './principals.ts';
@@ -43,6 +44,7 @@ export function crossCheck(parsed: Parsed<ConfigShape>, rules: ParsedRules): rea
   unique(config.webhooks, 'name', ['webhooks'], add);
   checkBudgets(config, add);
   checkPeople(config, add);
+  checkPasskeys(config, add);
   checkAgents(config, add);
   checkKeys(config, add);
   checkTokens(config, add);

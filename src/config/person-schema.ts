@@ -2,6 +2,20 @@ import { z } from 'zod';
 
 const name = z.string().min(1);
 
+const coordinate = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{43}$/, 'expected 32 bytes in base64url, 43 characters without padding');
+
+const passkeySchema = z.strictObject({
+  id: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{8,1366}$/, 'expected the id of the credential, in base64url')
+    .describe('Of the credential, base64url.'),
+  key: z
+    .strictObject({ kty: z.literal('EC'), crv: z.literal('P-256'), x: coordinate, y: coordinate })
+    .describe('Its public key, a JWK.'),
+});
+
 /** A person and every account that is theirs: an account of two people is an error (`cross-check.ts`). */
 export const personSchema = z.strictObject({
   id: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/, 'expected 1 to 63 of A-Z a-z 0-9 _ . -'),
@@ -22,6 +36,12 @@ export const personSchema = z.strictObject({
     .default([])
     .describe('Accounts in Microsoft Teams, TENANT/OBJECT: the ids of the tenant and of the user in Entra.'),
   groups: z.array(name).default([]),
+  passkeys: z
+    .array(passkeySchema)
+    .default([])
+    .describe(
+      'Keys of their own devices, as the approval page prints them; what is not here counts nowhere.',
+    ),
 });
 
 export const groupSchema = z.strictObject({

@@ -35,7 +35,7 @@ beforeEach(async () => {
 const insertVerdict = (person: string, verdict = 'approve') =>
   writer.query(
     `INSERT INTO countersign.verdict (request_id, person, verdict, channel, assurance, ids, facts)
-     VALUES ($1, $2, $3, 'api', 3, '{}', '{}')`,
+     VALUES ($1, $2, $3, 'api', 2, '{}', '{}')`,
     [id, person, verdict],
   );
 

@@ -122,6 +122,8 @@ export type WorldOptions = {
   readonly people?: readonly Person[];
   readonly membership?: Membership;
   readonly processId?: string;
+  /** Default: an address, where there are no passkeys. */
+  readonly publicUrl?: string;
   readonly appendAudit?: TransactionalAppend;
 };
 
@@ -164,7 +166,7 @@ export async function approvalWorld(prefix: string): Promise<ApprovalWorld> {
         keys,
         appendAudit: options.appendAudit ?? fakeAppend,
         log: { info: () => {}, warn: () => {}, error: () => {} },
-        publicUrl: 'http://127.0.0.1:8080',
+        publicUrl: options.publicUrl ?? 'http://127.0.0.1:8080',
         processId: options.processId ?? `process-${randomBytes(4).toString('hex')}`,
       });
       handles.add(handle);

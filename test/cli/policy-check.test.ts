@@ -2,6 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { directoryWith, MINIMAL } from '../config/sample.ts';
+import { device } from '../support/authenticator.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres.ts';
 import { cli } from './in-process.ts';
 
@@ -195,7 +196,7 @@ describe('countersign policy check', () => {
       code: 1,
       finding: [
         'c.yaml:17: error: rule h: no channel gives assurance 3: what it holds could never be approved',
-        '  Of the configured channels (the API) the surest gives 1.',
+        '  Nobody has people[].passkeys; each is made on the approval page, at /passkeys. Of the configured channels (the API) the surest gives 1.',
       ],
     });
     expect(await first('', undefined, MINIMAL)).toEqual({
@@ -203,6 +204,22 @@ describe('countersign policy check', () => {
       finding: [
         'c.yaml:9: warning: agents[0].owner: for agent bot 1 must approve, but 0 can answer (approver: no API key and no Slack account here)',
         '  Give them an entry in http.apiKeys, or their account in people[].slack.',
+      ],
+    });
+  });
+
+  it('knows that passkeys give assurance 3, to those who have one', async () => {
+    const passkeys = `passkeys: ${JSON.stringify([device().passkey])}`;
+    const site = KEYS.replace('http: {', 'http: { publicUrl: https://countersign.example.com,');
+    const has = (person: string) =>
+      `${MINIMAL}${site}`.replace(`${person}@example.com`, `${person}@example.com, ${passkeys}`);
+    const rule = '- { name: h, match: { class: [ddl] }, decision: hold, assurance: 3 }';
+    expect((await first(rule, undefined, has('approver'))).code).toBe(0);
+    expect(await first(rule, undefined, has('owner'))).toEqual({
+      code: 1,
+      finding: [
+        'c.yaml:17: error: rule h: for agent bot 1 must approve with a passkey, but 0 of those who may have one (none: approver)',
+        '  Each makes one on the approval page, at /passkeys, and has it added to people[].passkeys.',
       ],
     });
   });

@@ -34,6 +34,7 @@ export const GUARD_STATUS: Readonly<Record<GuardCode, ContentfulStatusCode>> = {
   scope_missing: 403,
   not_on_call: 403,
   assurance_too_low: 403,
+  passkey_refused: 403,
   not_found: 404,
   already_ended: 409,
   already_answered: 409,

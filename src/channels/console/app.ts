@@ -26,7 +26,7 @@ export type ConsoleDependencies = {
   readonly publicUrl: string;
 };
 
-type Session = { readonly token: string; readonly person: string; readonly assurance: 1 | 2 | 3 };
+type Session = { readonly token: string; readonly person: string; readonly assurance: 1 | 2 };
 type Env = { Variables: { session: Session } };
 
 const COOKIE = 'countersign_session';

@@ -8,7 +8,8 @@ const SESSION_MS = 8 * 60 * 60_000;
 export type ConsoleSession = {
   /** Id in the configuration. */
   readonly person: string;
-  readonly assurance: 1 | 2 | 3;
+  /** A session is no passkey: whatever a row says, 2 at most. */
+  readonly assurance: 1 | 2;
 };
 
 /** Who is signed in to the console. Only hashes of tokens are stored; any process of the installation knows them. */
@@ -38,14 +39,14 @@ export function consoleSessions(pool: pg.Pool): ConsoleSessions {
       // DELETE … RETURNING: of two uses at once, one gets the row.
       const { rows } = await pool.query<ConsoleSession>(
         `DELETE FROM countersign.console_session
-         WHERE token_sha256 = $1 AND kind = 'link' AND expires_at > clock_timestamp() RETURNING person, assurance`,
+         WHERE token_sha256 = $1 AND kind = 'link' AND expires_at > clock_timestamp() RETURNING person, least(assurance, 2) AS assurance`,
         [sha256(linkToken)],
       );
       return rows[0] === undefined ? null : insert('session', rows[0], SESSION_MS);
     },
     find: async (sessionToken) => {
       const { rows } = await pool.query<ConsoleSession>(
-        `SELECT person, assurance FROM countersign.console_session
+        `SELECT person, least(assurance, 2) AS assurance FROM countersign.console_session
          WHERE token_sha256 = $1 AND kind = 'session' AND expires_at > clock_timestamp()`,
         [sha256(sessionToken)],
       );
