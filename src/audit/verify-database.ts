@@ -1,8 +1,9 @@
 import { createPublicKey, type JsonWebKey, type KeyObject, verify } from 'node:crypto';
 import pg from 'pg';
-import { type Column, type Content, columnsOf, type Row, SCHEMA_VERSION } from './canonical.ts';
 import { batchBytes, type CheckSignature } from './chain.ts';
 import type { SignedCheckpoint } from './checkpoint.ts';
+import { COPIED_SQL, CopiedRows } from './copied-rows.ts';
+import { copyOut } from './copy-out.ts';
 import { quoteName } from './store.ts';
 import { jwkThumbprint } from './stream-key.ts';
 import { leafHash } from './tree.ts';
@@ -11,7 +12,6 @@ import {
   type Finding,
   type NamedEnd,
   type StoredBatch,
-  type StoredRow,
   type StoredStream,
   StreamVerifier,
 } from './verify.ts';
@@ -110,38 +110,44 @@ export async function verifySnapshot(
   };
 }
 
-/** Hands a stream's batches and rows to the verifier; returns the number of rows. */
+/**
+ * Hands a stream's batches and rows to the verifier; returns the number of rows. A page of batches, then the rows up to
+ * the last of them; the last page's batches are followed by all rows that are left.
+ */
 async function feed(
   client: pg.ClientBase,
   schema: string,
   stream: string,
   verifier: StreamVerifier,
 ): Promise<number> {
-  let after = '0';
-  let batchesAfter = '0';
+  let batchesAfter = String(MIN_BIGINT);
   let count = 0;
-  for (;;) {
-    const page = await client.query<unknown[]>({
-      name: 'rows',
-      rowMode: 'array',
-      text: `SELECT ${ROW_SQL} FROM ${schema}.entries WHERE stream = $1 AND seq > $2 ORDER BY seq LIMIT ${PAGE_ROWS}`,
-      values: [stream, after],
-    });
-    const rows = page.rows.map(rowFrom);
-    const last = rows.at(-1)?.row.seq;
+  // Also what should not be there: rows before the first.
+  for (let after = MIN_BIGINT, last = false; !last; ) {
     const { rows: batches } = await client.query<BatchRow>({
       name: 'batches',
       text: `SELECT stream, from_seq, to_seq, prev_hash, hash, kid, signature FROM ${schema}.batches
-              WHERE stream = $1 AND from_seq > $2 AND from_seq <= $3 ORDER BY from_seq`,
-      values: [stream, batchesAfter, String(last ?? MAX_BIGINT)],
+              WHERE stream = $1 AND from_seq > $2 ORDER BY from_seq LIMIT ${PAGE_BATCHES}`,
+      values: [stream, batchesAfter],
     });
     for (const batch of batches) verifier.batch(batchFrom(batch));
     batchesAfter = batches.at(-1)?.from_seq ?? batchesAfter;
-    for (const row of rows) verifier.row(row);
-    count += rows.length;
-    if (last === undefined) return count;
-    after = String(last);
+    last = batches.length < PAGE_BATCHES;
+    const until = last ? MAX_BIGINT : BigInt(batches.at(-1)?.to_seq ?? MAX_BIGINT);
+    if (until <= after) continue;
+    const rows = new CopiedRows(verifier);
+    await copyOut(
+      client,
+      `COPY (SELECT ${COPIED_SQL} FROM ${schema}.entries
+              WHERE stream = ${client.escapeLiteral(stream)} AND seq > ${after} AND seq <= ${until}
+              ORDER BY seq, at) TO STDOUT (FORMAT binary)`,
+      (chunk) => rows.take(chunk),
+    );
+    rows.end();
+    count += rows.count;
+    after = until;
   }
+  return count;
 }
 
 /** The ends that streams name for the streams before them. */
@@ -341,27 +347,7 @@ function batchFrom(row: BatchRow): StoredBatch {
   };
 }
 
-const COLUMNS: readonly Column[] = columnsOf(SCHEMA_VERSION) ?? [];
-const ROW_SQL = [
-  ...COLUMNS.map(({ name, type }) =>
-    type === 'time' ? `(extract(epoch FROM ${name}) * 1000000)::bigint` : name,
-  ),
-  ...['salt', 'sql', 'sql_sha256', 'parameters', 'prev_hash', 'hash'],
-].join(', ');
-
-/** A row as the driver hands it over: bigint as text, bytea as Buffer, lists as arrays. */
-function rowFrom(values: readonly unknown[]): StoredRow {
-  const row: Record<string, unknown> = {};
-  COLUMNS.forEach(({ name, type }, i) => {
-    const value = values[i];
-    const number = (type === 'integer' || type === 'time') && value !== null;
-    row[name] = number ? BigInt(value as string | number) : value;
-  });
-  const [salt, sql, sql_sha256, parameters, prevHash, hash] = values.slice(COLUMNS.length);
-  const none = salt === null && sql === null && sql_sha256 === null && parameters === null;
-  const content = none ? null : ({ salt: salt ?? Buffer.alloc(0), sql, sql_sha256, parameters } as Content);
-  return { row: row as Row, content, prevHash: prevHash as Buffer, hash: hash as Buffer };
-}
-
 const PAGE_ROWS = 5_000;
+const PAGE_BATCHES = 500;
 const MAX_BIGINT = 2n ** 63n - 1n;
+const MIN_BIGINT = -(2n ** 63n);

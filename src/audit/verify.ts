@@ -39,6 +39,12 @@ export type StoredRow = {
   readonly prevHash: Buffer;
   readonly hash: Buffer;
 };
+/** A row's place in its chain. */
+export type Linked = {
+  readonly row: Pick<Row, 'seq'>;
+  readonly prevHash: Buffer;
+  readonly hash: Buffer;
+};
 export type StoredBatch = BatchFacts & { readonly kid: string; readonly signature: Buffer };
 export type StoredStream = {
   readonly stream: string;
@@ -133,6 +139,20 @@ export class StreamVerifier {
     this.#hash = stored.hash;
   }
 
+  /**
+   * A row of this stream, of a statement, whose hash and commitment were computed already and are right: what is left is
+   * its place in the chain.
+   */
+  sound(linked: Linked): void {
+    // The first row says whose the stream is; this one does not.
+    if (linked.row.seq === 1n)
+      this.#found(1n, 'head', "the stream's key or facts are not those of its first row");
+    this.#checkOrder(linked);
+    this.#checkBatch(linked);
+    this.#seq = linked.row.seq;
+    this.#hash = linked.hash;
+  }
+
   end(): void {
     const { stream, headSeq, headHash } = this.#stream;
     if (this.#seq < headSeq)
@@ -153,7 +173,7 @@ export class StreamVerifier {
     }
   }
 
-  #checkOrder({ row, prevHash }: StoredRow): void {
+  #checkOrder({ row, prevHash }: Linked): void {
     const next = this.#seq + 1n;
     if (row.seq === this.#seq) this.#found(row.seq, 'gap', 'the sequence number is there twice');
     else if (row.seq !== next) this.#found(row.seq, 'gap', `rows ${next} to ${row.seq - 1n} are missing`);
@@ -175,7 +195,7 @@ export class StreamVerifier {
     }
   }
 
-  #checkBatch({ row, prevHash, hash }: StoredRow): void {
+  #checkBatch({ row, prevHash, hash }: Linked): void {
     for (
       let batch = this.#batches[0];
       batch !== undefined && batch.toSeq < row.seq;
