@@ -106,7 +106,8 @@ export type EventEntry = {
     | 'request_expired'
     | 'request_withdrawn'
     | 'released'
-    | 'request_ended';
+    | 'request_ended'
+    | 'audit_read';
   readonly at: bigint;
   /** Null where there is no session (yet). */
   readonly session: SessionFacts | null;

@@ -68,9 +68,18 @@ export type FoundStatement = StatementPlace & {
   readonly policyDigest: string | null;
 };
 
+/** Who reads the log, for the log. */
+export type LogReader = {
+  /** Canonical ids of people, and `kind:value` of others, as the credential proves them. */
+  readonly people: readonly string[];
+  /** Names the credential. */
+  readonly credential: string;
+  readonly address: string | null;
+};
+
 export type AuditSearch = {
-  /** Rejects with `SearchTooLong`, or an Error when the log cannot be read. */
-  readonly statements: (filter: StatementFilter) => Promise<readonly FoundStatement[]>;
+  /** Rejects with `SearchTooLong`, or an Error when the log cannot be read, or the reading not be recorded. */
+  readonly statements: (filter: StatementFilter, reader: LogReader) => Promise<readonly FoundStatement[]>;
 };
 
 /** It would have taken longer than it may; a shorter time, or fewer statements, would do. */

@@ -281,6 +281,7 @@ export const KIND_NUMBERS: Readonly<Record<Entry['kind'], number>> = {
   request_withdrawn: 19,
   released: 20,
   request_ended: 21,
+  audit_read: 26,
 };
 
 const KINDS: readonly (Entry['kind'] | undefined)[] = (() => {

@@ -338,7 +338,7 @@ async function serveHttp(
   const followers = new Followers({ desk: approvals, limits: config.limits, log });
   const app = createHttpApp({
     ...gate,
-    auditSearch: openSearch(config, log, opened),
+    auditSearch: openSearch(config, audit, log, opened),
     followers,
     desk: approvals,
     agents: config.agents,

@@ -1,5 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import type { AuditLog } from '../audit/entry.ts';
+import type { AuditSearch } from '../audit/port.ts';
+import { recordedSearch } from '../audit/recorded-search.ts';
 import { openAuditSearch } from '../audit/search.ts';
 import type { CredentialCheck, PersonTokens } from '../channels/api/credentials.ts';
 import type { GatePorts } from '../channels/api/gate.ts';
@@ -8,6 +10,7 @@ import type { Config } from '../config/config.ts';
 import { principalsOf } from '../config/principals.ts';
 import { originOf } from '../proxy/admission.ts';
 import { Allowances } from '../proxy/allowance.ts';
+import { nowMicros } from '../proxy/clock.ts';
 import { RefusedLogins } from '../proxy/refused-logins.ts';
 import { personTokenCheck } from '../signing/person-token.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -76,12 +79,17 @@ export function endingKeys(
 }
 
 /** Null: the configuration has no role as which to read the log. */
-export function openSearch(config: Config, log: Logger, opened: (() => Promise<void>)[]) {
+export function openSearch(
+  config: Config,
+  audit: Pick<AuditLog, 'append' | 'write'>,
+  log: Logger,
+  opened: (() => Promise<void>)[],
+): AuditSearch | null {
   const { readUrl, schema } = config.audit;
   if (readUrl === null || readUrl === undefined) return null;
   const search = openAuditSearch({ url: readUrl, schema, searchMs: config.limits.auditSearchMs, log });
   opened.push(search.close);
-  return search;
+  return recordedSearch(search, audit, () => BigInt(nowMicros()));
 }
 
 /** Null: the configuration has no issuer of theirs. */

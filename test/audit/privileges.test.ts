@@ -82,6 +82,16 @@ const MORE_VIEWS = [
   'interrupted',
   'policies',
   'approver_load',
+  'sessions',
+  'refused_logins',
+  'configuration_changes',
+  'key_events',
+  'log_reads',
+  'log_access',
+  'gaps',
+  'signed_approvals',
+  'segregation_of_duties',
+  'executed_without_approval',
 ];
 
 describe('the writer', () => {

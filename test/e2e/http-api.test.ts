@@ -236,6 +236,27 @@ describe('the log over the API', () => {
     expect(await call('/api/requests', 'auditor-token')).toMatchObject({ status: 403 });
   });
 
+  it('is an entry of the log itself: who, with which credential, what for', async () => {
+    const ask = (query: string, token: string) => call(`/api/audit/statements?${query}`, token);
+    await ask('text=watched_by&class=read', 'auditor-token');
+    const reads = () =>
+      stack.audited(
+        `SELECT person, credential, operation, filter::jsonb - 'from' AS filter FROM audit.log_reads
+          WHERE filter LIKE '%watched_by%'`,
+      );
+    await expect.poll(reads, { timeout: 10_000 }).toEqual([
+      {
+        person: expect.any(String),
+        credential: expect.stringMatching(/^key:/),
+        operation: 'searchStatements',
+        filter: { class: 'read', text: 'watched_by', to: null, limit: 50 },
+      },
+    ]);
+    // Refused before anything is asked of the log: nothing was read.
+    await ask('text=watched_in_vain', stack.approverToken);
+    expect(await stack.audited(`SELECT FROM audit.log_reads WHERE filter LIKE '%in_vain%'`)).toEqual([]);
+  });
+
   it('takes no longer than it may', async () => {
     const hurried = await stack.second({ limits: { ...stack.config.limits, auditSearchMs: 1 } });
     const answers = [];

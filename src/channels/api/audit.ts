@@ -3,9 +3,12 @@ import * as z from 'zod';
 import {
   type AuditSearch,
   type FoundStatement,
+  type LogReader,
   SearchTooLong,
   type StatementPlace,
 } from '../../audit/port.ts';
+import type { Caller } from './credentials.ts';
+import { addressOf } from './gate.ts';
 import { type Gate, type Operation, serveOperation } from './operation.ts';
 import { problem } from './problem.ts';
 import { auditPage, type auditStatement, cursor } from './schemas.ts';
@@ -19,7 +22,7 @@ const searchStatements = {
   path: '/api/audit/statements',
   summary: 'Statements of the audit log, newest first',
   description:
-    'Of the last 24 hours, unless `from` says otherwise. For what this does not find there is SQL, as the auditor.',
+    'Of the last 24 hours, unless `from` says otherwise. For what this does not find there is SQL, as the auditor. Each search is itself an entry of the log.',
   scopes: ['audit'],
   query: z.strictObject({
     from: time.optional(),
@@ -46,7 +49,7 @@ const DAY_MS = 86_400_000;
 
 /** `search` null: the configuration names no role that may read the log. */
 export function auditRoutes(app: Hono, gate: Gate, search: AuditSearch | null): void {
-  serveOperation(app, gate, searchStatements, async ({ c, query }) => {
+  serveOperation(app, gate, searchStatements, async ({ c, query, caller }) => {
     if (search === null)
       return problem(
         c,
@@ -57,14 +60,15 @@ export function auditRoutes(app: Hono, gate: Gate, search: AuditSearch | null): 
     if (after === null) return problem(c, 'invalid_query', 'cursor: expected `next` of the page before');
     const { limit, from, to, request, cursor: _, ...equal } = query;
     try {
-      const page = await search.statements({
+      const filter = {
         ...given(equal),
         ...(request === undefined ? {} : { requestId: request }),
         ...(after === undefined ? {} : { after }),
         from: from ?? new Date(Date.now() - DAY_MS),
         to: to ?? null,
         limit,
-      });
+      };
+      const page = await search.statements(filter, readerOf(caller, addressOf(c)));
       const last = page.length < limit ? undefined : page.at(-1);
       return { statements: page.map(statementJson), next: last === undefined ? null : cursorOf(last) };
     } catch (error) {
@@ -72,6 +76,13 @@ export function auditRoutes(app: Hono, gate: Gate, search: AuditSearch | null): 
       return problem(c, 'search_too_long', 'This takes too long: ask for a shorter time, or for less.');
     }
   });
+}
+
+function readerOf({ identities, name }: Caller, address: string | null): LogReader {
+  const people = identities.map(({ kind, value }) =>
+    (kind === 'person' ? value : `${kind}:${value}`).replaceAll('\0', ''),
+  );
+  return { people, credential: name, address };
 }
 
 function statementJson({
