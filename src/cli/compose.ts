@@ -36,7 +36,6 @@ import { nowMicros } from '../proxy/clock.ts';
 import { createKnowledgeBase, type KnowledgeBase } from '../proxy/knowledge.ts';
 import { type Listener, startListener } from '../proxy/listener.ts';
 import type { Keys } from '../signing/keys.ts';
-import { publishedPasskeys } from '../signing/passkey.ts';
 import { newSealing } from '../signing/sealing.ts';
 import type { StatementClass } from '../statement/analysis.ts';
 import { readyz } from '../telemetry/health.ts';
@@ -44,7 +43,7 @@ import type { Logger } from '../telemetry/log.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 import { openSlack, openUserGroups } from './compose-slack.ts';
 import { httpGate, openSearch, tokensOfPeople, watchKeys } from './http-gate.ts';
-import { trustedKeys } from './installation-keys.ts';
+import { passkeysText, publishedKeys, trustedKeys } from './installation-keys.ts';
 import { programVersion } from './version.ts';
 import { openWebhooks } from './webhook-channel.ts';
 
@@ -212,9 +211,7 @@ async function openAudit(
       durability: config.audit.durability,
       agents: config.agents.map(({ name }) => name).join(', '),
       people: config.people.map(({ id }) => id).join(', '),
-      passkeys: publishedPasskeys(config.people)
-        .map(({ countersign_person: person, kid }) => `${person} ${kid}`)
-        .join(', '),
+      passkeys: passkeysText(config),
       // Statements of this stream without facts are plain ones.
       facts: String(FACTS_FORM),
     }),
@@ -346,7 +343,7 @@ async function serveHttp(
     policy: () => ({ policy: policy.current(), since: policy.since() }),
     limits: config.limits,
     version: programVersion(),
-    jwks: () => withPasskeys(keys, config),
+    jwks: () => publishedKeys(keys, config),
     readiness: () => readiness(parts, watched.state()),
     metrics: metrics.render,
     console: createConsole({ desk: approvals, sessions, check, publicUrl }),
@@ -358,12 +355,6 @@ async function serveHttp(
   // First: the server waits for what it still answers.
   opened.push(async () => followers.close());
   return server;
-}
-
-/** What verifies receipts: the keys that sign them, and those of the people who approve. */
-function withPasskeys(keys: Keys, { people }: Config) {
-  const { keys: own, ...rest } = keys.jwks();
-  return { keys: [...own, ...publishedPasskeys(people)], ...rest };
 }
 
 async function readiness(

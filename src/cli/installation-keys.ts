@@ -3,6 +3,7 @@ import pg from 'pg';
 import { heedRevocations } from '../approval/signing-keys.ts';
 import type { Config } from '../config/config.ts';
 import { type Keys, keysFrom, openKeys } from '../signing/keys.ts';
+import { publishedPasskeys } from '../signing/passkey.ts';
 
 /** The keys that sign and verify, from where the configuration says. Throws `KeyError`. */
 export function installationKeys({ keys }: Pick<Config, 'keys'>): Promise<Keys> {
@@ -42,4 +43,17 @@ export function operator(): string {
   } catch {
     return 'somebody on the machine';
   }
+}
+
+/** What verifies receipts, for `/.well-known/jwks.json`: the keys that sign them, and those of the people who approve. */
+export function publishedKeys(keys: Pick<Keys, 'jwks'>, { people }: Pick<Config, 'people'>) {
+  const { keys: own, ...rest } = keys.jwks();
+  return { keys: [...own, ...publishedPasskeys(people)], ...rest };
+}
+
+/** For the log: whose passkeys count from now on, by thumbprint. */
+export function passkeysText({ people }: Pick<Config, 'people'>): string {
+  return publishedPasskeys(people)
+    .map(({ countersign_person: person, kid }) => `${person} ${kid}`)
+    .join(', ');
 }

@@ -1,5 +1,8 @@
 import { createHash } from 'node:crypto';
+import { assertionWords } from '../signing/assertion.ts';
+import type { PasskeySet } from '../signing/passkey.ts';
 import { CLOCKS_SECONDS, type SignedReceipt } from '../signing/receipt.ts';
+import { type PasskeyFinding, passkeyFindings } from '../signing/receipt-passkeys.ts';
 
 /** What was found of a receipt whose signature is right. Times are seconds since 1970 UTC. */
 export type Judgement = {
@@ -15,6 +18,8 @@ export type JudgeOptions = {
   /** The bytes of a statement that it should be about; null: not compared. */
   readonly statement: Buffer | null;
   readonly now: number;
+  /** Whose passkey is whose, by the verifier's own key set. */
+  readonly passkeys: PasskeySet;
 };
 
 type Found = { readonly verdict: Judgement['verdict']; readonly code: string; readonly text: string };
@@ -24,6 +29,7 @@ export function judgeReceipt(receipt: SignedReceipt, options: JudgeOptions): Jud
   const found = [
     ...keyFindings(receipt),
     ...(options.statement === null ? [] : statementFindings(receipt, options.statement)),
+    ...passkeyFindings(receipt.claims, options.passkeys).map(passkeyFinding),
     ...timeFindings(receipt, options),
   ];
   const verdict = (['not_good', 'unsure', 'good'] as const).find((one) =>
@@ -76,6 +82,38 @@ function statementFindings({ claims }: SignedReceipt, statement: Buffer): readon
   if (length > 0 && sha256(statement.subarray(0, -length)) === claims.sqlSha256)
     return [found('good', 'statement_same', 'about exactly this statement, without the line end at its end')];
   return [found('not_good', 'statement_other', 'about another statement: the sha256 of its bytes differs')];
+}
+
+/** The receipt's word for assurance 3 is not enough: what the person's device has signed is in it. */
+function passkeyFinding({ person, passkey, result }: PasskeyFinding): Found {
+  switch (result.kind) {
+    case 'good':
+      return found(
+        'good',
+        'passkey_good',
+        `${person} has signed it with passkey ${passkey}, at ${result.site}`,
+      );
+    case 'missing':
+      return found(
+        'not_good',
+        'passkey_missing',
+        `${person} is said to have used a passkey, but signed nothing`,
+      );
+    case 'other_person':
+      return found('not_good', 'passkey_other_person', `passkey ${passkey} of ${person} is ${result.of}'s`);
+    case 'fault':
+      return found(
+        'not_good',
+        'passkey_refused',
+        `what ${person} has signed with passkey ${passkey} does not count: ${assertionWords(result.fault)}`,
+      );
+    case 'unknown_passkey':
+      return found(
+        'unsure',
+        'passkey_unknown',
+        `passkey ${passkey} of ${person} is not in the key set: use a copy that was kept while the configuration had it`,
+      );
+  }
 }
 
 function timeFindings({ claims }: SignedReceipt, { at, now }: JudgeOptions): readonly Found[] {

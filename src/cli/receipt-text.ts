@@ -21,7 +21,7 @@ export function receiptLines(
 ): readonly string[] {
   const [colour, word] = WORDS[judgement.verdict];
   return [
-    `${paint(colour, word)}: ${judgement.findings.map(({ text }) => text).join('; ')}`,
+    `${paint(colour, word)}: ${judgement.findings.map(({ text }) => oneLine(text)).join('; ')}`,
     ...facts(claims, key.kid).map(([name, value]) => `${paint('dim', name.padEnd(LABEL))} ${oneLine(value)}`),
   ];
 }

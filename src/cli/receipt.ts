@@ -3,6 +3,7 @@ import { text as textOf } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { KeyError } from '../signing/key-text.ts';
 import { type KeySet, keySetFromJwks } from '../signing/keys.ts';
+import { type PasskeySet, passkeySetFromJwks } from '../signing/passkey.ts';
 import { ReceiptError, readReceipt } from '../signing/receipt.ts';
 import { CliError } from './exit.ts';
 import { paintFor } from './paint.ts';
@@ -42,13 +43,14 @@ export function receiptCommand(program: Command): void {
 
 async function verify(file: string, options: VerifyOptions): Promise<void> {
   const at = options.at === undefined ? null : timeOption('--at', options.at);
-  const keys = await keySet(options.jwks);
+  const { keys, passkeys } = await keySets(options.jwks);
   const statement = options.statement === undefined ? null : await bytesOf('--statement', options.statement);
   const token = file === '-' ? await textOf(process.stdin) : (await bytesOf('FILE', file)).toString('utf8');
   const paint = paintFor(process.env, process.stdout);
   try {
     const receipt = await readReceipt(token.trim(), keys);
-    const judgement = judgeReceipt(receipt, { at, statement, now: Math.floor(Date.now() / 1000) });
+    const now = Math.floor(Date.now() / 1000);
+    const judgement = judgeReceipt(receipt, { at, statement, now, passkeys });
     const lines = options.json ? [receiptJson(receipt, judgement)] : receiptLines(receipt, judgement, paint);
     for (const line of lines) process.stdout.write(`${line}\n`);
     process.exitCode = EXIT[judgement.verdict];
@@ -84,10 +86,12 @@ async function show(id: string): Promise<void> {
   }
 }
 
-async function keySet(file: string): Promise<KeySet> {
+/** The keys that sign receipts, and those of the people who approve: neither does for the other. */
+async function keySets(file: string): Promise<{ readonly keys: KeySet; readonly passkeys: PasskeySet }> {
   const text = (await bytesOf('--jwks', file)).toString('utf8');
   try {
-    return await keySetFromJwks(JSON.parse(text));
+    const document: unknown = JSON.parse(text);
+    return { keys: await keySetFromJwks(document), passkeys: passkeySetFromJwks(document) };
   } catch (error) {
     const why = error instanceof KeyError ? error.message : 'it is no JSON';
     throw new CliError('bad_jwks', `--jwks: ${file}: ${why}`);

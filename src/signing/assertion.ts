@@ -83,6 +83,12 @@ export function assertionFault(
   return isSignedBy(key, signed, signature) ? null : 'signature';
 }
 
+/** The origin that an assertion names, once `assertionFault` has nothing against it. */
+export function siteIn({ clientDataJSON }: Pick<PasskeyAssertion, 'clientDataJSON'>): string {
+  const origin = statedBy(Buffer.from(clientDataJSON, 'base64url'))?.['origin'];
+  return typeof origin === 'string' ? origin : '';
+}
+
 /** Longest that is looked at, bytes: devices give 37, some 200, and 72. */
 const DATA_BYTES = 2_048;
 const CLIENT_BYTES = 4_096;

@@ -29,20 +29,20 @@ const ANSWER_CHARACTERS = 32_768;
 const library = () => import('@simplewebauthn/server');
 const helpers = () => import('@simplewebauthn/server/helpers');
 
-/** What the browser of this person is asked to make. `known`: passkeys that they have already. */
+/** What the browser of this person (their id) is asked to make. `known`: passkeys that they have already. */
 export async function creationOptions(
   party: RelyingParty,
-  person: { readonly id: string; readonly email: string },
-  known: readonly Passkey[],
+  person: string,
+  known: readonly { readonly id: string }[],
   challenge: Uint8Array,
 ): Promise<PublicKeyCredentialCreationOptionsJSON> {
   const { generateRegistrationOptions } = await library();
   return generateRegistrationOptions({
     rpName: 'Countersign',
     rpID: party.id,
-    userID: new Uint8Array(createHash('sha256').update(`countersign person ${person.id}`).digest()),
-    userName: person.email === '' ? person.id : person.email,
-    userDisplayName: person.id,
+    userID: new Uint8Array(createHash('sha256').update(`countersign person ${person}`).digest()),
+    userName: person,
+    userDisplayName: person,
     challenge: new Uint8Array(challenge),
     timeout: CEREMONY_MS,
     attestationType: 'none',

@@ -3,8 +3,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { PasskeyAssertion } from '../../src/approval/guard.ts';
 import { type Keys, openKeys } from '../../src/signing/keys.ts';
+import { passkeyThumbprint, publishedPasskeys } from '../../src/signing/passkey.ts';
 import { type ReceiptClaims, signReceipt } from '../../src/signing/receipt.ts';
+import { device, PRESENT } from '../support/authenticator.ts';
 import { cli } from './in-process.ts';
 
 const SQL = 'DROP TABLE orders';
@@ -102,6 +105,61 @@ describe('countersign receipt verify', () => {
     expect(await verify(receipt, '--jwks', jwks, '--at', at)).toMatchObject({
       code,
       stdout: expect.stringContaining(says),
+    });
+  });
+
+  describe('with a passkey', () => {
+    const DIGEST = CLAIMS.digest;
+    const ORIGIN = 'https://countersign.example.com';
+    const [own, other] = [device(), device()];
+    const thumbprint = passkeyThumbprint(own.passkey.key);
+    const [approver] = CLAIMS.approvers;
+    const people = [
+      { id: 'reviewer', passkeys: [own.passkey] },
+      { id: 'deputy', passkeys: [other.passkey] },
+    ];
+    /** Verifies a receipt with these facts for assurance 3, with the keys of the installation and of these people. */
+    async function judged(facts: Record<string, string>, published = publishedPasskeys(people)) {
+      const approvers = approver === undefined ? [] : [{ ...approver, assurance: 3 as const, facts }];
+      const path = file('signed', await signReceipt({ ...CLAIMS, approvers }, keys.signer));
+      const all = [...keys.jwks().keys, ...published];
+      return verify(path, '--jwks', file('all.json', JSON.stringify({ keys: all })), '--json');
+    }
+    const factsOf = ({ id: _, ...assertion }: PasskeyAssertion, passkey = thumbprint) => ({
+      passkey,
+      ...assertion,
+    });
+    const good = factsOf(own.assertion(DIGEST, ORIGIN));
+
+    it('says whose device signed it, and where', async () => {
+      const { code, stdout } = await judged(good);
+      expect(code).toBe(0);
+      expect(JSON.parse(stdout).findings).toContainEqual({
+        code: 'passkey_good',
+        text: `reviewer has signed it with passkey ${thumbprint}, at ${ORIGIN}`,
+      });
+    });
+
+    it.each([
+      ['nothing was signed', {}, 'passkey_missing'],
+      ['another request was signed', factsOf(own.assertion('b'.repeat(64), ORIGIN)), 'passkey_refused'],
+      ['nobody was verified', factsOf(own.assertion(DIGEST, ORIGIN, { flags: PRESENT })), 'passkey_refused'],
+      ['another passkey signed', factsOf(other.assertion(DIGEST, ORIGIN)), 'passkey_refused'],
+      [
+        'the passkey is somebody else’s',
+        factsOf(other.assertion(DIGEST, ORIGIN), passkeyThumbprint(other.passkey.key)),
+        'passkey_other_person',
+      ],
+    ])('is 1 where %s', async (_, facts, finding) => {
+      const { code, stdout } = await judged(facts);
+      expect([code, JSON.parse(stdout).findings[0].code]).toEqual([1, finding]);
+    });
+
+    it('is 2 with a key set that does not have it', async () => {
+      const { code, stdout } = await judged(good, []);
+      expect([code, JSON.parse(stdout).findings[0].code]).toEqual([2, 'passkey_unknown']);
+      const odd = await judged({ ...good, passkey: 'x\u001b[2J' }, []);
+      expect([odd.code, odd.stdout.includes('\u001b')]).toEqual([2, false]);
     });
   });
 

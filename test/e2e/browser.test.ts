@@ -1,8 +1,8 @@
-import { createServer } from 'node:net';
 import pg from 'pg';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CHROMIUM, launchChromium } from '../support/chromium.ts';
+import { freePort } from '../support/free-port.ts';
 import { type Stack, startStack } from '../support/stack.ts';
 
 describe.runIf(CHROMIUM !== undefined)(
@@ -60,12 +60,3 @@ describe.runIf(CHROMIUM !== undefined)(
     });
   },
 );
-
-function freePort(): Promise<number> {
-  return new Promise((done) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => done(address !== null && typeof address === 'object' ? address.port : 0));
-    });
-  });
-}

@@ -1,5 +1,6 @@
 /** A device with passkeys, in software: what a browser and its authenticator answer, and what forgers would. */
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
+import { isoCBOR } from '@simplewebauthn/server/helpers';
 import type { PasskeyAssertion } from '../../src/approval/guard.ts';
 import type { Passkey } from '../../src/config/config.ts';
 
@@ -7,6 +8,8 @@ export type Device = {
   readonly passkey: Passkey;
   /** Signs the request with this digest (hex) on the site with this origin; `changes` is what goes wrong. */
   readonly assertion: (digest: string, origin: string, changes?: Changes) => PasskeyAssertion;
+  /** What a browser sends when it has made this passkey for that challenge (base64url). */
+  readonly registration: (challenge: string, origin: string, changes?: Changes) => object;
 };
 
 export type Changes = {
@@ -32,12 +35,39 @@ export function device(): Device {
   const id = randomBytes(16).toString('base64url');
   return {
     passkey: { id, key: { kty: 'EC', crv: 'P-256', x, y } },
+    registration: (challenge, origin, changes = {}) =>
+      made({ id, x, y }, origin, { type: 'webauthn.create', challenge, ...changes }),
     assertion: (digest, origin, changes = {}) => ({ id, ...signed(privateKey, digest, origin, changes) }),
   };
 }
 
-function signed(privateKey: KeyObject, digest: string, origin: string, changes: Changes) {
-  const client = Buffer.from(
+/** Without an attestation of the device's maker (WebAuthn, section 8.7). */
+function made({ id, x, y }: { id: string; x: string; y: string }, origin: string, changes: Changes): object {
+  const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'base64url'));
+  const key: [number, number | Uint8Array][] = [
+    [1, 2],
+    [3, -7],
+    [-1, 1],
+    [-2, bytes(x)],
+    [-3, bytes(y)],
+  ];
+  const rawId = bytes(id);
+  const attested = [Buffer.alloc(16), Buffer.from([0, rawId.length]), rawId, isoCBOR.encode(new Map(key))];
+  const flags = (changes.flags ?? PRESENT | VERIFIED) | 0x40;
+  const rpId = changes.rpId ?? new URL(origin).hostname;
+  const authData = authenticatorData(rpId, { ...changes, flags, more: Buffer.concat(attested) });
+  const object: [string, string | Map<string, never> | Uint8Array][] = [
+    ['fmt', 'none'],
+    ['attStmt', new Map<string, never>()],
+    ['authData', new Uint8Array(authData)],
+  ];
+  const attestationObject = Buffer.from(isoCBOR.encode(new Map(object))).toString('base64url');
+  const clientDataJSON = clientData('', origin, changes).toString('base64url');
+  return { id, rawId: id, type: 'public-key', response: { clientDataJSON, attestationObject } };
+}
+
+function clientData(digest: string, origin: string, changes: Changes): Buffer {
+  return Buffer.from(
     JSON.stringify({
       type: changes.type ?? 'webauthn.get',
       challenge: changes.challenge ?? Buffer.from(digest, 'hex').toString('base64url'),
@@ -46,6 +76,10 @@ function signed(privateKey: KeyObject, digest: string, origin: string, changes: 
       ...changes.client,
     }),
   );
+}
+
+function signed(privateKey: KeyObject, digest: string, origin: string, changes: Changes) {
+  const client = clientData(digest, origin, changes);
   const data = authenticatorData(changes.rpId ?? new URL(origin).hostname, changes);
   const signature = sign('sha256', Buffer.concat([data, sha256(client)]), privateKey);
   return {

@@ -1,5 +1,7 @@
 import type * as z from 'zod';
 import type { RequestView } from '../../approval/guard.ts';
+import { challengeOf } from '../../signing/assertion.ts';
+import { relyingPartyOf } from '../../signing/passkey.ts';
 import { factLines } from '../fact-lines.ts';
 import type { requestSchema } from './schemas.ts';
 
@@ -46,6 +48,7 @@ export function requestJson(view: RequestView, snoozedUntil: Date | null = null)
     limits: view.limits,
     policyDigest: view.policyDigest,
     digest: view.digest,
+    passkey: passkeyOf(view),
     createdAt: view.createdAt.toISOString(),
     expiresAt: view.expiresAt.toISOString(),
     waiting: view.waiting,
@@ -64,6 +67,12 @@ export function requestJson(view: RequestView, snoozedUntil: Date | null = null)
     elapsedMs: view.elapsedMs,
     receipt: view.receipt,
   };
+}
+
+/** The address of its page begins with that of the installation. */
+function passkeyOf({ digest, url }: RequestView): RequestJson['passkey'] {
+  const party = relyingPartyOf(url);
+  return party === null ? null : { challenge: challengeOf(digest), rpId: party.id, origin: party.origin };
 }
 
 /** For lists and events: without the text and parameters that are longer than `characters`. */

@@ -8,7 +8,14 @@ import type { Followers } from './followers.ts';
 import { requestJson } from './json.ts';
 import { type Gate, NO_QUERY, type Operation, serveOperation } from './operation.ts';
 import { problem } from './problem.ts';
-import { cursor, requestPage, requestSchema, snoozeAnswer, verdictAnswer } from './schemas.ts';
+import {
+  assertionSchema,
+  cursor,
+  requestPage,
+  requestSchema,
+  snoozeAnswer,
+  verdictAnswer,
+} from './schemas.ts';
 
 const reason = z
   .string()
@@ -93,6 +100,11 @@ const giveVerdict = {
   body: z.object({
     verdict: z.literal(['approve', 'deny']),
     reason,
+    passkey: assertionSchema
+      .optional()
+      .describe(
+        "Assurance 3: what the caller's passkey has signed, with the user verified, over the request's `passkey.challenge`. One that does not fit refuses the approval; a denial needs none. It is for one request, so not with `all`.",
+      ),
     all: z
       .union([z.boolean(), z.array(z.string()).max(200)])
       .optional()
@@ -106,6 +118,7 @@ const giveVerdict = {
     'automation_not_named',
     'not_on_call',
     'assurance_too_low',
+    'passkey_refused',
     'too_fast',
     'not_found',
     'already_ended',
@@ -229,8 +242,13 @@ export function requestRoutes(
     giveVerdict,
     async ({ c, body, caller }) => {
       const may = (['approve', 'deny'] as const).filter((one) => caller.scopes.includes(one));
-      const answer = { ...spoken(c, caller), verdict: body.verdict, reason: body.reason ?? null, may };
+      const { passkey } = body;
+      const said = spoken(c, caller);
+      const attestation = { ...said.attestation, ...(passkey === undefined ? {} : { passkey }) };
+      const answer = { ...said, attestation, verdict: body.verdict, reason: body.reason ?? null, may };
       const { all = false } = body;
+      if (passkey !== undefined && all !== false)
+        return problem(c, 'invalid_body', 'A passkey signs one request: leave out `all`, or the passkey.');
       return guardAnswer(
         c,
         ...(all === false

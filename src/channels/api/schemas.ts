@@ -112,6 +112,16 @@ export const requestSchema = z
       .describe('Most that an approval lets the result of each statement be; null: no limit.'),
     policyDigest: z.string(),
     digest: sha256.describe('What an approval is bound to.'),
+    passkey: z
+      .strictObject({
+        challenge: z
+          .string()
+          .describe('The digest as base64url: the challenge of navigator.credentials.get.'),
+        rpId: z.string(),
+        origin: z.string().describe('Where the assertion must come from.'),
+      })
+      .nullable()
+      .describe('What a passkey has to sign; null: the address of this installation has none.'),
     createdAt: time,
     expiresAt: time,
     waiting: z.boolean().describe('A client waits on its connection right now.'),
@@ -156,6 +166,19 @@ export const requestSchema = z
     receipt: z.string().nullable().describe('JWS, once approved.'),
   })
   .register(NAMED, { id: 'Request' });
+
+const signed = z
+  .string()
+  .max(4_096)
+  .regex(/^[A-Za-z0-9_-]+$/, 'expected base64url');
+
+/** What a device has signed, as `navigator.credentials.get` gives it. */
+export const assertionSchema = z.strictObject({
+  id: signed.describe('Of the credential.'),
+  authenticatorData: signed,
+  clientDataJSON: signed,
+  signature: signed.describe('ECDSA on P-256 with SHA-256, DER.'),
+});
 
 export const cursor = z.string().max(512).describe('`next` of the page before.');
 

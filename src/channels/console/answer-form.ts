@@ -1,21 +1,23 @@
 import { html } from 'hono/html';
 import { askedAt } from '../../approval/eligibility.ts';
 import { REASON_CHARACTERS, type RequestView } from '../../approval/guard.ts';
+import { challengeOf } from '../../signing/assertion.ts';
 import { visible } from '../visible.ts';
-import type { Hindrance, Markup, Visitor } from './visitor.ts';
+import type { Markup, Visitor, Ways } from './visitor.ts';
 
 /** What a person can do with a request: answer it, answer all that are shown as one with it, put it off. */
-export function answerForm(visitor: Visitor, view: RequestView, hindrance: Hindrance): Markup | string {
+export function answerForm(visitor: Visitor, view: RequestView, ways: Ways): Markup | string {
   if (view.state !== 'open') return '';
   const { alike } = view;
   const many = alike.length > 1;
   return html`${progress(view)}
 ${many ? html`<p class="notice">${alike.length} requests wait for the very same. An approval is for one of them, the oldest first; those that come later are not among the ${alike.length}.</p>` : ''}
-${hindrance === null ? answers(visitor, view) : html`<p class="notice">${hindrance}</p>`}
+${ways.hindrance === null ? '' : html`<p class="notice">${ways.hindrance}${ways.lacksPasskey ? html` <a href="/passkeys">Make a passkey</a>` : ''}</p>`}
+${ways.deny ? answers(visitor, view, ways) : ''}
 ${snoozeForm(visitor, view)}`;
 }
 
-function answers(visitor: Visitor, view: RequestView): Markup {
+function answers(visitor: Visitor, view: RequestView, ways: Ways): Markup {
   const { alike } = view;
   const many = alike.length > 1;
   const given = view.verdicts.some(
@@ -30,10 +32,17 @@ ${many ? html`<input type="hidden" name="alike" value="${alike.join(' ')}">` : '
 <textarea id="reason-${view.id}" name="reason" rows="1" maxlength="${REASON_CHARACTERS}"></textarea></div>
 <div class="buttons">
 <button class="deny" name="verdict" value="${many ? 'deny_all' : 'deny'}">${many ? `Deny all ${alike.length}` : 'Deny'}</button>
-${many ? html`<button class="approve all" name="verdict" value="approve_all">Approve all ${alike.length}</button>` : ''}
-${given ? '' : html`<button class="approve" name="verdict" value="approve">${many ? 'Approve one' : 'Approve'}</button>`}
+${many && ways.approve ? html`<button class="approve all" name="verdict" value="approve_all">Approve all ${alike.length}</button>` : ''}
+${given || !ways.approve ? '' : html`<button class="approve${ways.approveWithPasskey ? ' all' : ''}" name="verdict" value="approve">${many ? 'Approve one' : 'Approve'}${ways.approveWithPasskey ? ' without passkey' : ''}</button>`}
+${given || !ways.approveWithPasskey ? '' : passkeyButton(visitor, view)}
 </div>
+<p class="notice trouble" role="alert" hidden></p>
 </form>`;
+}
+
+/** The device signs the digest of this request, and so no other. Without the script it is refused: nothing was signed. */
+function passkeyButton({ passkeys, rpId }: Visitor, { digest, alike }: RequestView): Markup {
+  return html`<button class="approve" name="verdict" value="approve_passkey" data-passkey="sign" data-challenge="${challengeOf(digest)}" data-rp="${rpId ?? ''}" data-credentials="${passkeys.map(({ id }) => id).join(' ')}">${alike.length > 1 ? 'Approve one' : 'Approve'} with passkey</button>`;
 }
 
 /** How far it is, and who is asked just now. */

@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { type Context, Hono } from 'hono';
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
@@ -6,17 +8,19 @@ import {
   type ApprovalDesk,
   type ApproverCheck,
   type GuardResult,
-  type Identity,
   type RequestView,
   SNOOZE_MINUTES,
   type SnoozeDesk,
 } from '../../approval/guard.ts';
 import type { CredentialCheck } from '../api/credentials.ts';
 import { GUARD_STATUS } from '../api/problem.ts';
+import { crossSite, type Env, identitiesOf, isOwnForm, visitorOf } from './entrance.ts';
 import { listPage, messagePage, requestPage, signedInPage } from './pages.ts';
+import { PASSKEY_SCRIPT } from './passkey-script.ts';
+import { assertionIn, PASSKEY_PATHS, passkeyRoutes } from './passkeys.ts';
 import { REFRESH_SCRIPT } from './refresh-script.ts';
-import { type ConsoleSessions, formToken, isFormToken } from './sessions.ts';
-import type { Hindrance, Visitor } from './visitor.ts';
+import type { ConsoleSessions } from './sessions.ts';
+import { waysOf } from './ways.ts';
 
 export type ConsoleDependencies = {
   readonly desk: ApprovalDesk & ApproverCheck & SnoozeDesk;
@@ -26,21 +30,20 @@ export type ConsoleDependencies = {
   readonly publicUrl: string;
 };
 
-type Session = { readonly token: string; readonly person: string; readonly assurance: 1 | 2 };
-type Env = { Variables: { session: Session } };
-
 const COOKIE = 'countersign_session';
 const ENDED_SHOWN = 20;
 /** Requests that one button answers at most. */
 const ALIKE_SHOWN = 200;
 
-/** The pages on which people read and answer requests. Server-rendered; works without JavaScript. */
+/** The pages on which people read and answer requests. Server-rendered; works without JavaScript, but for passkeys. */
 export function createConsole(deps: ConsoleDependencies): Hono {
   const app = new Hono();
   const assets: readonly (readonly [string, string, string])[] = [
     ['console.css', 'text/css', ownFile('./console.css')],
     ['icon.svg', 'image/svg+xml', ownFile('./icon.svg')],
     ['refresh.js', 'text/javascript', REFRESH_SCRIPT],
+    ['passkey.js', 'text/javascript', PASSKEY_SCRIPT],
+    ['webauthn.js', 'text/javascript', webauthnLibrary()],
   ];
   for (const [name, type, text] of assets) {
     const headers = { 'cache-control': 'public, max-age=300', 'content-type': `${type}; charset=utf-8` };
@@ -53,6 +56,12 @@ export function createConsole(deps: ConsoleDependencies): Hono {
 
 function ownFile(path: string): string {
   return readFileSync(new URL(path, import.meta.url), 'utf8');
+}
+
+/** As its package has it for pages: one file that brings all it needs. */
+function webauthnLibrary(): string {
+  const main = createRequire(import.meta.url).resolve('@simplewebauthn/browser');
+  return readFileSync(join(dirname(main), '../dist/bundle/index.umd.min.js'), 'utf8');
 }
 
 /** `/sign-in?token=…`, the link that is printed or sent. It works once. */
@@ -91,6 +100,7 @@ function signedInPages(deps: ConsoleDependencies): Hono<Env> {
     '/requests/:id/verdict',
     '/requests/:id/snooze',
     '/sign-out',
+    ...PASSKEY_PATHS,
   ];
   for (const path of paths) {
     app.use(path, async (c, next) => {
@@ -108,6 +118,7 @@ function signedInPages(deps: ConsoleDependencies): Hono<Env> {
   app.get('/requests/:id', async (c) => showRequest(c, deps, await desk.get(c.req.param('id')), 200, null));
   app.post('/requests/:id/verdict', (c) => takeVerdict(c, deps));
   app.post('/requests/:id/snooze', (c) => putOff(c, deps));
+  passkeyRoutes(app, { ...deps, challenges: sessions.challenges });
   app.post('/sign-out', async (c) => {
     const form = await c.req.parseBody();
     if (!isOwnForm(c, deps.publicUrl, form['csrf'])) return crossSite(c);
@@ -118,20 +129,20 @@ function signedInPages(deps: ConsoleDependencies): Hono<Env> {
   return app;
 }
 
-async function showList(c: Context<Env>, { desk }: ConsoleDependencies): Promise<Response> {
+async function showList(c: Context<Env>, { desk, publicUrl }: ConsoleDependencies): Promise<Response> {
   const session = c.get('session');
   const [visitor, live, ended] = await Promise.all([
-    visitorOf(desk, session),
+    visitorOf(desk, session, publicUrl),
     desk.list({ state: 'live', limit: 100 }),
     desk.list({ state: 'ended', limit: ENDED_SHOWN }),
   ]);
-  const cards = live.map((view) => ({ view, hindrance: hindranceOf(desk, view, session) }));
+  const cards = live.map((view) => ({ view, ways: waysOf(desk, view, session) }));
   return c.html(listPage(visitor, cards, ended, new Date()));
 }
 
 async function showRequest(
   c: Context<Env>,
-  { desk }: ConsoleDependencies,
+  { desk, publicUrl }: ConsoleDependencies,
   view: RequestView | null,
   status: ContentfulStatusCode,
   message: string | null,
@@ -139,9 +150,8 @@ async function showRequest(
   const session = c.get('session');
   if (view === null)
     return c.html(messagePage('No such request', 'It may belong to another installation.'), 404);
-  const hindrance = hindranceOf(desk, view, session);
-  const visitor = await visitorOf(desk, session);
-  return c.html(requestPage(visitor, view, hindrance, new Date(), message), status);
+  const visitor = await visitorOf(desk, session, publicUrl);
+  return c.html(requestPage(visitor, view, waysOf(desk, view, session), new Date(), message), status);
 }
 
 async function takeVerdict(c: Context<Env>, deps: ConsoleDependencies): Promise<Response> {
@@ -150,22 +160,36 @@ async function takeVerdict(c: Context<Env>, deps: ConsoleDependencies): Promise<
   const form = await c.req.parseBody();
   if (!isOwnForm(c, deps.publicUrl, form['csrf'])) return crossSite(c);
   const { verdict, reason, alike } = form;
-  const [, what, all] = /^(approve|deny)(_all)?$/.exec(typeof verdict === 'string' ? verdict : '') ?? [];
+  const [, what, how] =
+    /^(approve|deny)(_all|_passkey)?$/.exec(typeof verdict === 'string' ? verdict : '') ?? [];
   if (what !== 'approve' && what !== 'deny') {
     return showRequest(c, deps, await deps.desk.get(id), 422, 'Choose approve or deny.');
   }
+  const passkey = how === '_passkey' ? assertionIn(form['passkey']) : undefined;
+  if (passkey === null)
+    return showRequest(
+      c,
+      deps,
+      await deps.desk.get(id),
+      422,
+      'Passkeys need JavaScript: nothing was signed.',
+    );
   const answer = {
     requestId: id,
     channel: 'console',
     person: identitiesOf(session),
     verdict: what,
     reason: typeof reason === 'string' ? reason : null,
-    attestation: { assurance: session.assurance, facts: {} },
+    attestation: {
+      assurance: session.assurance,
+      facts: {},
+      ...(passkey === undefined ? {} : { passkey }),
+    },
   } as const;
   const { guard } = deps.desk;
   // Those that the page showed: what has joined them since was not decided about.
   const shown = typeof alike === 'string' ? alike.split(' ').slice(0, ALIKE_SHOWN) : [];
-  const results = all === undefined ? [await guard.decide(answer)] : await guard.decideAll(answer, shown);
+  const results = how !== '_all' ? [await guard.decide(answer)] : await guard.decideAll(answer, shown);
   const { status, message } = outcomeOf(results);
   if (message === null) return c.redirect(`/requests/${id}`, 303);
   // Shown here and not after a redirect; to load it again sends the same answer again, which changes nothing.
@@ -199,20 +223,6 @@ async function putOff(c: Context<Env>, deps: ConsoleDependencies): Promise<Respo
   return showRequest(c, deps, await deps.desk.get(id), GUARD_STATUS[refused.code], refused.message);
 }
 
-/** A form of ours, sent from a page of ours: the browser's own word (Origin, Sec-Fetch-Site), and the form's token. */
-function isOwnForm(c: Context<Env>, publicUrl: string, token: unknown): boolean {
-  const origin = c.req.header('origin');
-  const own = [
-    new URL(publicUrl).origin,
-    `http://${c.req.header('host')}`,
-    `https://${c.req.header('host')}`,
-  ];
-  const site = c.req.header('sec-fetch-site');
-  if (origin === undefined || !own.includes(origin)) return false;
-  if (site !== undefined && site !== 'same-origin') return false;
-  return typeof token === 'string' && isFormToken(c.get('session').token, token);
-}
-
 /** An agent's credential, even next to a valid session: refused, and an entry where it tried to answer. */
 async function refusedAgent(c: Context<Env>, { desk, check }: ConsoleDependencies): Promise<Response | null> {
   const authorization = c.req.header('authorization');
@@ -244,27 +254,4 @@ function signInFirst(c: Context): Response | Promise<Response> {
     ),
     401,
   );
-}
-
-function crossSite(c: Context): Response | Promise<Response> {
-  return c.html(
-    messagePage(
-      'Not sent from this page',
-      'The form came from another site, or is too old. Nothing was changed.',
-    ),
-    403,
-  );
-}
-
-function hindranceOf(desk: ApproverCheck, view: RequestView, session: Session): Hindrance {
-  return desk.mayApprove(view, identitiesOf(session), session.assurance)?.message ?? null;
-}
-
-function identitiesOf({ person }: Session): readonly Identity[] {
-  return [{ kind: 'person', value: person }];
-}
-
-async function visitorOf(desk: SnoozeDesk, session: Session): Promise<Visitor> {
-  const { token, person } = session;
-  return { person, formToken: formToken(token), snoozed: await desk.snoozed(identitiesOf(session)) };
 }

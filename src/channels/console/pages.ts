@@ -3,7 +3,7 @@ import type { RequestView } from '../../approval/guard.ts';
 import { type FactLine, factLines, factText } from '../fact-lines.ts';
 import { visible } from '../visible.ts';
 import { answerForm } from './answer-form.ts';
-import type { Hindrance, Markup, Visitor } from './visitor.ts';
+import type { Markup, Visitor, Ways } from './visitor.ts';
 
 /** Longer than this, a statement is not shown whole in the list, and so has no buttons there. */
 const LIST_CHARACTERS = 1_500;
@@ -11,7 +11,13 @@ const LIST_LINES = 24;
 /** Of what it would touch; more is on the request's own page, and so are the buttons then. */
 const LIST_ITEMS = 8;
 
-export function layout(title: string, visitor: Visitor | null, body: Markup): Markup {
+/** `scripts`: of the assets; each page works without them, but for passkeys. */
+export function layout(
+  title: string,
+  visitor: Visitor | null,
+  body: Markup,
+  scripts: readonly string[] = visitor === null ? [] : scriptsFor(visitor),
+): Markup {
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -20,7 +26,7 @@ export function layout(title: string, visitor: Visitor | null, body: Markup): Ma
 <title>${visible(title)} · Countersign</title>
 <link rel="icon" type="image/svg+xml" href="/assets/icon.svg">
 <link rel="stylesheet" href="/assets/console.css">
-${visitor === null ? '' : html`<script src="/assets/refresh.js" defer></script>`}
+${scripts.map((name) => html`<script src="/assets/${name}.js" defer></script>`)}
 </head>
 <body>
 <a class="skip" href="#content">Skip to content</a>
@@ -30,6 +36,7 @@ ${
   visitor === null
     ? ''
     : html`<span class="who">Signed in as <strong>${visitor.person}</strong></span>
+<a href="/passkeys">Passkeys</a>
 <form method="post" action="/sign-out"><input type="hidden" name="csrf" value="${visitor.formToken}">
 <button class="quiet">Sign out</button></form>`
 }
@@ -39,6 +46,13 @@ ${body}
 </main>
 </body>
 </html>`;
+}
+
+/** The library first: the page's own script calls it. */
+export const PASSKEY_SCRIPTS = ['webauthn', 'passkey'] as const;
+
+function scriptsFor({ passkeys }: Visitor): readonly string[] {
+  return ['refresh', ...(passkeys.length > 0 ? PASSKEY_SCRIPTS : [])];
 }
 
 export function messagePage(title: string, text: string): Markup {
@@ -57,7 +71,7 @@ export function signedInPage(): Markup {
 /** `live`: those that are shown as one are shown once; what the visitor has put off comes last. */
 export function listPage(
   visitor: Visitor,
-  live: readonly { readonly view: RequestView; readonly hindrance: Hindrance }[],
+  live: readonly { readonly view: RequestView; readonly ways: Ways }[],
   ended: readonly RequestView[],
   now: Date,
 ): Markup {
@@ -74,9 +88,9 @@ export function listPage(
     html`<h1>${open === 0 ? 'Nothing waits for an answer' : `${open} ${open === 1 ? 'statement waits' : 'statements wait'} for an answer`}</h1>
 ${live.length === 0 ? html`<p class="card empty">When an agent sends a statement that needs a person, it appears here.</p>` : ''}
 ${floods(live.map(({ view }) => view))}
-${shown.filter(({ view }) => !visitor.snoozed.has(view.id)).map(({ view, hindrance }) => card(visitor, view, hindrance, now))}
+${shown.filter(({ view }) => !visitor.snoozed.has(view.id)).map(({ view, ways }) => card(visitor, view, ways, now))}
 ${putOff.length === 0 ? '' : html`<h2 class="later">Put off by you</h2>`}
-${putOff.map(({ view, hindrance }) => card(visitor, view, hindrance, now))}
+${putOff.map(({ view, ways }) => card(visitor, view, ways, now))}
 ${ended.length === 0 ? '' : endedTable(ended)}`,
   );
 }
@@ -92,7 +106,7 @@ function floods(views: readonly RequestView[]): readonly Markup[] {
     );
 }
 
-function card(visitor: Visitor, view: RequestView, hindrance: Hindrance, now: Date): Markup {
+function card(visitor: Visitor, view: RequestView, ways: Ways, now: Date): Markup {
   const whole =
     view.cut !== true && view.sql.length <= LIST_CHARACTERS && view.sql.split('\n').length <= LIST_LINES;
   const told = (view.context?.findings ?? []).length;
@@ -107,7 +121,7 @@ function card(visitor: Visitor, view: RequestView, hindrance: Hindrance, now: Da
 ${touches.length === 0 ? '' : html`<dl class="facts">${touches.map((line) => html`<dt>${line.label}</dt><dd>${factText(line, LIST_ITEMS)}</dd>`)}</dl>`}
 ${
   readable
-    ? answerForm(visitor, view, hindrance)
+    ? answerForm(visitor, view, ways)
     : html`<p><a href="/requests/${view.id}">${whole ? 'See all of it, and answer' : `Read all ${view.sqlLength} bytes, and answer`}</a></p>`
 }
 </article>`;
@@ -116,7 +130,7 @@ ${
 export function requestPage(
   visitor: Visitor,
   view: RequestView,
-  hindrance: Hindrance,
+  ways: Ways,
   now: Date,
   message: string | null,
 ): Markup {
@@ -131,7 +145,7 @@ ${view.inTransaction ? html`<p class="notice">The client is inside a transaction
 <pre>${visible(view.sql)}</pre>
 <p class="claim">${view.sqlLength} bytes, all of them shown. Invisible characters are written ‹U+…›; secret literals are written ‹secret, N bytes›, and the approval is bound to the real ones. Comments are the agent's own words.</p>
 ${view.parameters === null || view.parameters.length === 0 ? '' : parameterTable(view)}
-${answerForm(visitor, view, hindrance)}
+${answerForm(visitor, view, ways)}
 </section>
 <section class="card" aria-label="Context">
 <h2>What is known about it</h2>
@@ -158,7 +172,7 @@ function factList(view: RequestView, now: Date): Markup {
     ...factLines(view).map((line): readonly [string, Markup | string] => [line.label, factMarkup(line)]),
     [
       'Needs',
-      `${demand.quorum} ${demand.quorum === 1 ? 'person' : 'people'} of ${demand.approvers.join(', ') || 'everyone who may approve'}`,
+      `${demand.quorum} ${demand.quorum === 1 ? 'person' : 'people'} of ${demand.approvers.join(', ') || 'everyone who may approve'}${ASSURANCE_WORDS[demand.assurance]}`,
     ],
     ['Asked', time(view.createdAt)],
     ['Until', html`${time(view.expiresAt)} (${until(view, now)})`],
@@ -170,6 +184,8 @@ function factList(view: RequestView, now: Date): Markup {
   ];
   return html`<dl class="facts">${facts.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>`;
 }
+
+const ASSURANCE_WORDS = { 1: '', 2: ', after a fresh log-in', 3: ', each with a passkey' } as const;
 
 /** A few items in a row; many as a list. */
 function factMarkup(line: FactLine): Markup | string {
@@ -183,8 +199,8 @@ function verdictTable(view: RequestView): Markup {
   return html`<section class="card" aria-label="Verdicts"><h2>Verdicts</h2><div class="scroll"><table>
 <thead><tr><th scope="col">Who</th><th scope="col">Verdict</th><th scope="col">Reason</th><th scope="col">Through</th><th scope="col">When</th></tr></thead>
 <tbody>${view.verdicts.map(
-    ({ person, verdict, reason, channel, at }) =>
-      html`<tr><td>${person}</td><td>${verdict}</td><td>${visible(reason ?? '')}</td><td>${channel}</td><td>${time(at)}</td></tr>`,
+    ({ person, verdict, reason, channel, assurance, at }) =>
+      html`<tr><td>${person}</td><td>${verdict}</td><td>${visible(reason ?? '')}</td><td>${channel}${assurance === 3 ? ', passkey' : ''}</td><td>${time(at)}</td></tr>`,
   )}</tbody></table></div></section>`;
 }
 

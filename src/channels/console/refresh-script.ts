@@ -1,6 +1,6 @@
 /**
- * The only script of the console, served as a file (the policy allows no other). It exchanges the page's content for
- * the newest while nobody writes, selects or has a button or a choice in focus; without it the page works and is reloaded by hand.
+ * A script of the console, served as a file (the policy allows no other). It exchanges the page's content for
+ * the newest while nobody writes, selects, uses a passkey, or has a button or a choice in focus; without it the page works and is reloaded by hand.
  */
 export const REFRESH_SCRIPT = `'use strict';
 const EVERY_MS = 3000;
@@ -10,7 +10,8 @@ function busy(main) {
   const selected = String(document.getSelection()) !== '';
   const active = document.activeElement;
   const control = active instanceof HTMLButtonElement || active instanceof HTMLSelectElement;
-  return written || selected || (control && main.contains(active)) || main.querySelector('details[open]') !== null;
+  const signing = main.querySelector('[aria-busy="true"], .trouble:not([hidden])') !== null;
+  return written || selected || signing || (control && main.contains(active)) || main.querySelector('details[open]') !== null;
 }
 async function refresh() {
   const main = document.querySelector('main');

@@ -1,5 +1,6 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type pg from 'pg';
+import { type PasskeyChallenges, passkeyChallenges } from './challenges.ts';
 
 /** Milliseconds. A link is for one use, soon; a session is for one day's work. */
 const LINK_MS = 8 * 60 * 60_000;
@@ -20,6 +21,7 @@ export type ConsoleSessions = {
   readonly exchange: (linkToken: string) => Promise<string | null>;
   readonly find: (sessionToken: string) => Promise<ConsoleSession | null>;
   readonly end: (sessionToken: string) => Promise<void>;
+  readonly challenges: PasskeyChallenges;
 };
 
 /** `pool` is the approval store's: the table is `countersign.console_session`. */
@@ -34,6 +36,7 @@ export function consoleSessions(pool: pg.Pool): ConsoleSessions {
     return token;
   };
   return {
+    challenges: passkeyChallenges(pool),
     issueLink: (person) => insert('link', { person, assurance: 1 }, LINK_MS),
     exchange: async (linkToken) => {
       // DELETE … RETURNING: of two uses at once, one gets the row.

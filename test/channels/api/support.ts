@@ -52,7 +52,11 @@ export async function httpWorld(
 ): Promise<HttpWorld> {
   const { apiKeys = API_KEYS } = options;
   const people = principalsOf({ people: options.people ?? PEOPLE, http: { apiKeys } });
-  const approvals = await world.open({ people, limits: { openRequestsPerAgent: 1_000, ...options.limits } });
+  const approvals = await world.open({
+    people,
+    publicUrl,
+    limits: { openRequestsPerAgent: 1_000, ...options.limits },
+  });
   const sessions = consoleSessions(approvals.pool);
   const check = credentialCheck(apiKeys, AGENTS, options.personTokens ?? null, options.now);
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
