@@ -62,3 +62,16 @@ CREATE OR REPLACE FUNCTION @schema@.entry_hash(e @schema@.entry) RETURNS bytea S
            ELSE ((@schema@.field(e.outcome) || @schema@.field(e.tag)) || (@schema@.field(e.rows) || @schema@.field(e.bytes)))
                 || (@schema@.field(e.duration_us) || @schema@.field(e.sqlstate)) END
       || ((@schema@.field(e.people) || @schema@.field(e.receipt)) || @schema@.field(e.detail))))) END;
+
+-- What a process needs to see that the tree in here grew out of one that it knows from elsewhere: the roots of the whole
+-- subtrees of the checkpoint of that size (no row: there is none), and the hashes of the leaves after it.
+CREATE FUNCTION @schema@.checkpoint_roots(p_size bigint) RETURNS TABLE (roots bytea[])
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT c.roots FROM @schema@.checkpoint c WHERE c.size = p_size
+$$;
+CREATE FUNCTION @schema@.leaf_hashes(p_from bigint, p_until bigint) RETURNS TABLE (index bigint, hash bytea)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT l.index, l.hash FROM @schema@.leaf l WHERE l.index >= p_from AND l.index < p_until ORDER BY l.index
+$$;
+REVOKE ALL ON FUNCTION @schema@.checkpoint_roots, @schema@.leaf_hashes FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @schema@.checkpoint_roots, @schema@.leaf_hashes TO @writer@;
