@@ -344,6 +344,7 @@ async function serveHttp(
     version: programVersion(),
     jwks: keys.jwks,
     readiness: () => readiness(parts, watched.state()),
+    checkpoint: () => parts.checkpoints.newest(),
     metrics: metrics.render,
     console: createConsole({ desk: approvals, sessions, check, publicUrl }),
     log,
