@@ -9,6 +9,7 @@ import {
   type SignedCheckpoint,
   signedNote,
 } from './checkpoint.ts';
+import { type KnownCheckpoint, KnownCheckpoints } from './known-checkpoints.ts';
 import type { LogSigner } from './port.ts';
 import { quoteName } from './store.ts';
 import { EMPTY_TREE, type Frontier, isFrontier, leafHash, rootOf, withLeaves } from './tree.ts';
@@ -26,6 +27,8 @@ export type Checkpointer = {
   readonly take: () => Promise<SignedCheckpoint | null>;
   /** Why none can be made, in plain words; null: all is well. */
   readonly trouble: () => string | null;
+  /** The signed note of the last one that is known here, at most some minutes old; null: there is none so far. */
+  readonly newest: () => string | null;
   /** Takes a last one, if that can be done. */
   readonly close: () => Promise<void>;
 };
@@ -46,44 +49,65 @@ export type CheckpointOptions = {
   readonly log: Pick<Logger, 'info' | 'warn' | 'error'>;
 };
 
-/** Makes a checkpoint every `everyMs` milliseconds, if there is anything new. */
+/**
+ * Makes a checkpoint every `everyMs` milliseconds, if there is anything new, and the first one now. What the database
+ * has must have grown out of every checkpoint that the anchors know, or none is made: a log that was replaced by another
+ * one, however long, is noticed at once.
+ */
 export async function startCheckpoints(options: CheckpointOptions): Promise<Checkpointer> {
   const { log } = options;
-  /** The largest that this installation is known to have made. */
-  let known = await newestOf(options);
-  let trouble: string | null = null;
+  const known = new KnownCheckpoints({ ...options, isOurs: (checkpoint) => isOurs(checkpoint, options) });
+  await known.read();
+  let refused: string | null = null;
+  let unpublished: string | null = null;
   let running: Promise<SignedCheckpoint | null> | null = null;
 
   async function make(): Promise<SignedCheckpoint | null> {
-    const made = await takeOne(options, known);
-    if (made === null) return null;
-    known = made.checkpoint;
-    log.info({ checkpoint: made.note }, 'checkpoint');
-    trouble = await publish(options, made.note);
-    return made.checkpoint;
+    await known.read();
+    const step = await takeOne(options, known);
+    if (step === 'busy') return null;
+    refused = null;
+    if (step.last !== null) known.grewTo(step.last);
+    if (!step.made || step.last === null) return null;
+    log.info({ checkpoint: step.last.note }, 'checkpoint');
+    unpublished = await publish(options, known.unread, step.last.note);
+    return step.last.checkpoint;
   }
   const take = () => {
-    running ??= make().finally(() => {
-      running = null;
-    });
+    running ??= make()
+      .catch((error: unknown) => {
+        refused = error instanceof Error ? error.message || error.name : String(error);
+        throw error;
+      })
+      .finally(() => {
+        running = null;
+      });
     return running;
   };
   const tick = () =>
     take().catch((error: unknown) => {
-      trouble = error instanceof Error ? error.message : String(error);
-      const refused = error instanceof CheckpointRefused;
-      log[refused ? 'error' : 'warn']({ err: error }, 'no checkpoint of the audit log could be made');
+      const wrong = error instanceof CheckpointRefused;
+      log[wrong ? 'error' : 'warn']({ err: error }, 'no checkpoint of the audit log could be made');
     });
+  void tick();
   const timer = setInterval(tick, options.everyMs);
   timer.unref();
   return {
     take,
-    trouble: () => trouble,
+    trouble: () => refused ?? unreadOf(known) ?? unpublished,
+    newest: () => known.newest?.note ?? null,
     close: async () => {
       clearInterval(timer);
+      // What was under way may have begun before the log's end.
+      await running?.catch(() => null);
       await tick();
     },
   };
+}
+
+function unreadOf({ unread }: KnownCheckpoints): string | null {
+  const names = unread.map(({ name }) => name).join(', ');
+  return unread.length === 0 ? null : `not compared with ${names}, which cannot be read`;
 }
 
 type Last = {
@@ -102,10 +126,10 @@ type BatchRow = {
 /** Batches that are taken into one checkpoint; the rest waits for the next. */
 const MOST_LEAVES = 10_000;
 
-async function takeOne(
-  options: CheckpointOptions,
-  known: SignedCheckpoint | null,
-): Promise<{ checkpoint: SignedCheckpoint; note: string } | null> {
+/** `last`: the newest now; `made`: it was made here. Busy: another process is at it. */
+type Step = 'busy' | { readonly made: boolean; readonly last: KnownCheckpoint | null };
+
+async function takeOne(options: CheckpointOptions, known: KnownCheckpoints): Promise<Step> {
   const schema = quoteName(options.schema);
   const client = new pg.Client({
     connectionString: options.url,
@@ -122,13 +146,14 @@ async function takeOne(
       `SELECT size, roots, note FROM ${schema}.begin_checkpoint()`,
     );
     const [last] = begun;
-    if (last === undefined) return null;
-    const tree = continued(last, known, options);
+    if (last === undefined) return 'busy';
+    const { tree, stored } = continued(last, known, options);
+    for (const { checkpoint } of known.all) await grewOutOf(client, schema, checkpoint, tree);
     const { rows } = await client.query<BatchRow>(
       `SELECT stream, from_seq, to_seq, prev_hash, hash FROM ${schema}.batches_without_leaf($1)`,
       [MOST_LEAVES],
     );
-    if (rows.length === 0) return null;
+    if (rows.length === 0) return { made: false, last: stored };
     const leaves = rows.map((row) => leafHash(batchBytes(factsOf(row))));
     const next = withLeaves(tree, leaves);
     const root = rootOf(next);
@@ -147,7 +172,7 @@ async function takeOne(
     await client.query('COMMIT');
     const checkpoint = parseCheckpoint(note);
     if (checkpoint === null) throw new Error('the checkpoint that was just made cannot be read');
-    return { checkpoint, note };
+    return { made: true, last: { checkpoint, note } };
   } finally {
     // Ends the transaction, too, if it is still open.
     await client.end();
@@ -155,13 +180,17 @@ async function takeOne(
 }
 
 /** The tree that the last checkpoint signed, if it is one of ours. Attacker-controlled: the database has it. */
-function continued(last: Last, known: SignedCheckpoint | null, options: CheckpointOptions): Frontier {
+function continued(
+  last: Last,
+  { newest }: KnownCheckpoints,
+  options: CheckpointOptions,
+): { readonly tree: Frontier; readonly stored: KnownCheckpoint | null } {
   const size = last.size === null ? 0n : BigInt(last.size);
-  if (known !== null && known.size > size)
+  if (newest !== null && newest.checkpoint.size > size)
     throw new CheckpointRefused(
-      `the audit database knows a checkpoint of ${size} batches, but one of ${known.size} was made before: it was rolled back or cut off; verify it with the checkpoint that was kept (--checkpoint)`,
+      `the audit database knows a checkpoint of ${size} batches, but one of ${newest.checkpoint.size} was made before: it was rolled back or cut off; verify it with the checkpoint that was kept (--checkpoint)`,
     );
-  if (last.size === null) return EMPTY_TREE;
+  if (last.size === null) return { tree: EMPTY_TREE, stored: null };
   const tree = { size, roots: last.roots ?? [] };
   const checkpoint = last.note === null ? null : parseCheckpoint(last.note);
   const same =
@@ -174,11 +203,45 @@ function continued(last: Last, known: SignedCheckpoint | null, options: Checkpoi
     throw new CheckpointRefused(
       `the last checkpoint in the audit database, of ${size} batches, is not signed with a key of this installation, or not over that tree`,
     );
-  if (known?.size === size && !known.root.equals(checkpoint.root))
-    throw new CheckpointRefused(
-      `the audit database has another history: its checkpoint of ${size} batches is another one`,
+  return { tree, stored: { checkpoint, note: last.note ?? '' } };
+}
+
+/**
+ * Throws `CheckpointRefused` unless the database's tree is the known one with leaves after it: from the roots of the
+ * known one, which its own root vouches for, and the leaves since then, the tree's root must come out.
+ */
+async function grewOutOf(
+  client: pg.Client,
+  schema: string,
+  known: SignedCheckpoint,
+  tree: Frontier,
+): Promise<void> {
+  const another = () =>
+    new CheckpointRefused(
+      `the audit database has another history: its first ${known.size} batches are not those of a checkpoint that was made before; verify it with the checkpoint that was kept (--checkpoint)`,
     );
-  return tree;
+  let grown: Frontier = tree;
+  if (known.size < tree.size) {
+    const { rows } = await client.query<{ roots: Buffer[] }>(
+      `SELECT roots FROM ${schema}.checkpoint_roots($1)`,
+      [String(known.size)],
+    );
+    grown = { size: known.size, roots: rows[0]?.roots ?? [] };
+    if (!isFrontier(grown)) throw another();
+  }
+  if (!rootOf(grown).equals(known.root)) throw another();
+  while (grown.size < tree.size) {
+    const { rows } = await client.query<{ hash: Buffer }>(`SELECT hash FROM ${schema}.leaf_hashes($1, $2)`, [
+      String(grown.size),
+      String(grown.size + BigInt(MOST_LEAVES)),
+    ]);
+    if (rows.length === 0) throw another();
+    grown = withLeaves(
+      grown,
+      rows.slice(0, Number(tree.size - grown.size)).map(({ hash }) => hash),
+    );
+  }
+  if (!rootOf(grown).equals(rootOf(tree))) throw another();
 }
 
 /** Whether a key of ours signed it, under our origin. */
@@ -189,26 +252,16 @@ export function isOurs(
   return checkpoint.origin === origin && publicKeys().some(({ x }) => isSignedWith(checkpoint, x));
 }
 
-/** What anchors outside still know, from before this process. */
-async function newestOf(options: CheckpointOptions): Promise<SignedCheckpoint | null> {
-  let newest: SignedCheckpoint | null = null;
-  for (const anchor of options.anchors) {
-    try {
-      const note = await anchor.newest();
-      const checkpoint = note === null ? null : parseCheckpoint(note);
-      if (checkpoint === null || !isOurs(checkpoint, options)) continue;
-      if (newest === null || checkpoint.size > newest.size) newest = checkpoint;
-    } catch (error) {
-      options.log.warn({ err: error, anchor: anchor.name }, 'an anchor of the audit log cannot be read');
-    }
-  }
-  return newest;
-}
-
-/** To every anchor; what one missed, the next checkpoint covers. Gives what went wrong. */
-async function publish({ anchors, log }: CheckpointOptions, note: string): Promise<string | null> {
+/** To every anchor that was compared; what one missed, the next checkpoint covers. Gives what went wrong. */
+async function publish(
+  { anchors, log }: CheckpointOptions,
+  unread: readonly Anchor[],
+  note: string,
+): Promise<string | null> {
   const failed: string[] = [];
   for (const anchor of anchors) {
+    // Its own newest one would no more be the newest.
+    if (unread.includes(anchor)) continue;
     try {
       await anchor.publish(note);
     } catch (error) {

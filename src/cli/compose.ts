@@ -345,6 +345,7 @@ async function serveHttp(
     version: programVersion(),
     jwks: () => publishedKeys(keys, config),
     readiness: () => readiness(parts, watched.state()),
+    checkpoint: () => parts.checkpoints.newest(),
     metrics: metrics.render,
     console: createConsole({ desk: approvals, sessions, check, publicUrl }),
     log,

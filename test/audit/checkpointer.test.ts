@@ -12,7 +12,7 @@ import { type CheckpointOptions, startCheckpoints } from '../../src/audit/checkp
 import type { LogSigner } from '../../src/audit/port.ts';
 import { verifySnapshot } from '../../src/audit/verify-database.ts';
 import { makeStream } from './stream-maker.ts';
-import { type AuditDatabase, createAuditDatabase, intent, makeSigner, outcome } from './support.ts';
+import { type AuditDatabase, createAuditDatabase, intent, makeSigner, outcome, until } from './support.ts';
 
 const signer = makeSigner();
 const keys = { keys: [signer.publicJwk] };
@@ -274,6 +274,123 @@ describe('checkpoints', () => {
     await expect(writer.query('SELECT * FROM audit.leaf')).rejects.toMatchObject({ code: '42501' });
     await expect(writer.query('DELETE FROM audit.checkpoint')).rejects.toMatchObject({ code: '42501' });
     await expect(database.query('DELETE FROM audit.checkpoint')).rejects.toMatchObject({ code: '42501' });
+  });
+});
+
+describe('a log whose anchors know more', () => {
+  const path = join(directory, 'replaced.jsonl');
+  const anchored = (more: Partial<CheckpointOptions> = {}) =>
+    startCheckpoints(options({ anchors: [fileAnchor(path)], ...more }));
+
+  afterEach(() => rmSync(path, { force: true }));
+
+  /** Another log in the place of this one, with checkpoints by the installation's own key: as its thief could. */
+  async function replacedBy(batches: number): Promise<void> {
+    await append(2);
+    expect(await (await anchored()).take()).toMatchObject({ size: 3n });
+    await tamper(
+      ['checkpoint', 'leaf', 'batch', 'entry', 'stream'].map((t) => `DELETE FROM audit.${t}`).join(';'),
+    );
+    stream = makeStream(signer);
+    await writer.query(appendCall('audit', stream.start()));
+    await append(batches);
+    expect(await taken()).toMatchObject({ size: BigInt(batches + 1) });
+    expect(await found()).toEqual([]);
+  }
+
+  it.each([
+    ['of the same size', 2],
+    ['of a greater size', 7],
+  ])('is noticed at the start when it was replaced by another %s', async (_what, batches) => {
+    await replacedBy(batches);
+    const notes: string[] = [];
+    const next = await anchored({ log: { ...quiet, error: (facts: object) => notes.push(String(facts)) } });
+    // Without being asked to take one.
+    await until(() => next.trouble() !== null);
+    expect(next.trouble()).toMatch(/has another history: its first 3 batches/);
+    expect(notes).toHaveLength(1);
+    await append(1);
+    await expect(next.take()).rejects.toThrow(/another history/);
+    const { rows } = await database.query('SELECT max(size)::int AS size FROM audit.checkpoint');
+    expect(rows).toEqual([{ size: batches + 1 }]);
+    // What it gives away is still the one that the anchor knows.
+    expect(parseCheckpoint(next.newest() ?? '')).toMatchObject({ size: 3n });
+  });
+
+  it('goes on where it grew, whoever made the checkpoints since', async () => {
+    await append(2);
+    await (await anchored()).take();
+    for (let round = 0; round < 3; round += 1) {
+      await append(3);
+      await taken();
+    }
+    const next = await anchored();
+    expect(await next.take()).toBeNull();
+    expect(next.trouble()).toBeNull();
+    expect(parseCheckpoint(next.newest() ?? '')).toMatchObject({ size: 12n });
+    await append(1);
+    expect(await next.take()).toMatchObject({ size: 13n });
+    expect(next.newest()).toBe(await noteOf(13n));
+  });
+
+  it.each([
+    ['the known checkpoint is gone', 'DELETE FROM audit.checkpoint WHERE size = 3'],
+    [
+      'its roots were exchanged',
+      `UPDATE audit.checkpoint SET roots = ARRAY[sha256('a'), sha256('b')] WHERE size = 3`,
+    ],
+    ['a leaf after it was exchanged', `UPDATE audit.leaf SET hash = sha256('x') WHERE index = 4`],
+    ['a leaf after it is gone', 'DELETE FROM audit.leaf WHERE index = 4'],
+    ['all leaves are gone', 'DELETE FROM audit.leaf'],
+  ])('is refused when %s', async (_what, sql) => {
+    await append(2);
+    await (await anchored()).take();
+    await append(3);
+    await taken();
+    await tamper(sql);
+    await expect((await anchored()).take()).rejects.toThrow(/has another history: its first 3 batches/);
+  });
+
+  it('is compared with each of its anchors, also with one that answers later', async () => {
+    const other = join(directory, 'other.jsonl');
+    await append(2);
+    await (await anchored()).take();
+    let away = true;
+    const file = fileAnchor(path);
+    const late: Anchor = {
+      ...file,
+      newest: () => (away ? Promise.reject(new Error('away')) : file.newest()),
+    };
+    await tamper(
+      ['checkpoint', 'leaf', 'batch', 'entry', 'stream'].map((t) => `DELETE FROM audit.${t}`).join(';'),
+    );
+    stream = makeStream(signer);
+    await writer.query(appendCall('audit', stream.start()));
+    await append(5);
+    await (await startCheckpoints(options({ anchors: [fileAnchor(other)] }))).take();
+    const next = await anchored({ anchors: [fileAnchor(other), late] });
+    await append(1);
+    expect(await next.take()).toMatchObject({ size: 7n });
+    expect(next.trouble()).toMatch(/not compared with file .*replaced\.jsonl, which cannot be read/);
+    away = false;
+    await expect(next.take()).rejects.toThrow(/another history: its first 3 batches/);
+    expect(next.trouble()).toMatch(/another history/);
+  });
+
+  it('is well again when its database is back, though nothing is new', async () => {
+    await append(1);
+    await taken();
+    let url = database.writerUrl.replace('writer-secret', 'wrong');
+    const next = await startCheckpoints({
+      ...options(),
+      get url() {
+        return url;
+      },
+    });
+    await until(() => next.trouble() !== null);
+    url = database.writerUrl;
+    expect(await next.take()).toBeNull();
+    expect(next.trouble()).toBeNull();
   });
 });
 

@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { appendCall } from '../../src/audit/batch.ts';
+import { ByteWriter } from '../../src/audit/bytes.ts';
 import { columnsOf } from '../../src/audit/canonical.ts';
 import { contentHash, rowHash } from '../../src/audit/chain.ts';
 import { COPIED_SQL, CopiedRows } from '../../src/audit/copied-rows.ts';
@@ -163,6 +164,14 @@ describe('a change of any column of a statement', () => {
     expect(await altered(`UPDATE audit.entry SET sql = 'SELECT 1' WHERE seq = 4`)).toContain('content 4');
   });
 
+  test.each([
+    ['nested', `'{{one,two}}'`],
+    ['counted from another number', `'[0:1]={one,two}'`],
+    ['with nothing in it for nothing', `NULL`],
+  ])('a list %s', async (_what, value) => {
+    expect(await altered(`UPDATE audit.entry SET reasons = ${value} WHERE seq = 5`)).toContain('row_hash 5');
+  });
+
   test('a row before the first', async () => {
     const fake = `INSERT INTO audit.entry (version, stream, seq, at, kind, sql, prev_hash, hash)
       SELECT version, stream, -5, at, kind, sql, prev_hash, hash FROM audit.entry WHERE seq = 3`;
@@ -170,3 +179,22 @@ describe('a change of any column of a statement', () => {
     expect(await altered(`${unchecked}; ${fake}`)).toContain('gap -5');
   });
 });
+
+test.each(['', '\\', '\\x41', '\\101', 'end\\', '\\\\', 'é𝄞\\', '\'"{}', 'NULL', '\u0001'])(
+  'the bytes of a text in SQL: %j',
+  async (text) => {
+    const { rows } = await admin.query(
+      `SELECT audit.field($1::text) AS one, audit.field(ARRAY[$1::text]) AS list, audit.field(ARRAY[$1::text, NULL]) AS two`,
+      [text],
+    );
+    const writer = new ByteWriter();
+    const bytes = (write: () => void) => {
+      writer.seek(0);
+      write();
+      return Buffer.from(writer.written());
+    };
+    expect(rows[0].one).toEqual(bytes(() => writer.textField(text)));
+    expect(rows[0].list).toEqual(bytes(() => writer.textsField([text])));
+    expect(rows[0].two).toEqual(bytes(() => writer.textsField([text, null])));
+  },
+);

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -78,6 +78,17 @@ describe('a whole installation', () => {
     } finally {
       await cut.end();
     }
+  });
+
+  it('gives its newest checkpoint to anybody who asks, without a credential', async () => {
+    const note = async () => (await fetch(`${stack.httpUrl}/checkpoint`)).text();
+    await expect.poll(note, { timeout: 20_000 }).toContain('— ');
+    const { rows } = await stack.audit.query('SELECT note FROM audit.checkpoint');
+    const kept = await note();
+    expect(rows.map((row) => row.note)).toContain(kept);
+    const file = join(directory, 'kept');
+    writeFileSync(file, kept);
+    expect((await verify('--checkpoint', file)).stdout).toContain('whole');
   });
 
   it('has one in which both name the row that somebody changed', async () => {

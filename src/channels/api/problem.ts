@@ -10,6 +10,7 @@ export type ProblemCode =
   | 'token_refused'
   | 'issuer_unavailable'
   | 'no_receipt'
+  | 'no_checkpoint'
   | 'invalid_body'
   | 'body_too_large'
   | 'unsupported_media_type'
@@ -51,6 +52,7 @@ export const PROBLEM_STATUS: Readonly<Record<ProblemCode, ContentfulStatusCode>>
   token_refused: 401,
   issuer_unavailable: 503,
   no_receipt: 404,
+  no_checkpoint: 404,
   invalid_body: 422,
   body_too_large: 413,
   unsupported_media_type: 415,

@@ -1,6 +1,7 @@
 import type { Hono } from 'hono';
 import * as z from 'zod';
 import { type Gate, type Operation, serveOperation } from './operation.ts';
+import { problem } from './problem.ts';
 import { jwksSchema, readinessSchema } from './schemas.ts';
 
 export type Readiness = { readonly ok: boolean; readonly checks: Readonly<Record<string, string>> };
@@ -9,6 +10,8 @@ export type ServicePorts = {
   /** RFC 7517; public keys only. */
   readonly jwks: () => { readonly keys: readonly object[]; readonly revoked?: readonly object[] };
   readonly readiness: () => Promise<Readiness>;
+  /** The newest checkpoint of the audit log that is known here, a signed note; null: none was made so far. */
+  readonly checkpoint: () => string | null;
   /** Prometheus' text format. */
   readonly metrics: () => Promise<string>;
 };
@@ -64,6 +67,20 @@ const showKeys = {
   problems: [],
 } as const satisfies Operation;
 
+const showCheckpoint = {
+  id: 'showCheckpoint',
+  method: 'get',
+  path: '/checkpoint',
+  summary: 'The newest checkpoint of the audit log',
+  description:
+    'A signed note (c2sp.org/tlog-checkpoint) by a key of /.well-known/jwks.json; at most some minutes old. It tells how many batches the log has, and nothing of what is in them, so that witnesses need no credential.',
+  scopes: null,
+  query: ANY_QUERY,
+  answer: z.string(),
+  answerType: 'text/plain',
+  problems: ['no_checkpoint'],
+} as const satisfies Operation;
+
 const showDescription = {
   id: 'showDescription',
   method: 'get',
@@ -81,6 +98,7 @@ export const SERVICE_OPERATIONS: readonly Operation[] = [
   isReady,
   showMetrics,
   showKeys,
+  showCheckpoint,
   showDescription,
 ];
 
@@ -100,6 +118,11 @@ export function serviceRoutes(app: Hono, gate: Gate, ports: ServicePorts, descri
       'content-type': 'application/jwk-set+json',
     }),
   );
+  serveOperation(app, gate, showCheckpoint, async ({ c }) => {
+    const note = ports.checkpoint();
+    if (note === null) return problem(c, 'no_checkpoint', 'No checkpoint of the log is known here so far.');
+    return c.body(note, 200, { 'content-type': 'text/plain; charset=utf-8' });
+  });
   serveOperation(app, gate, showDescription, async ({ c }) =>
     c.json(description, 200, { 'cache-control': 'public, max-age=300' }),
   );

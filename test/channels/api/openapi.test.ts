@@ -137,6 +137,19 @@ describe('walking every operation', () => {
   });
 });
 
+it('gives the newest checkpoint to anybody, as text, and says where there is none', async () => {
+  const answer = await http.app.request('/checkpoint');
+  expect([answer.status, answer.headers.get('content-type'), await answer.text()]).toEqual([
+    200,
+    'text/plain; charset=utf-8',
+    'a signed note\n',
+  ]);
+  const without = createHttpApp({ ...http.dependencies, checkpoint: () => null });
+  const none = await without.request('/checkpoint');
+  expect(none.status).toBe(404);
+  expect(await none.json()).toMatchObject({ code: 'no_checkpoint' });
+});
+
 it('tells every status by which an operation can refuse', () => {
   for (const { path, method, operation } of described()) {
     const known = operationOf(method, path.replace(/\{\w+\}/g, 'x'));

@@ -80,6 +80,7 @@ export async function httpWorld(
       return { ok: true, checks: { approvals: 'ok' } };
     },
     metrics: async () => '# HELP up\n',
+    checkpoint: () => 'a signed note\n',
     console: createConsole({ desk: approvals, sessions, check, publicUrl }),
     log,
     ...options.changes,
