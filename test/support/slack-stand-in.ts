@@ -291,6 +291,8 @@ export class SlackStandIn {
         return { ok: true, message_ts: this.#ts() };
       case 'views.open': {
         const view = { ...JSON.parse(arg(args, 'view')), id: `V${this.views.length}` };
+        const wrong = refusalOfView(arg(args, 'trigger_id'), view.blocks, arg(args, 'view'));
+        if (wrong !== null) return fail(wrong);
         this.views.push(view);
         return { ok: true, view };
       }
@@ -378,22 +380,30 @@ export function buttonsOf(message: Message): { action_id: string; value?: string
     .flatMap(({ elements }) => elements as { action_id: string; value?: string; url?: string }[]);
 }
 
+/** A modal may be larger than a message. https://docs.slack.dev/reference/views/modal-views */
+function refusalOfView(trigger: string, blocks: Block[], json: string): string | null {
+  if (!trigger.startsWith('trigger.')) return 'invalid_trigger_id';
+  if (Buffer.byteLength(json) > 250_000) return 'view_too_large';
+  return blocks.length > 100 || blocks.some(isWrong) ? 'invalid_arguments' : null;
+}
+
 /** Slack's limits, as far as a card could meet them. https://docs.slack.dev/reference/block-kit/blocks */
 function refusalOfBlocks(blocks: Block[]): string | null {
   if (JSON.stringify(blocks).length > BLOCKS_CHARACTERS) return 'msg_blocks_too_long';
   if (blocks.length > 50) return 'invalid_blocks';
-  const wrong = (value: unknown): boolean => {
-    if (Array.isArray(value)) return value.some(wrong);
-    if (typeof value !== 'object' || value === null) return false;
-    const node = value as { type?: string; text?: unknown; value?: unknown };
-    const text = (node.text as { text?: unknown } | undefined)?.text;
-    if (node.type === 'text' && (typeof node.text !== 'string' || node.text === '')) return true;
-    if (node.type === 'header' && String(text).length > 150) return true;
-    if (node.type === 'section' && String(text).length > 3000) return true;
-    if (node.type === 'button' && String(node.value ?? '').length > 2000) return true;
-    return Object.values(value).some(wrong);
-  };
-  return wrong(blocks) ? 'invalid_blocks' : null;
+  return blocks.some(isWrong) ? 'invalid_blocks' : null;
+}
+
+function isWrong(value: unknown): boolean {
+  if (Array.isArray(value)) return value.some(isWrong);
+  if (typeof value !== 'object' || value === null) return false;
+  const node = value as { type?: string; text?: unknown; value?: unknown };
+  const text = (node.text as { text?: unknown } | undefined)?.text;
+  if (node.type === 'text' && (typeof node.text !== 'string' || node.text === '')) return true;
+  if (node.type === 'header' && String(text).length > 150) return true;
+  if (node.type === 'section' && String(text).length > 3000) return true;
+  if (node.type === 'button' && String(node.value ?? '').length > 2000) return true;
+  return Object.values(value).some(isWrong);
 }
 
 /** Files come as the one part of a form. */

@@ -227,8 +227,8 @@ function outcomeWords({ outcome, elapsedMs, state }: RequestView): types.RichTex
 
 function whyNoButton(request: RequestView, whole: boolean): string {
   return whole
-    ? `The rule asks for ${request.demand.assurance === 3 ? 'a passkey' : 'a fresh log-in'}: approve on the page behind Details.`
-    : 'Slack cannot show all of it: read the whole, and approve, on the page behind Details.';
+    ? `The rule asks for ${request.demand.assurance === 3 ? 'a passkey' : 'a fresh log-in'}: approve on its page.`
+    : 'Slack cannot show all of it: read the whole, and approve, on its page.';
 }
 
 function buttons(request: RequestView, whole: boolean): types.ActionsBlock {
@@ -250,12 +250,15 @@ function buttons(request: RequestView, whole: boolean): types.ActionsBlock {
       style: 'danger',
     });
   }
-  elements.push({
-    type: 'button',
-    action_id: ACTION.details,
-    text: plain('Details', 75),
-    url: request.url,
-  });
+  elements.push(button(ACTION.details, 'Details', subject));
+  if (request.state === 'open' && !answerable(request, whole)) {
+    elements.push({
+      type: 'button',
+      action_id: ACTION.page,
+      text: plain('Open its page', 75),
+      url: request.url,
+    });
+  }
   return { type: 'actions', elements };
 }
 

@@ -10,6 +10,7 @@ import type {
 import { failureOf, type SlackClient } from './api.ts';
 import { approvableHere } from './card.ts';
 import { type Click, clickKey, foreignWorkspace, type Submission, staleClick } from './clicks.ts';
+import { detailsView } from './details.ts';
 import { denyForm } from './form.ts';
 import { errorText } from './log.ts';
 import type { Members } from './members.ts';
@@ -25,6 +26,8 @@ export type InteractionSetup = {
   /** The organization of our workspace, as far as Slack has said; null: none. */
   readonly enterpriseId: () => string | null;
   readonly now: () => number;
+  /** Somebody in the configuration has this account of our workspace. */
+  readonly isKnown: (userId: string) => boolean;
   /** Brings the card up to date at once, before the store's own notification. */
   readonly changed: (request: RequestView) => void;
   /** A message that shows this request was clicked: if it is not the card, it is brought up to date too. */
@@ -42,6 +45,16 @@ type Answered =
   | { readonly kind: 'recorded'; readonly notice?: string }
   | { readonly kind: 'refused'; readonly code: string; readonly message: string }
   | { readonly kind: 'failed'; readonly message: string };
+
+/** Slack took no view. */
+class NotOpened extends Error {
+  override readonly name = 'NotOpened';
+  readonly url: string;
+  constructor(url: string) {
+    super('the view was not opened');
+    this.url = url;
+  }
+}
 
 type Speaker = Click | Submission;
 
@@ -78,6 +91,56 @@ export class Interactions {
     if (!first) return;
     const answered = await result.catch((error: unknown) => this.#failed(error, 'the form was not opened'));
     if (answered.kind !== 'recorded') await this.tell(click.channel, click.userId, answered.message);
+  }
+
+  /** A click on Details: opens all that the page shows, for whom it is; else tells where the page is. */
+  async showDetails(click: Click): Promise<void> {
+    const { client, desk, members, log } = this.#setup;
+    const { first, result } = this.#once.run(clickKey(click), async (): Promise<Answered> => {
+      const { requestId } = click.subject;
+      const mayNot = (why: string): Answered => {
+        log.info({ channel: 'slack', team: click.teamId, user: click.userId }, 'details refused');
+        return { kind: 'refused', code: 'not_shown', message: why };
+      };
+      const why = this.#mayNotSee(click);
+      if (why !== null) return mayNot(why);
+      // Slack lets a view be opened within three seconds only: both are asked at once.
+      const [objection, request] = await Promise.all([members.objection(click.userId), desk.get(requestId)]);
+      if (objection !== null) return mayNot(objection);
+      if (request === null)
+        return { kind: 'refused', code: 'not_found', message: `There is no request ${requestId}.` };
+      await client.views
+        .open({ trigger_id: click.triggerId, view: detailsView(request) })
+        .catch((error: unknown) => {
+          log.warn(
+            { channel: 'slack', error: this.#setup.redact(failureWords(error)) },
+            'details not opened',
+          );
+          return Promise.reject(new NotOpened(request.url));
+        });
+      return { kind: 'recorded' };
+    });
+    if (!first) return;
+    const answered = await result.catch((error: unknown): Answered => {
+      if (!(error instanceof NotOpened)) return this.#failed(error, 'the details were not opened');
+      return {
+        kind: 'failed',
+        message: `Slack did not show the details. The page has all of it: ${error.url}`,
+      };
+    });
+    if (answered.kind !== 'recorded')
+      await this.tell(click.channel, click.userId, answered.message, 'no details');
+  }
+
+  /** Whoever answers may read, and so may the owner of an agent: everybody whom the configuration knows. */
+  #mayNotSee(click: Click): string | null {
+    const foreign = this.#foreign(click);
+    if (foreign !== null) return foreign;
+    const stale = staleClick(click.actionTs, this.#setup.now());
+    if (stale !== null) return stale;
+    return this.#setup.isKnown(click.userId)
+      ? null
+      : 'Nobody in the configuration has this Slack account, so it is not shown more than this channel.';
   }
 
   /** A form that was sent; null: the denial is recorded, else what the person is told in the form. */
@@ -231,7 +294,7 @@ export class Interactions {
     this.#setup.log.error({ channel: 'slack', error: why }, what);
     return {
       kind: 'failed',
-      message: `Nothing has changed: ${what}. Try again, or use the page behind Details.`,
+      message: `Nothing has changed: ${what}. Try again, or use the request's page.`,
     };
   }
 

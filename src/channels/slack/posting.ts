@@ -64,7 +64,7 @@ export async function postReply(client: SlackClient, card: Posted, reply: Card):
   return { ...sent, shown: digestOf(reply) };
 }
 
-/** The whole statement as a file below its card. Best effort: the page behind Details has it too. */
+/** The whole statement as a file below its card. Best effort: its page has it too. */
 export async function attachWhole(
   client: SlackClient,
   posted: Posted,
@@ -89,17 +89,17 @@ export async function attachWhole(
 /** What is left when Slack refuses the blocks: no statement, so no button that decides. */
 function bareCard(request: RequestView, card: Card): Card {
   const note = `${request.id} cannot be shown in Slack. Read and answer it on its page.`;
-  const details: types.Button = {
+  const page: types.Button = {
     type: 'button',
-    action_id: ACTION.details,
-    text: { type: 'plain_text', text: 'Details' },
+    action_id: ACTION.page,
+    text: { type: 'plain_text', text: 'Open its page' },
     url: request.url,
   };
   return {
     text: card.text,
     blocks: [
       { type: 'section', text: { type: 'plain_text', text: note } },
-      { type: 'actions', elements: [details] },
+      { type: 'actions', elements: [page] },
     ],
   };
 }

@@ -71,6 +71,7 @@ export async function startSlack(setup: SlackSetup): Promise<SlackChannel> {
     teamId: config.teamId,
     enterpriseId: () => identity.enterpriseId,
     now: Date.now,
+    isKnown: (user) => setup.people.some(({ slack }) => slack.includes(`${config.teamId}/${user}`)),
     changed: (request) => board.changed(request),
     seenAt: (request, at, ts) => board.alsoAt(request, at, ts),
     log,
@@ -142,7 +143,7 @@ function listen(
     convoStore: false,
   });
   app.error(async (error) => logger.error(error));
-  app.action(ACTION.details, async ({ ack }) => ack());
+  app.action(ACTION.page, async ({ ack }) => ack());
   const clicked =
     (answer: (click: Click) => Promise<void>) =>
     async (sent: { ack: () => Promise<void>; body: unknown }) => {
@@ -163,6 +164,10 @@ function listen(
   app.action(
     ACTION.deny,
     clicked((click) => interactions.askReason(click)),
+  );
+  app.action(
+    ACTION.details,
+    clicked((click) => interactions.showDetails(click)),
   );
   app.view(DENY_FORM, async ({ ack, body }) => {
     const form = readSubmission(body);

@@ -6,9 +6,12 @@ export const ACTION = {
   approveAll: 'countersign_approve_all',
   deny: 'countersign_deny',
   details: 'countersign_details',
+  /** A link to the request's page. */
+  page: 'countersign_page',
 } as const;
 
 export const DENY_FORM = 'countersign_deny_form';
+export const DETAILS_VIEW = 'countersign_details_view';
 export const REASON_BLOCK = 'reason';
 export const REASON_INPUT = 'text';
 

@@ -145,7 +145,7 @@ describe('the card', () => {
     ];
     for (const [name, changes] of cases) {
       expect([name, fitsWhole(request(changes))]).toEqual([name, false]);
-      expect([name, actions(changes)]).toEqual([name, ['deny', 'details']]);
+      expect([name, actions(changes)]).toEqual([name, ['deny', 'details', 'page']]);
       expect(textOf(card(changes))).toContain('NOT SHOWN WHOLE');
     }
   });
@@ -165,7 +165,7 @@ describe('the card', () => {
     for (const assurance of [2, 3] as const) {
       const view = request({ demand: { approvers: [], quorum: 1, assurance } });
       expect(approvableHere(view)).toBe(false);
-      expect(actions(view)).toEqual(['deny', 'details']);
+      expect(actions(view)).toEqual(['deny', 'details', 'page']);
       expect(textOf(renderCard(view, NOBODY))).toContain(assurance === 3 ? 'passkey' : 'fresh log-in');
     }
   });

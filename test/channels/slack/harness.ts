@@ -6,7 +6,7 @@ import type { Log } from '../../../src/channels/slack/port.ts';
 import { type SlackChannel, startSlack } from '../../../src/channels/slack/slack.ts';
 import type { SlackConfig } from '../../../src/config/config.ts';
 import { type Message, SlackStandIn } from '../../support/slack-stand-in.ts';
-import { FakeDesk } from './fake-desk.ts';
+import { FakeDesk, PEOPLE } from './fake-desk.ts';
 
 export type Mode = SlackConfig['mode'];
 
@@ -51,7 +51,14 @@ export async function startHarness(
   prepare(slack);
   const logged: string[] = [];
   const config = configFor(slack, mode);
-  const channel = await startSlack({ config, desk, people: [], groups: [], log: memoryLog(logged) });
+  const people = Object.entries(PEOPLE).map(([account, id]) => ({
+    id,
+    email: `${id}@example.com`,
+    slack: [account],
+    oidc: [],
+    groups: [],
+  }));
+  const channel = await startSlack({ config, desk, people, groups: [], log: memoryLog(logged) });
   const server = channel.requestListener === null ? null : createServer(channel.requestListener);
   if (server !== null) {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

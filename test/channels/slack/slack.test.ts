@@ -235,7 +235,11 @@ describe.each<Mode>(['socket', 'http'])('the Slack channel, %s mode', (mode) => 
     const long = `SELECT 1;${' '.repeat(10_000)}DROP TABLE payments`;
     const asked = on.desk.put(request({ sql: long, sqlLength: long.length }));
     const card = await on.card(asked.id);
-    expect(buttonsOf(card).map(({ action_id: id }) => id)).toEqual([DENY, 'countersign_details']);
+    expect(buttonsOf(card).map(({ action_id: id }) => id)).toEqual([
+      DENY,
+      'countersign_details',
+      'countersign_page',
+    ]);
     expect(textOf(card)).toContain('NOT SHOWN WHOLE');
     expect(textOf(card)).toContain('DROP TABLE payments');
     await until(() => on.slack.files.length === 1);
