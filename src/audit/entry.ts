@@ -107,7 +107,10 @@ export type EventEntry = {
     | 'request_withdrawn'
     | 'released'
     | 'request_ended'
-    | 'audit_read';
+    | 'audit_read'
+    | 'retention'
+    | 'redaction'
+    | 'legal_hold';
   readonly at: bigint;
   /** Null where there is no session (yet). */
   readonly session: SessionFacts | null;

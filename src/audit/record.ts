@@ -282,6 +282,9 @@ export const KIND_NUMBERS: Readonly<Record<Entry['kind'], number>> = {
   released: 20,
   request_ended: 21,
   audit_read: 26,
+  retention: 28,
+  redaction: 29,
+  legal_hold: 30,
 };
 
 const KINDS: readonly (Entry['kind'] | undefined)[] = (() => {

@@ -23,8 +23,10 @@ export type TransactionalAppender = {
 export function createTransactionalAppender(options: {
   readonly schema: string;
   readonly signer: LogSigner;
+  /** What the stream is for, as its first entry says. */
+  readonly purpose?: string;
 }): TransactionalAppender {
-  const { schema, signer } = options;
+  const { schema, signer, purpose = 'requests' } = options;
   const stream = newStreamId();
   const key = createStreamKey();
   const quoted = quoteName(schema);
@@ -38,7 +40,7 @@ export function createTransactionalAppender(options: {
       const first =
         stored === null
           ? [
-              streamStart(stream, key, signer, now(), processFacts('requests')),
+              streamStart(stream, key, signer, now(), processFacts(purpose)),
               keyEntry(signer.kid, signer.publicJwk, 'installation', now()),
             ]
           : [];

@@ -4,6 +4,8 @@ import { batchBytes, type CheckSignature } from './chain.ts';
 import type { SignedCheckpoint } from './checkpoint.ts';
 import { COPIED_SQL, CopiedRows } from './copied-rows.ts';
 import { copyOut } from './copy-out.ts';
+import { type Gone, isDroppedEnd, type UpkeepRow } from './gone.ts';
+import { goneIn } from './gone-rows.ts';
 import { quoteName } from './store.ts';
 import { jwkThumbprint } from './stream-key.ts';
 import { leafHash } from './tree.ts';
@@ -89,16 +91,20 @@ export async function verifySnapshot(
     ofStreams,
     endorsed: (kid: string) => endorsed.has(kid),
   };
+  const gone = await goneIn(client, schema);
   const named: NamedEnd[] = [];
+  const upkeep: UpkeepRow[] = [];
   let rows = 0;
   for (const { stored } of streams) {
-    const verifier = new StreamVerifier(stored, keys);
+    const verifier = new StreamVerifier(stored, keys, gone.of(stored.stream));
     rows += await feed(client, schema, stored.stream, verifier);
     verifier.end();
     findings.push(...verifier.findings);
     named.push(...verifier.namedEnds);
+    upkeep.push(...verifier.upkeep);
   }
-  findings.push(...(await checkNamedEnds(client, schema, named)), ...(await strays(client, schema)));
+  findings.push(...(await gone.findings(upkeep)));
+  findings.push(...(await checkNamedEnds(client, schema, named, gone.of)), ...(await strays(client, schema)));
   findings.push(...(await checkTree(client, schema, kept ?? null, { jwks: trustedKeys, trusted })));
   return {
     findings,
@@ -155,6 +161,7 @@ async function checkNamedEnds(
   client: pg.ClientBase,
   schema: string,
   named: readonly NamedEnd[],
+  gone: (stream: string) => Gone,
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
   for (const { by, stream, seq, hash } of named) {
@@ -163,7 +170,7 @@ async function checkNamedEnds(
       [stream, String(seq)],
     );
     const found = rows[0]?.hash.toString('hex');
-    if (found === hash) continue;
+    if (found === hash || (found === undefined && isDroppedEnd(gone(stream), seq, hash))) continue;
     const detail =
       found === undefined
         ? `the row is missing: stream ${by} names it as the end of the one before`

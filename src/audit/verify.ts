@@ -8,6 +8,7 @@ import {
   GENESIS_HASH,
   rowHash,
 } from './chain.ts';
+import { detailOf, type Gone, type GoneRange, isUpkeep, NOTHING_GONE, type UpkeepRow } from './gone.ts';
 import { receiptProblem } from './receipt-check.ts';
 
 /** The checks that a verifier makes; SQL's `verify` uses the same names. */
@@ -21,6 +22,8 @@ export type Check =
   | 'batch_signature'
   | 'endorsement'
   | 'receipt'
+  | 'retention'
+  | 'redaction'
   | 'tree'
   | 'checkpoint';
 
@@ -93,26 +96,38 @@ export function checkEndorsement(stream: StoredStream, keys: Pick<Keys, 'trusted
 export class StreamVerifier {
   readonly findings: Finding[] = [];
   readonly namedEnds: NamedEnd[] = [];
+  /** Entries of retention and redaction that were among the rows. */
+  readonly upkeep: UpkeepRow[] = [];
   readonly #stream: StoredStream;
   readonly #keys: Keys;
   #seq = 0n;
   #hash: Buffer = GENESIS_HASH;
   #batches: StoredBatch[] = [];
   #batchedTo = 0n;
+  #batchedHash: Buffer = GENESIS_HASH;
+  /** What retention dropped and was not passed yet, in order. */
+  readonly #dropped: GoneRange[];
+  readonly #redacted: ReadonlySet<bigint>;
   /** Keys of other streams that signed batches here, with the first row that each did. */
   readonly #foreign = new Map<string, bigint>();
   readonly #recoverers = new Set<string>();
 
-  constructor(stream: StoredStream, keys: Keys) {
+  /** `gone`: what entries of the log account for; those entries are rows like any other, and are checked as such. */
+  constructor(stream: StoredStream, keys: Keys, gone: Gone = NOTHING_GONE) {
     this.#stream = stream;
     this.#keys = keys;
+    this.#dropped = [...gone.dropped];
+    this.#redacted = gone.redacted;
   }
 
   batch(batch: StoredBatch): void {
     if (batch.fromSeq !== this.#batchedTo + 1n) {
       this.#found(batch.fromSeq, 'batch', 'a batch before this one is missing');
+    } else if (!batch.prevHash.equals(this.#batchedHash)) {
+      this.#found(batch.fromSeq, 'batch', 'the batch does not begin where the one before it ends');
     }
     this.#batchedTo = batch.toSeq;
+    this.#batchedHash = batch.hash;
     this.#batches.push(batch);
     if (batch.kid !== this.#stream.kid && !this.#foreign.has(batch.kid))
       this.#foreign.set(batch.kid, batch.fromSeq);
@@ -127,11 +142,14 @@ export class StreamVerifier {
 
   row(stored: StoredRow): void {
     const { row } = stored;
+    this.#passDropped(row.seq - 1n);
     this.#checkOrder(stored);
     this.#checkHash(stored);
-    if (!contentMatches(stored)) {
+    const erased = stored.content === null && row.content !== null;
+    if (!contentMatches(stored) && !(erased && this.#redacted.has(row.seq))) {
       this.#found(row.seq, 'content', "the statement's text, digest or parameters were changed or removed");
     }
+    if (stored.content !== null) this.#checkRedacted(row.seq);
     this.#checkBatch(stored);
     this.#checkReceipt(row);
     this.#readFacts(row);
@@ -147,7 +165,9 @@ export class StreamVerifier {
     // The first row says whose the stream is; this one does not.
     if (linked.row.seq === 1n)
       this.#found(1n, 'head', "the stream's key or facts are not those of its first row");
+    this.#passDropped(linked.row.seq - 1n);
     this.#checkOrder(linked);
+    this.#checkRedacted(linked.row.seq);
     this.#checkBatch(linked);
     this.#seq = linked.row.seq;
     this.#hash = linked.hash;
@@ -155,6 +175,13 @@ export class StreamVerifier {
 
   end(): void {
     const { stream, headSeq, headHash } = this.#stream;
+    this.#passDropped(headSeq);
+    for (const { fromSeq, toSeq } of this.#dropped)
+      this.#found(
+        fromSeq,
+        'retention',
+        `rows ${fromSeq} to ${toSeq}: an entry says that they were dropped, and that does not fit what is there`,
+      );
     if (this.#seq < headSeq)
       this.#found(headSeq, 'head', `cut off: the last row is ${this.#seq}, the head says ${headSeq}`);
     else if (this.#seq > headSeq) this.#found(headSeq, 'head', `rows after the head, up to ${this.#seq}`);
@@ -171,6 +198,39 @@ export class StreamVerifier {
         `signed with the key of another stream, which did not recover ${stream}: ${kid}`,
       );
     }
+  }
+
+  /** Goes on over what was dropped, as far as it joins the row before: up to `last` at most. */
+  #passDropped(last: bigint): void {
+    for (let range = this.#dropped[0]; range !== undefined; range = this.#dropped[0]) {
+      if (range.toSeq > last || range.fromSeq !== this.#seq + 1n || !range.prevHash.equals(this.#hash))
+        return;
+      this.#passBatches(range);
+      this.#seq = range.toSeq;
+      this.#hash = range.hash;
+      this.#dropped.shift();
+    }
+  }
+
+  /** Batches that end where rows are gone; where one begins or ends with the range, the hashes must be the same. */
+  #passBatches({ fromSeq, toSeq, prevHash, hash }: GoneRange): void {
+    const another = () =>
+      this.#found(
+        fromSeq,
+        'retention',
+        `rows ${fromSeq} to ${toSeq}: an entry says that they were dropped, with another hash than was signed`,
+      );
+    for (let batch = this.#batches[0]; batch !== undefined; batch = this.#batches[0]) {
+      if (batch.fromSeq === fromSeq && !batch.prevHash.equals(prevHash)) another();
+      if (batch.toSeq > toSeq) return;
+      if (batch.toSeq === toSeq && !batch.hash.equals(hash)) another();
+      this.#batches.shift();
+    }
+  }
+
+  #checkRedacted(seq: bigint): void {
+    if (this.#redacted.has(seq))
+      this.#found(seq, 'redaction', 'an entry says that this row was redacted, and it was not');
   }
 
   #checkOrder({ row, prevHash }: Linked): void {
@@ -224,6 +284,7 @@ export class StreamVerifier {
 
   #readFacts(row: Row): void {
     if (row.seq === 1n) this.#checkStart(row);
+    if (isUpkeep(row.kind)) this.upkeep.push(row);
     if (row.kind !== 'log_start' && row.kind !== 'log_recovered') return;
     const detail = detailOf(row);
     const { by_kid, previous_stream, previous_seq, previous_hash } = detail;
@@ -258,11 +319,4 @@ export class StreamVerifier {
 function contentMatches({ row, content }: StoredRow): boolean {
   if (content === null) return row.content === null;
   return row.content?.equals(contentHash(content)) ?? false;
-}
-
-function detailOf(row: Row): Record<string, string | undefined> {
-  const detail: Record<string, string | undefined> = {};
-  const pairs = row.detail ?? [];
-  for (let i = 0; i + 1 < pairs.length; i += 2) detail[pairs[i] ?? ''] = pairs[i + 1] ?? '';
-  return detail;
 }

@@ -59,7 +59,7 @@ async function rightsOn(who: 'writer' | 'auditor', name: string): Promise<string
 }
 
 const REFUSED = expect.objectContaining({ code: '42501' });
-const TABLES = ['entry', 'stream', 'batch', 'signing_key', 'migration'];
+const TABLES = ['entry', 'stream', 'batch', 'signing_key', 'migration', 'redacted'];
 const VIEWS = [
   'statements',
   'events',
@@ -92,6 +92,11 @@ const MORE_VIEWS = [
   'signed_approvals',
   'segregation_of_duties',
   'executed_without_approval',
+  'legal_holds',
+  'retentions',
+  'dropped_ranges',
+  'redactions',
+  'redacted_rows',
 ];
 
 describe('the writer', () => {

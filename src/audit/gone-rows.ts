@@ -1,0 +1,96 @@
+import type pg from 'pg';
+import { droppedBy, type Gone, type GoneRange, NOTHING_GONE, redactedBy, type UpkeepRow } from './gone.ts';
+import type { Finding } from './verify.ts';
+
+export type GoneRows = {
+  readonly of: (stream: string) => Gone;
+  /** Entries that say what cannot be, or that were not among the rows that were verified. */
+  readonly findings: (verified: readonly UpkeepRow[]) => Promise<readonly Finding[]>;
+};
+
+/**
+ * What entries of retention and redaction account for. They are believed before they are verified: `findings` says of
+ * each whether it was among the verified rows, as it was read here. `schema` is quoted.
+ */
+export async function goneIn(client: pg.ClientBase, schema: string): Promise<GoneRows> {
+  const entries = await upkeepRows(client, schema);
+  const streams = new Map<string, { dropped: GoneRange[]; redacted: Set<bigint> }>();
+  const goneOf = (stream: string) => {
+    const known = streams.get(stream);
+    if (known !== undefined) return known;
+    const made = { dropped: [], redacted: new Set<bigint>() };
+    streams.set(stream, made);
+    return made;
+  };
+  for (const entry of entries) {
+    const dropped = droppedBy(entry);
+    if (dropped !== null) goneOf(dropped.stream).dropped.push(...dropped.ranges);
+    const redacted = redactedBy(entry);
+    if (redacted !== null) for (const seq of redacted.seqs) goneOf(redacted.stream).redacted.add(seq);
+  }
+  for (const { dropped } of streams.values())
+    dropped.sort((a, b) => (a.fromSeq < b.fromSeq ? -1 : a.fromSeq > b.fromSeq ? 1 : 0));
+  return {
+    of: (stream) => streams.get(stream) ?? NOTHING_GONE,
+    findings: async (verified) => [
+      ...unverified(entries, verified),
+      ...(await tooEarly(client, schema, entries)),
+    ],
+  };
+}
+
+async function upkeepRows(client: pg.ClientBase, schema: string): Promise<readonly UpkeepRow[]> {
+  const { rows } = await client.query<{
+    stream: string;
+    seq: string;
+    at: string;
+    kind: string;
+    detail: (string | null)[] | null;
+  }>(
+    `SELECT stream, seq, (extract(epoch FROM at) * 1000000)::bigint AS at, kind, detail FROM ${schema}.entries
+      WHERE kind IN ('retention', 'redaction') ORDER BY stream, seq`,
+  );
+  return rows.map((row) => ({ ...row, seq: BigInt(row.seq), at: BigInt(row.at) }));
+}
+
+/** One snapshot, and still: a view may show one thing here and another there. */
+function unverified(entries: readonly UpkeepRow[], verified: readonly UpkeepRow[]): readonly Finding[] {
+  const key = ({ stream, seq, at, kind, detail }: UpkeepRow) =>
+    JSON.stringify([stream, String(seq), String(at), kind, detail]);
+  const known = new Set(verified.map(key));
+  return entries
+    .filter((entry) => !known.has(key(entry)))
+    .map(({ stream, seq, kind }) => ({
+      ...{ stream, seq, check: kind === 'retention' ? 'retention' : 'redaction', ok: false },
+      detail: `this entry of ${kind} is not a row of its stream: what it accounts for is not accounted for`,
+    }));
+}
+
+/** Days are over when they are dropped, and no row before those that were dropped is of a later day. */
+async function tooEarly(
+  client: pg.ClientBase,
+  schema: string,
+  entries: readonly UpkeepRow[],
+): Promise<readonly Finding[]> {
+  const findings: Finding[] = [];
+  const found = ({ stream, seq }: UpkeepRow) =>
+    findings.push({ stream, seq, check: 'retention', ok: false, detail: TOO_EARLY });
+  for (const entry of entries) {
+    const dropped = droppedBy(entry);
+    if (dropped === null || dropped.ranges.length === 0) continue;
+    const { stream, before, ranges } = dropped;
+    if (!(before * 1000 <= Number(entry.at))) {
+      found(entry);
+      continue;
+    }
+    const { rows } = await client.query<{ early: boolean }>(
+      `SELECT EXISTS (SELECT FROM ${schema}.entries e WHERE e.stream = $1 AND e.seq < $2 AND e.at >= $3)
+           OR EXISTS (SELECT FROM ${schema}.streams s WHERE s.stream = $1 AND s.started_at >= $3) AS early`,
+      [stream, String(ranges.at(-1)?.fromSeq), new Date(before).toISOString()],
+    );
+    if (rows[0]?.early === true) found(entry);
+  }
+  return findings;
+}
+
+const TOO_EARLY = 'it covers days that were not over when it was written';
