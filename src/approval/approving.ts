@@ -99,6 +99,13 @@ export function provedVerdicts(
   );
 }
 
+/** Attacker-controlled, until its seal is looked at: texts alone, and nothing where it is none. */
 function factsOf({ facts }: Pick<VerdictRow, 'facts'>): Record<string, string> {
-  return JSON.parse(facts) as Record<string, string>;
+  try {
+    const found: unknown = JSON.parse(facts);
+    const entries = Object.entries(typeof found === 'object' && found !== null ? found : {});
+    return Object.fromEntries(entries.filter(([, value]) => typeof value === 'string'));
+  } catch {
+    return {};
+  }
 }

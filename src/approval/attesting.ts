@@ -3,9 +3,9 @@ import type { Passkey, Person } from '../config/config.ts';
 import { assertionFault, assertionWords, recordedAssertion, withoutAssertion } from '../signing/assertion.ts';
 import { libraryAccepts } from '../signing/ceremony.ts';
 import { passkeyThumbprint } from '../signing/passkey.ts';
-import type { StoreContext } from './context.ts';
+import { inTransaction, type StoreContext } from './context.ts';
 import { resolvePerson } from './eligibility.ts';
-import type { Answer, ApproverCheck, Identity, PasskeyAssertion } from './guard.ts';
+import type { Answer, Identity, PasskeyAssertion, PasskeyDesk, ShownPasskey } from './guard.ts';
 
 type AttestingContext = Pick<StoreContext, 'directory' | 'relyingParty'>;
 
@@ -74,14 +74,30 @@ export function stillProved(
   return passkey !== undefined && assertionFault(assertion, passkey.key, digest, relyingParty) === null;
 }
 
-/** `ApproverCheck.passkeysOf`. */
+/** `PasskeyDesk.passkeysOf`. */
 export function passkeysOf(
   { directory, relyingParty }: AttestingContext,
   identities: readonly Identity[],
-): ReturnType<ApproverCheck['passkeysOf']> {
+): ReturnType<PasskeyDesk['passkeysOf']> {
   const resolved = resolvePerson(directory, identities);
   if (resolved.kind !== 'person' || relyingParty === null) return [];
   return passkeysIn(resolved.person).map(({ id, key }) => ({ id, thumbprint: passkeyThumbprint(key) }));
+}
+
+/** `PasskeyDesk.passkeyMade`. Without the key itself: the log's own keys are another thing. */
+export async function recordPasskey(
+  context: StoreContext,
+  identities: readonly Identity[],
+  { id, thumbprint }: ShownPasskey,
+): Promise<void> {
+  const resolved = resolvePerson(context.directory, identities);
+  if (resolved.kind !== 'person') return;
+  const { id: by } = resolved.person;
+  const people = [by];
+  const detail = { purpose: 'passkey', event: 'made', kid: thumbprint, credential: id, by };
+  await inTransaction(context, async ({ record }) =>
+    record({ kind: 'key', session: null, requestId: null, people, detail }),
+  );
 }
 
 /** Programs have none: nobody touches their device. */

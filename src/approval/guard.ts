@@ -264,8 +264,14 @@ export type ApproverCheck = {
     person: readonly Identity[],
     assurance: 1 | 2 | 3,
   ) => { readonly code: GuardCode; readonly message: string } | null;
-  /** The passkeys of this person in the configuration now; empty where none can be used here. */
+};
+
+/** Passkeys are in the configuration alone: nothing here adds one. */
+export type PasskeyDesk = {
+  /** Those of this person in the configuration now; empty where none can be used here. */
   readonly passkeysOf: (person: readonly Identity[]) => readonly ShownPasskey[];
+  /** Somebody made one in this person's name: an entry, to compare with what is added to the configuration. */
+  readonly passkeyMade: (person: readonly Identity[], made: ShownPasskey) => Promise<void>;
 };
 
 /** A passkey as people and browsers know it. */

@@ -6,11 +6,18 @@ import type { Keys } from '../signing/keys.ts';
 import { relyingPartyOf } from '../signing/passkey.ts';
 import { decideAll } from './alike.ts';
 import { decide } from './answering.ts';
-import { passkeysOf } from './attesting.ts';
+import { passkeysOf, recordPasskey } from './attesting.ts';
 import { cardStore } from './cards.ts';
 import { newInTurn, newRunning, type StoreContext } from './context.ts';
 import { changedAfter, listRequests, sureBefore } from './finding.ts';
-import type { ApprovalDesk, ApproverCheck, RequestFeed, ShownOutcome, SnoozeDesk } from './guard.ts';
+import type {
+  ApprovalDesk,
+  ApproverCheck,
+  PasskeyDesk,
+  RequestFeed,
+  ShownOutcome,
+  SnoozeDesk,
+} from './guard.ts';
 import { endLease, keepLease, sweep } from './janitor.ts';
 import { type ApprovalLimits, withDefaults } from './limits.ts';
 import { directoryNow, type Membership, NO_MEMBERSHIP } from './membership.ts';
@@ -44,6 +51,7 @@ export type ApprovalOptions = {
 export type ApprovalHandle = Approvals &
   ApprovalDesk &
   ApproverCheck &
+  PasskeyDesk &
   RequestFeed &
   SnoozeDesk & {
     /** For what other parts keep in the schema `countersign` (console sessions). */
@@ -233,6 +241,7 @@ function handleOf(context: StoreContext, watching: Watching, rounds: Rounds): Ap
     snoozed: (person) => snoozedRequests(context, person),
     mayApprove: (view, person, assurance) => mayApprove(context, view, person, assurance),
     passkeysOf: (person) => passkeysOf(context, person),
+    passkeyMade: (person, made) => recordPasskey(context, person, made),
     list: (filter) => listRequests(context, filter),
     changedAfter: (revision, limit, live) => changedAfter(context, revision, limit, live),
     sureBefore: (revision) => sureBefore(context, revision),

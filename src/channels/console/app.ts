@@ -8,6 +8,7 @@ import {
   type ApprovalDesk,
   type ApproverCheck,
   type GuardResult,
+  type PasskeyDesk,
   type RequestView,
   SNOOZE_MINUTES,
   type SnoozeDesk,
@@ -23,7 +24,7 @@ import type { ConsoleSessions } from './sessions.ts';
 import { waysOf } from './ways.ts';
 
 export type ConsoleDependencies = {
-  readonly desk: ApprovalDesk & ApproverCheck & SnoozeDesk;
+  readonly desk: ApprovalDesk & ApproverCheck & PasskeyDesk & SnoozeDesk;
   readonly sessions: ConsoleSessions;
   /** Recognises agents' credentials, which are refused here as everywhere. */
   readonly check: CredentialCheck;

@@ -1,5 +1,5 @@
 import type { Context } from 'hono';
-import type { ApproverCheck, Identity, SnoozeDesk } from '../../approval/guard.ts';
+import type { Identity, PasskeyDesk, SnoozeDesk } from '../../approval/guard.ts';
 import { relyingPartyOf } from '../../signing/passkey.ts';
 import { messagePage } from './pages.ts';
 import { formToken, isFormToken } from './sessions.ts';
@@ -38,7 +38,7 @@ export function identitiesOf({ person }: Session): readonly Identity[] {
 }
 
 export async function visitorOf(
-  desk: SnoozeDesk & ApproverCheck,
+  desk: SnoozeDesk & PasskeyDesk,
   session: Session,
   publicUrl: string,
 ): Promise<Visitor> {

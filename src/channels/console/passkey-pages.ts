@@ -51,7 +51,7 @@ export function madePage(visitor: Visitor, passkey: Passkey): Markup {
 <p>It counts once these lines are in the configuration, and the program has been started with them. Give them to whoever keeps it.</p>
 <pre>${passkeyYaml(visitor.person, passkey)}</pre>
 <p>Thumbprint: <code>${passkeyThumbprint(passkey.key)}</code></p>
-<p class="claim">Tell them the thumbprint in another way than the lines, so that nobody can exchange the key on its way: the log says at each start which passkeys the configuration has. Where the person has passkeys already, add the last six lines to theirs.</p>
+<p class="claim">Tell them the thumbprint in another way than the lines, so that nobody can exchange the key on its way: the log has it as of now, and at each start which passkeys the configuration has. Where the person has passkeys already, add the last six lines to theirs.</p>
 <p><a href="/passkeys">Back to your passkeys</a></p>
 </section>`,
     [],

@@ -1,13 +1,13 @@
 import type { Context, Hono } from 'hono';
-import type { ApproverCheck, PasskeyAssertion, SnoozeDesk } from '../../approval/guard.ts';
+import type { PasskeyAssertion, PasskeyDesk, SnoozeDesk } from '../../approval/guard.ts';
 import { creationOptions, madePasskey } from '../../signing/ceremony.ts';
-import { relyingPartyOf } from '../../signing/passkey.ts';
+import { passkeyThumbprint, relyingPartyOf } from '../../signing/passkey.ts';
 import type { PasskeyChallenges } from './challenges.ts';
 import { crossSite, type Env, identitiesOf, isOwnForm, visitorOf } from './entrance.ts';
 import { madePage, passkeysPage } from './passkey-pages.ts';
 
 export type PasskeyDependencies = {
-  readonly desk: ApproverCheck & SnoozeDesk;
+  readonly desk: PasskeyDesk & SnoozeDesk;
   readonly challenges: PasskeyChallenges;
   readonly publicUrl: string;
 };
@@ -15,7 +15,7 @@ export type PasskeyDependencies = {
 export const PASSKEY_PATHS = ['/passkeys', '/passkeys/options'] as const;
 
 /**
- * Making a passkey. Nothing of it is kept: whoever keeps the configuration adds what the page shows, and until then it
+ * Making a passkey. Nothing of it is kept, but an entry in the log that it was made: whoever keeps the configuration adds what the page shows, and until then it
  * counts nowhere, so that neither a stolen session nor the database can add one.
  */
 export function passkeyRoutes(app: Hono<Env>, deps: PasskeyDependencies): void {
@@ -40,6 +40,8 @@ export function passkeyRoutes(app: Hono<Env>, deps: PasskeyDependencies): void {
       challenges.use(session.token, challenge),
     );
     if (passkey === null) return showPasskeys(c, deps, 422, NOT_MADE);
+    const { id, key } = passkey;
+    await desk.passkeyMade(identitiesOf(session), { id, thumbprint: passkeyThumbprint(key) });
     return c.html(madePage(await visitorOf(desk, session, publicUrl), passkey));
   });
 }

@@ -1,4 +1,4 @@
-import type { ApproverCheck, GuardCode, RequestView } from '../../approval/guard.ts';
+import type { ApproverCheck, GuardCode, PasskeyDesk, RequestView } from '../../approval/guard.ts';
 import { identitiesOf, type Session } from './entrance.ts';
 import type { Ways } from './visitor.ts';
 
@@ -6,7 +6,7 @@ import type { Ways } from './visitor.ts';
 const ONLY_APPROVING: readonly GuardCode[] = ['assurance_too_low', 'not_on_call', 'too_fast'];
 
 /** Which buttons a request has for this session. */
-export function waysOf(desk: ApproverCheck, view: RequestView, session: Session): Ways {
+export function waysOf(desk: ApproverCheck & PasskeyDesk, view: RequestView, session: Session): Ways {
   const person = identitiesOf(session);
   const plain = desk.mayApprove(view, person, session.assurance);
   const hasPasskey = desk.passkeysOf(person).length > 0;

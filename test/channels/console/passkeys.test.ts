@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import type { Person } from '../../../src/config/config.ts';
+import { passkeyThumbprint } from '../../../src/signing/passkey.ts';
 import { type ApprovalWorld, approvalWorld, owner, question, reviewer } from '../../approval/support.ts';
 import { type Changes, device, PRESENT } from '../../support/authenticator.ts';
 import { type HttpWorld, httpWorld, post } from '../api/support.ts';
@@ -61,6 +62,12 @@ describe('making a passkey', () => {
       people: [{ id: 'reviewer', passkeys: [passkey] }],
     });
     expect(http.approvals.passkeysOf([{ kind: 'person', value: 'reviewer' }])).toHaveLength(1);
+    // To compare with what is added to the configuration.
+    expect((await world.entries()).at(-1)).toMatchObject({
+      kind: 'key',
+      people: ['reviewer'],
+      detail: { purpose: 'passkey', event: 'made', kid: passkeyThumbprint(passkey.key) },
+    });
   });
 
   it('takes a challenge once, also from one that failed, and only the newest', async () => {
