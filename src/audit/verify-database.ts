@@ -3,6 +3,7 @@ import pg from 'pg';
 import { type Column, type Content, columnsOf, type Row, SCHEMA_VERSION } from './canonical.ts';
 import { batchBytes, type CheckSignature } from './chain.ts';
 import type { SignedCheckpoint } from './checkpoint.ts';
+import { passkeysIn, thumbprintOf } from './passkey-keys.ts';
 import { quoteName } from './store.ts';
 import { jwkThumbprint } from './stream-key.ts';
 import { leafHash } from './tree.ts';
@@ -71,8 +72,9 @@ export async function verifySnapshot(
   const schema = quoteName(schemaName);
   const findings: Finding[] = [];
   const streams = await readStreams(client, schema);
-  const { keys: current, revoked = [] } = given ?? (await keysInLog(client, schema));
-  const trustedKeys = [...current, ...revoked];
+  const { keys: current, revoked: ended = [] } = given ?? (await keysInLog(client, schema));
+  const revoked = [...current.filter((jwk) => 'revoked' in jwk), ...ended];
+  const trustedKeys = [...current, ...ended];
   const trusted = checker(trustedKeys);
   const revokedAt = revocations(revoked);
   const endorsed = new Set<string>();
@@ -86,6 +88,7 @@ export async function verifySnapshot(
     trusted,
     revoked: (kid: string, at: bigint) =>
       Number(at) >= (revokedAt.get(kid) ?? Number.POSITIVE_INFINITY) * 1e6,
+    passkeys: passkeysIn(trustedKeys),
     ofStreams,
     endorsed: (kid: string) => endorsed.has(kid),
   };
@@ -226,9 +229,11 @@ type LeafRow = {
 
 type Jwk = Readonly<Record<string, unknown>>;
 
+/** A person's key is none of the installation's, of whatever kind it is. */
 function isEd25519(
   jwk: Jwk,
 ): jwk is Jwk & { readonly kty: string; readonly crv: string; readonly x: string } {
+  if ('countersign_person' in jwk) return false;
   return jwk['kty'] === 'OKP' && jwk['crv'] === 'Ed25519' && typeof jwk['x'] === 'string';
 }
 
@@ -280,12 +285,14 @@ async function keysInLog(client: pg.ClientBase, schema: string): Promise<Jwks> {
 
 /** Seconds since 1970 UTC by thumbprint; a key that does not say since when never counted. */
 function revocations(revoked: readonly Jwk[]): ReadonlyMap<string, number> {
-  return new Map(
-    revoked.map((jwk) => {
-      const at: unknown = Reflect.get(Object(jwk['revoked']), 'revoked_at');
-      return [jwkThumbprint(jwk), typeof at === 'number' ? at : Number.NEGATIVE_INFINITY];
-    }),
-  );
+  const since = new Map<string, number>();
+  for (const jwk of revoked) {
+    const kid = thumbprintOf(jwk);
+    const at: unknown = Reflect.get(Object(jwk['revoked']), 'revoked_at');
+    const end = typeof at === 'number' ? at : Number.NEGATIVE_INFINITY;
+    if (kid !== null) since.set(kid, Math.min(end, since.get(kid) ?? end));
+  }
+  return since;
 }
 
 /** Of a stream that says itself that it began after the key which endorses it was revoked. */

@@ -8,6 +8,7 @@ import {
   GENESIS_HASH,
   rowHash,
 } from './chain.ts';
+import { passkeyProblem, type TrustedPasskey } from './passkey-check.ts';
 import { receiptProblem } from './receipt-check.ts';
 
 /** The checks that a verifier makes; SQL's `verify` uses the same names. */
@@ -21,6 +22,7 @@ export type Check =
   | 'batch_signature'
   | 'endorsement'
   | 'receipt'
+  | 'passkey'
   | 'tree'
   | 'checkpoint';
 
@@ -54,6 +56,8 @@ export type Keys = {
   readonly trusted: CheckSignature;
   /** Whether a trusted key was revoked at that time (µs since 1970 UTC); left out: none ever was. */
   readonly revoked?: (kid: string, at: bigint) => boolean;
+  /** People's passkeys among them, by thumbprint; left out: there are none. */
+  readonly passkeys?: (kid: string) => TrustedPasskey | null;
   /** Keys of streams: from the log itself, good only if endorsed by a trusted one. */
   readonly ofStreams: CheckSignature;
   /** Whether that key belongs to a stream whose endorsement was checked. */
@@ -197,9 +201,12 @@ export class StreamVerifier {
 
   #checkReceipt({ seq, at, kind, receipt, request_id }: Row): void {
     if (receipt === null || kind === 'intent' || kind === 'outcome') return;
-    const { trusted, revoked } = this.#keys;
-    const problem = receiptProblem(receipt, request_id, trusted, (kid) => revoked?.(kid, at) === true);
+    const { trusted, revoked, passkeys } = this.#keys;
+    const revokedThen = (kid: string) => revoked?.(kid, at) === true;
+    const problem = receiptProblem(receipt, request_id, trusted, revokedThen);
     if (problem !== null) this.#found(seq, 'receipt', problem);
+    const unproved = passkeyProblem(receipt, (kid) => passkeys?.(kid) ?? null, revokedThen);
+    if (unproved !== null) this.#found(seq, 'passkey', unproved);
   }
 
   #readFacts(row: Row): void {
