@@ -4,6 +4,7 @@ import { type Column, type Content, columnsOf, type Row, SCHEMA_VERSION } from '
 import { batchBytes, type CheckSignature } from './chain.ts';
 import type { SignedCheckpoint } from './checkpoint.ts';
 import { passkeysIn, thumbprintOf } from './passkey-keys.ts';
+import { checkDigests, type RequestDigest } from './request-digests.ts';
 import { quoteName } from './store.ts';
 import { jwkThumbprint } from './stream-key.ts';
 import { leafHash } from './tree.ts';
@@ -93,6 +94,7 @@ export async function verifySnapshot(
     endorsed: (kid: string) => endorsed.has(kid),
   };
   const named: NamedEnd[] = [];
+  const digests: RequestDigest[] = [];
   let rows = 0;
   for (const { stored } of streams) {
     const verifier = new StreamVerifier(stored, keys);
@@ -100,7 +102,9 @@ export async function verifySnapshot(
     verifier.end();
     findings.push(...verifier.findings);
     named.push(...verifier.namedEnds);
+    for (const digest of verifier.digests) digests.push(digest);
   }
+  findings.push(...checkDigests(digests));
   findings.push(...(await checkNamedEnds(client, schema, named)), ...(await strays(client, schema)));
   findings.push(...(await checkTree(client, schema, kept ?? null, { jwks: trustedKeys, trusted })));
   return {

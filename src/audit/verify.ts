@@ -9,7 +9,8 @@ import {
   rowHash,
 } from './chain.ts';
 import { passkeyProblem, type TrustedPasskey } from './passkey-check.ts';
-import { receiptProblem } from './receipt-check.ts';
+import { jsonOf, receiptProblem } from './receipt-check.ts';
+import type { RequestDigest } from './request-digests.ts';
 
 /** The checks that a verifier makes; SQL's `verify` uses the same names. */
 export type Check =
@@ -91,6 +92,8 @@ export function checkEndorsement(stream: StoredStream, keys: Pick<Keys, 'trusted
 export class StreamVerifier {
   readonly findings: Finding[] = [];
   readonly namedEnds: NamedEnd[] = [];
+  /** Of requests, as their openings and receipts name them; as many as those. */
+  readonly digests: RequestDigest[] = [];
   readonly #stream: StoredStream;
   readonly #keys: Keys;
   #seq = 0n;
@@ -207,10 +210,14 @@ export class StreamVerifier {
     if (problem !== null) this.#found(seq, 'receipt', problem);
     const unproved = passkeyProblem(receipt, (kid) => passkeys?.(kid) ?? null, revokedThen);
     if (unproved !== null) this.#found(seq, 'passkey', unproved);
+    const digest = jsonOf(receipt.split('.')[1] ?? '')?.['digest'];
+    this.#names(seq, 'receipt', request_id, typeof digest === 'string' ? digest : null);
   }
 
   #readFacts(row: Row): void {
     if (row.seq === 1n) this.#checkStart(row);
+    if (row.kind === 'request_opened')
+      this.#names(row.seq, 'opening', row.request_id, detailOf(row)['digest'] ?? null);
     if (row.kind !== 'log_start' && row.kind !== 'log_recovered') return;
     const detail = detailOf(row);
     const { by_kid, previous_stream, previous_seq, previous_hash } = detail;
@@ -234,6 +241,10 @@ export class StreamVerifier {
       endorsement === this.#stream.endorsement.toString('hex');
     if (row.kind === 'log_start' && same) return;
     this.#found(1n, 'head', "the stream's key or facts are not those of its first row");
+  }
+
+  #names(seq: bigint, by: RequestDigest['by'], request: string | null, digest: string | null): void {
+    this.digests.push({ stream: this.#stream.stream, seq, by, request, digest });
   }
 
   #found(seq: bigint, check: Check, detail: string): void {

@@ -259,6 +259,39 @@ BEGIN
 END
 $$;
 
+-- A digest is one request's: that with which it was opened. So nothing that was signed for a request counts for another.
+-- All receipts: no signature is computed for that.
+CREATE FUNCTION @schema@.verify_digests(since timestamptz, until timestamptz)
+RETURNS TABLE (stream text, seq bigint, "check" text, ok boolean, detail text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  found bigint;
+BEGIN
+  RETURN QUERY
+    WITH opened AS MATERIALIZED (
+      SELECT e.request_id, jsonb_object(e.detail) ->> 'digest' AS digest
+        FROM @schema@.entry e WHERE e.kind = 'request_opened' AND e.request_id IS NOT NULL
+    ), receipts AS MATERIALIZED (
+      SELECT e.stream, e.seq, e.request_id, @schema@.receipt_part(e.receipt, 2) ->> 'digest' AS digest
+        FROM @schema@.entry e
+       WHERE e.receipt IS NOT NULL AND e.kind NOT IN ('intent', 'outcome') AND e.at >= since AND e.at <= until
+    ), judged AS (
+      SELECT r.stream, r.seq,
+             CASE WHEN EXISTS (SELECT FROM opened o WHERE o.request_id = r.request_id AND o.digest IS NOT NULL
+                                AND o.digest IS DISTINCT FROM r.digest)
+                    THEN 'the request was opened with another digest than the receipt has'
+                  ELSE (SELECT format('another request was opened with the digest of the receipt: %s', min(o.request_id))
+                          FROM opened o WHERE o.digest = r.digest AND o.request_id IS DISTINCT FROM r.request_id
+                        HAVING count(*) > 0) END AS problem
+        FROM receipts r
+    )
+    SELECT j.stream, j.seq, 'receipt', false, j.problem FROM judged j WHERE j.problem IS NOT NULL;
+  GET DIAGNOSTICS found = ROW_COUNT;
+  RETURN QUERY SELECT NULL::text, NULL::bigint, 'receipt', found = 0, 'receipts against the digests of the requests that they are for';
+END
+$$;
+
 CREATE OR REPLACE FUNCTION @schema@.verify(
   "from" timestamptz DEFAULT NULL,
   "to" timestamptz DEFAULT NULL,
@@ -284,6 +317,7 @@ BEGIN
     SELECT s.stream, s.seq, s."check", s.ok, s.detail FROM @schema@.verify_signatures(since, until, keys, "full") s;
   RETURN QUERY SELECT p.* FROM @schema@.verify_passkeys(since, until, keys, "full") p;
   RETURN QUERY SELECT r.* FROM @schema@.verify_revocations(since, until, keys) r;
+  RETURN QUERY SELECT d.* FROM @schema@.verify_digests(since, until) d;
   RETURN QUERY
     SELECT c.stream, c.seq, c."check", c.ok, c.detail FROM @schema@.verify_checkpoints(checkpoint, keys) c;
 END
@@ -297,4 +331,4 @@ COMMENT ON COLUMN @schema@.signing_key.purpose IS
 REVOKE ALL ON FUNCTION @schema@.jwk_thumbprint, @schema@.jwks_keys, @schema@.passkey_keys, @schema@.revoked_keys,
   @schema@.trusted_keys, @schema@.strict_base64url, @schema@.json_object_in, @schema@.receipt_part,
   @schema@.passkey_approvers, @schema@.assertion_problem, @schema@.passkey_problem, @schema@.verify_passkeys,
-  @schema@.verify_revocations FROM PUBLIC;
+  @schema@.verify_revocations, @schema@.verify_digests FROM PUBLIC;
