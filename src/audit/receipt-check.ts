@@ -28,11 +28,12 @@ export function receiptProblem(
   return null;
 }
 
-function jsonOf(part: string): Record<string, unknown> | null {
+/** A part of a JWS as what it says; null: it is no JSON object. */
+export function jsonOf(part: string): Record<string, unknown> | null {
   if (!/^[A-Za-z0-9_-]+$/.test(part)) return null;
   try {
     const value: unknown = JSON.parse(
-      new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(part, 'base64url')),
+      new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.from(part, 'base64url')),
     );
     return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : null;
   } catch {

@@ -6,6 +6,8 @@ import { COPIED_SQL, CopiedRows } from './copied-rows.ts';
 import { copyOut } from './copy-out.ts';
 import { type Gone, isDroppedEnd, type UpkeepRow } from './gone.ts';
 import { goneIn } from './gone-rows.ts';
+import { passkeysIn, thumbprintOf } from './passkey-keys.ts';
+import { checkDigests, type RequestDigest } from './request-digests.ts';
 import { quoteName } from './store.ts';
 import { jwkThumbprint } from './stream-key.ts';
 import { leafHash } from './tree.ts';
@@ -73,8 +75,9 @@ export async function verifySnapshot(
   const schema = quoteName(schemaName);
   const findings: Finding[] = [];
   const streams = await readStreams(client, schema);
-  const { keys: current, revoked = [] } = given ?? (await keysInLog(client, schema));
-  const trustedKeys = [...current, ...revoked];
+  const { keys: current, revoked: ended = [] } = given ?? (await keysInLog(client, schema));
+  const revoked = [...current.filter((jwk) => 'revoked' in jwk), ...ended];
+  const trustedKeys = [...current, ...ended];
   const trusted = checker(trustedKeys);
   const revokedAt = revocations(revoked);
   const endorsed = new Set<string>();
@@ -88,12 +91,14 @@ export async function verifySnapshot(
     trusted,
     revoked: (kid: string, at: bigint) =>
       Number(at) >= (revokedAt.get(kid) ?? Number.POSITIVE_INFINITY) * 1e6,
+    passkeys: passkeysIn(trustedKeys),
     ofStreams,
     endorsed: (kid: string) => endorsed.has(kid),
   };
   const gone = await goneIn(client, schema);
   const named: NamedEnd[] = [];
   const upkeep: UpkeepRow[] = [];
+  const digests: RequestDigest[] = [];
   let rows = 0;
   for (const { stored } of streams) {
     const verifier = new StreamVerifier(stored, keys, gone.of(stored.stream));
@@ -102,8 +107,9 @@ export async function verifySnapshot(
     findings.push(...verifier.findings);
     named.push(...verifier.namedEnds);
     upkeep.push(...verifier.upkeep);
+    for (const digest of verifier.digests) digests.push(digest);
   }
-  findings.push(...(await gone.findings(upkeep)));
+  findings.push(...(await gone.findings(upkeep)), ...checkDigests(digests));
   findings.push(...(await checkNamedEnds(client, schema, named, gone.of)), ...(await strays(client, schema)));
   findings.push(...(await checkTree(client, schema, kept ?? null, { jwks: trustedKeys, trusted })));
   return {
@@ -239,9 +245,11 @@ type LeafRow = {
 
 type Jwk = Readonly<Record<string, unknown>>;
 
+/** A person's key is none of the installation's, of whatever kind it is. */
 function isEd25519(
   jwk: Jwk,
 ): jwk is Jwk & { readonly kty: string; readonly crv: string; readonly x: string } {
+  if ('countersign_person' in jwk) return false;
   return jwk['kty'] === 'OKP' && jwk['crv'] === 'Ed25519' && typeof jwk['x'] === 'string';
 }
 
@@ -293,12 +301,14 @@ async function keysInLog(client: pg.ClientBase, schema: string): Promise<Jwks> {
 
 /** Seconds since 1970 UTC by thumbprint; a key that does not say since when never counted. */
 function revocations(revoked: readonly Jwk[]): ReadonlyMap<string, number> {
-  return new Map(
-    revoked.map((jwk) => {
-      const at: unknown = Reflect.get(Object(jwk['revoked']), 'revoked_at');
-      return [jwkThumbprint(jwk), typeof at === 'number' ? at : Number.NEGATIVE_INFINITY];
-    }),
-  );
+  const since = new Map<string, number>();
+  for (const jwk of revoked) {
+    const kid = thumbprintOf(jwk);
+    const at: unknown = Reflect.get(Object(jwk['revoked']), 'revoked_at');
+    const end = typeof at === 'number' ? at : Number.NEGATIVE_INFINITY;
+    if (kid !== null) since.set(kid, Math.min(end, since.get(kid) ?? end));
+  }
+  return since;
 }
 
 /** Of a stream that says itself that it began after the key which endorses it was revoked. */

@@ -9,7 +9,9 @@ import {
   rowHash,
 } from './chain.ts';
 import { detailOf, type Gone, type GoneRange, isUpkeep, NOTHING_GONE, type UpkeepRow } from './gone.ts';
-import { receiptProblem } from './receipt-check.ts';
+import { passkeyProblem, type TrustedPasskey } from './passkey-check.ts';
+import { jsonOf, receiptProblem } from './receipt-check.ts';
+import type { RequestDigest } from './request-digests.ts';
 
 /** The checks that a verifier makes; SQL's `verify` uses the same names. */
 export type Check =
@@ -24,6 +26,7 @@ export type Check =
   | 'receipt'
   | 'retention'
   | 'redaction'
+  | 'passkey'
   | 'tree'
   | 'checkpoint';
 
@@ -63,6 +66,8 @@ export type Keys = {
   readonly trusted: CheckSignature;
   /** Whether a trusted key was revoked at that time (µs since 1970 UTC); left out: none ever was. */
   readonly revoked?: (kid: string, at: bigint) => boolean;
+  /** People's passkeys among them, by thumbprint; left out: there are none. */
+  readonly passkeys?: (kid: string) => TrustedPasskey | null;
   /** Keys of streams: from the log itself, good only if endorsed by a trusted one. */
   readonly ofStreams: CheckSignature;
   /** Whether that key belongs to a stream whose endorsement was checked. */
@@ -98,6 +103,8 @@ export class StreamVerifier {
   readonly namedEnds: NamedEnd[] = [];
   /** Entries of retention and redaction that were among the rows. */
   readonly upkeep: UpkeepRow[] = [];
+  /** Of requests, as their openings and receipts name them; as many as those. */
+  readonly digests: RequestDigest[] = [];
   readonly #stream: StoredStream;
   readonly #keys: Keys;
   #seq = 0n;
@@ -277,14 +284,21 @@ export class StreamVerifier {
 
   #checkReceipt({ seq, at, kind, receipt, request_id }: Row): void {
     if (receipt === null || kind === 'intent' || kind === 'outcome') return;
-    const { trusted, revoked } = this.#keys;
-    const problem = receiptProblem(receipt, request_id, trusted, (kid) => revoked?.(kid, at) === true);
+    const { trusted, revoked, passkeys } = this.#keys;
+    const revokedThen = (kid: string) => revoked?.(kid, at) === true;
+    const problem = receiptProblem(receipt, request_id, trusted, revokedThen);
     if (problem !== null) this.#found(seq, 'receipt', problem);
+    const unproved = passkeyProblem(receipt, (kid) => passkeys?.(kid) ?? null, revokedThen);
+    if (unproved !== null) this.#found(seq, 'passkey', unproved);
+    const digest = jsonOf(receipt.split('.')[1] ?? '')?.['digest'];
+    this.#names(seq, 'receipt', request_id, typeof digest === 'string' ? digest : null);
   }
 
   #readFacts(row: Row): void {
     if (row.seq === 1n) this.#checkStart(row);
     if (isUpkeep(row.kind)) this.upkeep.push(row);
+    if (row.kind === 'request_opened')
+      this.#names(row.seq, 'opening', row.request_id, detailOf(row)['digest'] ?? null);
     if (row.kind !== 'log_start' && row.kind !== 'log_recovered') return;
     const detail = detailOf(row);
     const { by_kid, previous_stream, previous_seq, previous_hash } = detail;
@@ -308,6 +322,10 @@ export class StreamVerifier {
       endorsement === this.#stream.endorsement.toString('hex');
     if (row.kind === 'log_start' && same) return;
     this.#found(1n, 'head', "the stream's key or facts are not those of its first row");
+  }
+
+  #names(seq: bigint, by: RequestDigest['by'], request: string | null, digest: string | null): void {
+    this.digests.push({ stream: this.#stream.stream, seq, by, request, digest });
   }
 
   #found(seq: bigint, check: Check, detail: string): void {
