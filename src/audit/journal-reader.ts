@@ -40,13 +40,16 @@ export class JournalReader {
     this.#segments = segments;
   }
 
-  /** Up to so many records, and no more once they have so many bytes; none: everything written was read. */
-  async take(records: number, bytes: number): Promise<RawRecord[]> {
+  /**
+   * Up to so many records, and no more once they have so many bytes, none after number `until`; none: everything written
+   * was read.
+   */
+  async take(records: number, bytes: number, until?: bigint): Promise<RawRecord[]> {
     const taken: RawRecord[] = [];
     for (let size = 0; taken.length < records && (size < bytes || taken.length === 0); ) {
       if (this.#taken === this.#queue.length && !(await this.#fill())) break;
       const next = this.#queue[this.#taken];
-      if (next === undefined) break;
+      if (next === undefined || (until !== undefined && next.seq > until)) break;
       this.#taken += 1;
       taken.push(next);
       size += next.record.length;

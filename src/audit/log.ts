@@ -177,7 +177,8 @@ async function close(parts: Parts): Promise<void> {
     journal.write();
     await shipping.committed(journal.seq, CLOSE_MS);
     // Statements still open belong to sessions that are gone by now: nobody else will say how they ended.
-    for (const statement of await shipping.openStatements()) journal.append(unknownOutcome(statement, now()));
+    for (const statement of await shipping.openStatements(CLOSE_MS))
+      journal.append(unknownOutcome(statement, now()));
     journal.append(event('log_stop', { reason: 'closed' }));
     journal.write();
     await shipping.committed(journal.seq, CLOSE_MS);

@@ -26,6 +26,7 @@ const shipper = new Shipper({
   url: task.url,
   schema: task.schema,
   log,
+  before: task.before,
   report: (status, bytes) => post({ kind: 'status', status, bytes }),
 });
 
@@ -43,7 +44,7 @@ port.on('message', (message: ToShipper) => {
       journal.receive(message);
       break;
     case 'open':
-      post({ kind: 'open', open: shipper.open.list() });
+      void shipper.openStatements().then((open) => post({ kind: 'open', open }));
       break;
     case 'stop':
       void shipper.stop().finally(() => post({ kind: 'stopped' }));

@@ -4,10 +4,10 @@ import { ByteReader } from './bytes.ts';
 import { GENESIS_HASH } from './chain.ts';
 import { JournalAltered, JournalReader, type RawRecord } from './journal-reader.ts';
 import type { AuditLogger } from './logger.ts';
-import { OpenStatements } from './open-statements.ts';
+import { type OpenStatement, OpenStatements } from './open-statements.ts';
 import { readRecord } from './record.ts';
 import type { RemoteJournal } from './remote-journal.ts';
-import type { ShippingStatus } from './shipping-messages.ts';
+import type { ShippedBefore, ShippingStatus } from './shipping-messages.ts';
 import { type AuditStore, connectStore, isRefusal } from './store.ts';
 
 export type ShipperOptions = {
@@ -18,6 +18,7 @@ export type ShipperOptions = {
   readonly url: string;
   readonly schema: string;
   readonly log: AuditLogger;
+  readonly before: ShippedBefore;
   /** Called when the status changed; `bytes` of journal records were stored since the last call. */
   readonly report: (status: ShippingStatus, bytes: number) => void;
 };
@@ -30,7 +31,10 @@ export class Shipper {
   readonly #options: ShipperOptions;
   readonly #reader: JournalReader;
   readonly #encoder: BatchEncoder;
-  readonly #open = new OpenStatements();
+  readonly #open: OpenStatements;
+  /** Resolves when `#open` has followed everything that the database had at first. */
+  readonly #caughtUp: Promise<void>;
+  #catchingUp: () => void = () => {};
   #store: AuditStore | null = null;
   /** The end of what was prepared; null until the database said where the stream ends there. */
   #prepareFrom: Head | null = null;
@@ -54,11 +58,16 @@ export class Shipper {
     this.#options = options;
     this.#encoder = new BatchEncoder(options);
     this.#reader = new JournalReader(() => options.journal.segments);
+    this.#open = new OpenStatements(options.before.kept.open);
+    this.#caughtUp = new Promise((resolve) => {
+      this.#catchingUp = resolve;
+    });
   }
 
-  /** Statements that were shipped without an outcome so far. */
-  get open(): OpenStatements {
-    return this.#open;
+  /** Statements that were shipped without an outcome so far; as soon as it is known where the stream ends there. */
+  async openStatements(): Promise<readonly OpenStatement[]> {
+    await this.#caughtUp;
+    return this.#open.list();
   }
 
   start(): void {
@@ -118,8 +127,10 @@ export class Shipper {
     });
     if (this.#prepareFrom === null) {
       const head = (await store.head(stream)) ?? this.#shipped;
+      await this.#catchUp(head.seq);
       this.#prepareFrom = head;
       this.#stored(head);
+      this.#catchingUp();
     }
     if (lost) throw new Error('the connection was lost');
     this.#store = store;
@@ -206,34 +217,40 @@ export class Shipper {
 
   async #prepare(): Promise<void> {
     const { journal } = this.#options;
-    for (let from = this.#prepareFrom; from !== null; ) {
+    const from = this.#prepareFrom;
+    if (from !== null) {
       const rows = Math.min(BATCH_ROWS, Number(journal.syncedSeq - from.seq));
-      const read = await this.#reader.take(rows, BATCH_BYTES);
-      if (read.length === 0) throw new JournalAltered(`the journal ends before record ${journal.writtenSeq}`);
-      const known = from.seq;
-      const records = read.filter(({ seq }) => seq > known);
-      const last = read.at(-1);
-      // Shipped already, by the process that wrote this journal.
-      if (records.length < read.length && last !== undefined) {
-        this.#skip(read.filter(({ seq }) => seq <= known));
-        await this.#release(known, last.segment);
-      }
-      if (records[0] === undefined) continue;
-      if (records[0].seq !== known + 1n) {
-        throw new JournalAltered(`the journal goes on at ${records[0].seq}, the database ends at ${known}`);
+      const records = await this.#reader.take(rows, BATCH_BYTES);
+      if (records.length === 0)
+        throw new JournalAltered(`the journal ends before record ${journal.writtenSeq}`);
+      if (records[0]?.seq !== from.seq + 1n) {
+        throw new JournalAltered(
+          `the journal goes on at ${records[0]?.seq}, the database ends at ${from.seq}`,
+        );
       }
       const batch = this.#encoder.encode(from, records);
       this.#prepareFrom = { seq: batch.facts.toSeq, hash: batch.facts.hash };
       this.#prepared.push(batch);
-      return;
+    }
+  }
+
+  /** Goes over what is stored already, by the process that wrote this journal or by a thread before this one. */
+  async #catchUp(known: bigint): Promise<void> {
+    for (;;) {
+      const records = await this.#reader.take(BATCH_ROWS, BATCH_BYTES, known);
+      const last = records.at(-1);
+      if (last === undefined) return;
+      this.#skip(records);
+      await this.#release(last.seq, last.segment);
     }
   }
 
   /** What was stored before: it does not count against the journal's limit. */
   #skip(records: readonly RawRecord[]): void {
-    for (const { record } of records) {
-      this.#open.follow(readRecord(new ByteReader(record)).entry);
-      this.#storedBytes += record.length;
+    const { countedSeq, kept } = this.#options.before;
+    for (const { seq, record } of records) {
+      if (seq > kept.seq) this.#open.follow(readRecord(new ByteReader(record)).entry);
+      if (seq > countedSeq) this.#storedBytes += record.length;
     }
   }
 

@@ -22,7 +22,19 @@ export type ShippingTask = {
   readonly url: string;
   readonly schema: string;
   readonly state: JournalState;
+  /** What a thread before this one did. */
+  readonly before: ShippedBefore;
 };
+
+/** What of a journal was taken care of before; nothing: `NOTHING_BEFORE`. */
+export type ShippedBefore = {
+  /** Up to this entry the stored bytes were told of. */
+  readonly countedSeq: bigint;
+  /** The statements that were open after an entry, whose own segments may be gone. */
+  readonly kept: { readonly seq: bigint; readonly open: readonly OpenStatement[] };
+};
+
+export const NOTHING_BEFORE: ShippedBefore = { countedSeq: 0n, kept: { seq: 0n, open: [] } };
 
 export type ToShipper =
   /** The journal has come as far as was wanted. */

@@ -11,6 +11,8 @@ import {
   type FromShipper,
   flatten,
   type JournalState,
+  NOTHING_BEFORE,
+  type ShippedBefore,
   type ShippingStatus,
   type ShippingTask,
   type ToShipper,
@@ -35,14 +37,22 @@ type Waiter = {
   readonly timer: NodeJS.Timeout;
 };
 
+type Asker = {
+  readonly resolve: (open: readonly OpenStatement[]) => void;
+  readonly reject: (error: Error) => void;
+  readonly timer: NodeJS.Timeout;
+};
+
 /**
- * Ships a journal on a thread of its own, so that hashing and sending rows holds up no session. Should that thread
- * die, the log is no longer healthy and entries stay in the journal, for the next start.
+ * Ships a journal on a thread of its own, so that hashing and sending rows holds up no session. Should that thread die,
+ * another one takes over where the database ends: entries stay in the journal meanwhile, whoever waits for one goes on
+ * waiting, and the log counts as away since then until something is stored again.
  */
 export class Shipping {
   readonly #options: ShippingOptions;
-  readonly #thread: Worker;
-  readonly #ended: Promise<void>;
+  #thread: Worker;
+  /** Resolves when the thread at hand is gone. */
+  #ended: Promise<void> = Promise.resolve();
   #status: ShippingStatus = {
     shipped: { seq: 0n, hash: GENESIS_HASH },
     awaySince: null,
@@ -52,31 +62,19 @@ export class Shipping {
   /** The entry that the thread sleeps for. */
   #wanted: bigint | null = null;
   #waiters: Waiter[] = [];
-  #askers: ((open: readonly OpenStatement[]) => void)[] = [];
+  #askers: Asker[] = [];
   #stopped = false;
-  #dead = false;
+  /** Since when (milliseconds since 1970) no thread did anything, and what the last one had done; null: all is well. */
+  #died: { readonly since: number; readonly seq: bigint } | null = null;
+  /** Threads that died in a row without having done anything. */
+  #deaths = 0;
+  #restart: NodeJS.Timeout | null = null;
+  #kept: ShippedBefore['kept'] = NOTHING_BEFORE.kept;
 
   constructor(options: ShippingOptions) {
     this.#options = options;
-    const { journal, key, url, schema } = options;
-    this.#thread = startThread({
-      stream: journal.stream,
-      saltSecret: journal.saltSecret,
-      kid: key.kid,
-      privateKey: key.privateKey,
-      url,
-      schema,
-      state: this.#state(),
-    });
-    this.#thread.on('message', (message: FromShipper) => this.#receive(message));
-    this.#thread.on('error', (error) => this.#died(error));
-    this.#ended = new Promise((resolve) => {
-      this.#thread.on('exit', () => {
-        if (!this.#stopped) this.#died(new Error('the thread ended'));
-        resolve();
-      });
-    });
-    journal.onWritten = () => this.#written();
+    this.#thread = this.#start();
+    options.journal.onWritten = () => this.#written();
   }
 
   /** The last row that the database has. */
@@ -84,14 +82,14 @@ export class Shipping {
     return this.#status.shipped;
   }
 
-  /** True where shipping cannot go on: another history in the database, an altered journal, a dead thread. */
+  /** True where shipping cannot go on: another history in the database, an altered journal. */
   get refused(): boolean {
-    return this.#status.refused || this.#dead;
+    return this.#status.refused;
   }
 
-  /** Milliseconds for which the database has not answered; 0: it does. */
+  /** Milliseconds for which nothing was stored, the database or the thread being away; 0: all is well. */
   awayMs(): number {
-    const since = this.#status.awaySince ?? this.#status.sentAt;
+    const since = this.#died?.since ?? this.#status.awaySince ?? this.#status.sentAt;
     return since === null ? 0 : Math.max(1, Date.now() - since);
   }
 
@@ -99,7 +97,6 @@ export class Shipping {
   committed(seq: bigint, waitMs: number): Promise<void> {
     if (seq <= this.#status.shipped.seq) return Promise.resolve();
     if (this.#stopped) return Promise.reject(closed());
-    if (this.#dead) return Promise.reject(threadDied());
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#giveUp(waiter, waitMs), waitMs === 0 ? FOREVER_MS : waitMs);
       const waiter: Waiter = { seq, resolve, reject, timer };
@@ -108,11 +105,16 @@ export class Shipping {
     });
   }
 
-  /** Statements that were shipped without an outcome so far. */
-  openStatements(): Promise<readonly OpenStatement[]> {
-    if (this.#stopped || this.#dead) return Promise.reject(closed());
-    return new Promise((resolve) => {
-      this.#askers.push(resolve);
+  /** Statements that were shipped without an outcome so far; rejects with `AuditUnavailable` after `waitMs`. */
+  openStatements(waitMs: number): Promise<readonly OpenStatement[]> {
+    if (this.#stopped) return Promise.reject(closed());
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#askers = this.#askers.filter((other) => other !== asker);
+        reject(new AuditUnavailable('what is open could not be told', 'audit_database_away'));
+      }, waitMs);
+      const asker: Asker = { resolve, reject, timer };
+      this.#askers.push(asker);
       this.#post({ kind: 'open' });
     });
   }
@@ -121,11 +123,56 @@ export class Shipping {
   async stop(): Promise<void> {
     if (!this.#stopped) {
       this.#stopped = true;
+      if (this.#restart !== null) clearTimeout(this.#restart);
       this.#options.journal.onWritten = () => {};
       this.#post({ kind: 'stop' });
     }
     await this.#ended;
     this.#rejectAll(closed());
+  }
+
+  #start(): Worker {
+    const { journal, key, url, schema } = this.#options;
+    const thread = startThread({
+      stream: journal.stream,
+      saltSecret: journal.saltSecret,
+      kid: key.kid,
+      privateKey: key.privateKey,
+      url,
+      schema,
+      state: this.#state(),
+      before: { countedSeq: this.#status.shipped.seq, kept: this.#kept },
+    });
+    let failure: unknown = new Error('the thread ended');
+    thread.on('message', (message: FromShipper) => this.#receive(message, thread));
+    thread.on('error', (error) => {
+      failure = error;
+    });
+    this.#ended = new Promise((resolve) => {
+      thread.on('exit', () => {
+        if (!this.#stopped) this.#gone(failure);
+        resolve();
+      });
+    });
+    return thread;
+  }
+
+  /** The thread died: another one begins where the database ends, a little later each time. */
+  #gone(error: unknown): void {
+    const { shipped } = this.#status;
+    this.#died ??= { since: Date.now(), seq: shipped.seq };
+    this.#deaths += 1;
+    const inMs = Math.min(LONGEST_RESTART_MS, FIRST_RESTART_MS * 2 ** Math.min(this.#deaths - 1, 10));
+    const facts = { err: error, stream: this.#options.journal.stream, inMs };
+    this.#options.log.error(facts, 'the thread that ships the audit log died: another one is started');
+    this.#restart = setTimeout(() => {
+      this.#restart = null;
+      this.#wanted = null;
+      this.#thread = this.#start();
+      const needed = this.#waiters.reduce((seq, waiter) => (waiter.seq > seq ? waiter.seq : seq), 0n);
+      if (needed > 0n) this.#post({ kind: 'need', seq: needed, state: this.#state() });
+      if (this.#askers.length > 0) this.#post({ kind: 'open' });
+    }, inMs);
   }
 
   /** On the hot path, after each write of the journal. */
@@ -135,7 +182,7 @@ export class Shipping {
     this.#post({ kind: 'state', state: this.#state() });
   }
 
-  #receive(message: FromShipper): void {
+  #receive(message: FromShipper, thread: Worker): void {
     switch (message.kind) {
       case 'status':
         this.#options.journal.shipped(message.bytes);
@@ -146,16 +193,20 @@ export class Shipping {
         this.#written();
         break;
       case 'sync':
-        void this.#answer(message.id, () => this.#options.journal.sync());
+        void this.#answer(thread, message.id, () => this.#options.journal.sync());
         break;
       case 'release':
-        void this.#answer(message.id, async () => {
+        void this.#answer(thread, message.id, async () => {
           await this.#options.keepOpen(message.seq, message.open);
+          this.#kept = { seq: message.seq, open: message.open };
           await this.#options.journal.release(message.segment);
         });
         break;
       case 'open':
-        for (const asker of this.#askers.splice(0)) asker(message.open);
+        for (const { timer, resolve } of this.#askers.splice(0)) {
+          clearTimeout(timer);
+          resolve(message.open);
+        }
         break;
       case 'log': {
         const { level, facts, failure, message: text } = message;
@@ -163,15 +214,18 @@ export class Shipping {
         break;
       }
       case 'stopped':
-        void this.#thread.terminate();
+        void thread.terminate();
         break;
     }
   }
 
   #take(status: ShippingStatus): void {
     // A Buffer crosses as the plain array that it is.
-    const shipped = { seq: status.shipped.seq, hash: Buffer.from(status.shipped.hash) };
+    const told = { seq: status.shipped.seq, hash: Buffer.from(status.shipped.hash) };
+    // A new thread knows nothing until it has asked the database.
+    const shipped = told.seq >= this.#status.shipped.seq ? told : this.#status.shipped;
     this.#status = { ...status, shipped };
+    this.#isBack(told.seq);
     if (this.#waiters.length === 0) return;
     const done = this.#waiters.filter(({ seq }) => seq <= shipped.seq);
     this.#waiters = this.#waiters.filter(({ seq }) => seq > shipped.seq);
@@ -181,14 +235,26 @@ export class Shipping {
     }
   }
 
-  async #answer(id: number, work: () => Promise<void>): Promise<void> {
+  /** After a death: something was stored, or there is nothing left that is not. */
+  #isBack(seq: bigint): void {
+    if (this.#died === null) return;
+    if (seq <= this.#died.seq && seq < this.#options.journal.writtenSeq) return;
+    const { stream } = this.#options.journal;
+    const awayMs = Date.now() - this.#died.since;
+    this.#options.log.info({ stream, awayMs }, 'the audit log is shipped again');
+    this.#died = null;
+    this.#deaths = 0;
+  }
+
+  /** To the thread that asked: another one numbers its questions anew. */
+  async #answer(thread: Worker, id: number, work: () => Promise<void>): Promise<void> {
     let failure = null;
     try {
       await work();
     } catch (error) {
       failure = flatten(error);
     }
-    this.#post({ kind: 'reply', id, state: this.#state(), failure });
+    thread.postMessage({ kind: 'reply', id, state: this.#state(), failure } satisfies ToShipper);
   }
 
   #giveUp(waiter: Waiter, waitMs: number): void {
@@ -197,22 +263,11 @@ export class Shipping {
     waiter.reject(new AuditUnavailable(why, 'audit_database_away'));
   }
 
-  #died(error: unknown): void {
-    if (this.#dead) return;
-    this.#dead = true;
-    this.#status = { ...this.#status, awaySince: this.#status.awaySince ?? Date.now() };
-    const facts = { err: error, stream: this.#options.journal.stream };
-    this.#options.log.error(facts, 'the thread that ships the audit log died: entries stay in the journal');
-    this.#rejectAll(threadDied());
-  }
-
   #rejectAll(error: Error): void {
-    for (const waiter of this.#waiters.splice(0)) {
-      clearTimeout(waiter.timer);
-      waiter.reject(error);
+    for (const { timer, reject } of [...this.#waiters.splice(0), ...this.#askers.splice(0)]) {
+      clearTimeout(timer);
+      reject(error);
     }
-    // Nobody is left to say; what is not known to be open is found again by recovery.
-    for (const asker of this.#askers.splice(0)) asker([]);
   }
 
   #state(): JournalState {
@@ -227,10 +282,6 @@ export class Shipping {
 
 function closed(): AuditUnavailable {
   return new AuditUnavailable('the audit log is closed', 'audit_closed');
-}
-
-function threadDied(): AuditUnavailable {
-  return new AuditUnavailable('the thread that ships the audit log died', 'audit_database_away');
 }
 
 /** Threads load TypeScript by themselves no more than Node does: from sources, the development's loader goes first. */
@@ -249,5 +300,7 @@ function startThread(task: ShippingTask): Worker {
   );
 }
 
+const FIRST_RESTART_MS = 250;
+const LONGEST_RESTART_MS = 30_000;
 /** The longest that a timer can run. */
 const FOREVER_MS = 2 ** 31 - 1;

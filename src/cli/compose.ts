@@ -263,6 +263,8 @@ async function openDesk(
   opened: (() => Promise<void>)[],
 ): Promise<ApprovalHandle> {
   const appender = createTransactionalAppender({ schema: config.audit.schema, signer: keys.signer });
+  // After the desk, which may still have something to say as it closes.
+  opened.push(() => appender.end(config.audit.url));
   const approvals = await openApprovals({
     url: config.audit.url,
     limits: config.limits,

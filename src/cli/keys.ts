@@ -99,6 +99,7 @@ async function rotate({ config: file }: Options): Promise<void> {
       keys,
       { before, by: operator() },
     );
+    await appender.end(config.audit.url);
     process.stdout.write(`${kid} signs from now on; ${before.kid} verifies what it has signed\n`);
   });
 }
@@ -125,6 +126,7 @@ async function revoke(start: string, options: RevokeOptions): Promise<void> {
       revocation,
       operator(),
     );
+    await appender.end(config.audit.url);
     await registerKeys(pool, keys.all());
     await keys.directory?.revoke(kid, revocation, nowSeconds());
     process.stdout.write(

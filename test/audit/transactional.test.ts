@@ -57,6 +57,38 @@ test('entries are there if and only if the transaction commits, and a rollback l
   ]);
 });
 
+test('a stream says where it ends, and takes nothing afterwards', async () => {
+  const { append, stream, end } = createTransactionalAppender({ schema: 'audit', signer });
+  await asWriter(async (client) => {
+    await client.query('BEGIN');
+    await append(client, [event('verdict', { requestId: 'req_1' })]);
+    // The end waits for the transaction that is under way.
+    const ending = end(database.writerUrl);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await client.query('COMMIT');
+    await ending;
+    await expect(append(client, [event('verdict')])).rejects.toMatchObject({ code: 'audit_closed' });
+  });
+  expect(await kinds(stream)).toEqual([
+    { seq: 1, kind: 'log_start' },
+    { seq: 2, kind: 'key' },
+    { seq: 3, kind: 'verdict' },
+    { seq: 4, kind: 'log_stop' },
+  ]);
+  const { rows } = await database.query('SELECT state FROM audit.integrity WHERE stream = $1', [stream]);
+  expect(rows).toEqual([{ state: 'closed' }]);
+  await end(database.writerUrl);
+  expect(await kinds(stream)).toHaveLength(4);
+});
+
+test('a stream that nothing was written to is none, and has no end', async () => {
+  const { stream, end } = createTransactionalAppender({ schema: 'audit', signer });
+  await end(database.writerUrl);
+  expect(await kinds(stream)).toEqual([]);
+  const away = createTransactionalAppender({ schema: 'audit', signer });
+  await expect(away.end('postgres://nobody:x@127.0.0.1:1/none')).rejects.toThrow();
+});
+
 test('transactions of one process at once, the very first included, make one chain', async () => {
   const { append, stream } = createTransactionalAppender({ schema: 'audit', signer });
   await Promise.all(
