@@ -9,6 +9,7 @@ import {
   rowHash,
 } from './chain.ts';
 import { detailOf, type Gone, type GoneRange, isUpkeep, NOTHING_GONE, type UpkeepRow } from './gone.ts';
+import { type BroughtKey, broughtKey, parsed, sameRecord } from './key-check.ts';
 import { receiptProblem } from './receipt-check.ts';
 
 /** The checks that a verifier makes; SQL's `verify` uses the same names. */
@@ -24,6 +25,8 @@ export type Check =
   | 'receipt'
   | 'retention'
   | 'redaction'
+  | 'key'
+  | 'request'
   | 'tree'
   | 'checkpoint';
 
@@ -56,6 +59,13 @@ export type StoredStream = {
   readonly endorsement: Buffer;
   readonly headSeq: bigint;
   readonly headHash: Buffer;
+  /** What the register says beside, which the first row must say too; left out: not looked at. */
+  readonly registered?: {
+    readonly publicJwk: unknown;
+    readonly facts: unknown;
+    /** Microseconds since 1970 UTC. */
+    readonly startedAt: bigint;
+  };
 };
 
 export type Keys = {
@@ -98,6 +108,8 @@ export class StreamVerifier {
   readonly namedEnds: NamedEnd[] = [];
   /** Entries of retention and redaction that were among the rows. */
   readonly upkeep: UpkeepRow[] = [];
+  /** Public keys that rows of this stream bring. */
+  readonly broughtKeys: BroughtKey[] = [];
   readonly #stream: StoredStream;
   readonly #keys: Keys;
   #seq = 0n;
@@ -182,6 +194,7 @@ export class StreamVerifier {
         'retention',
         `rows ${fromSeq} to ${toSeq}: an entry says that they were dropped, and that does not fit what is there`,
       );
+    if (headSeq < 1n) this.#found(headSeq, 'head', 'the stream has a head but no rows');
     if (this.#seq < headSeq)
       this.#found(headSeq, 'head', `cut off: the last row is ${this.#seq}, the head says ${headSeq}`);
     else if (this.#seq > headSeq) this.#found(headSeq, 'head', `rows after the head, up to ${this.#seq}`);
@@ -276,6 +289,8 @@ export class StreamVerifier {
   }
 
   #checkReceipt({ seq, at, kind, receipt, request_id }: Row): void {
+    if (receipt === null && (kind === 'request_approved' || kind === 'released'))
+      this.#found(seq, 'receipt', 'an approval without a receipt');
     if (receipt === null || kind === 'intent' || kind === 'outcome') return;
     const { trusted, revoked } = this.#keys;
     const problem = receiptProblem(receipt, request_id, trusted, (kid) => revoked?.(kid, at) === true);
@@ -285,6 +300,8 @@ export class StreamVerifier {
   #readFacts(row: Row): void {
     if (row.seq === 1n) this.#checkStart(row);
     if (isUpkeep(row.kind)) this.upkeep.push(row);
+    const key = row.kind === 'key' ? broughtKey(row, detailOf(row)) : null;
+    if (key !== null) this.broughtKeys.push(key);
     if (row.kind !== 'log_start' && row.kind !== 'log_recovered') return;
     const detail = detailOf(row);
     const { by_kid, previous_stream, previous_seq, previous_hash } = detail;
@@ -300,12 +317,16 @@ export class StreamVerifier {
   }
 
   #checkStart(row: Row): void {
-    const { stream_kid, endorsed_by, endorsement } = detailOf(row);
-    const { kid, endorsedBy } = this.#stream;
+    const { stream_kid, stream_jwk, endorsed_by, endorsement, ...facts } = detailOf(row);
+    const { kid, endorsedBy, registered } = this.#stream;
     const same =
       stream_kid === kid &&
       endorsed_by === endorsedBy &&
-      endorsement === this.#stream.endorsement.toString('hex');
+      endorsement === this.#stream.endorsement.toString('hex') &&
+      (registered === undefined ||
+        (registered.startedAt === row.at &&
+          sameRecord(parsed(stream_jwk ?? ''), registered.publicJwk) &&
+          sameRecord(facts, registered.facts)));
     if (row.kind === 'log_start' && same) return;
     this.#found(1n, 'head', "the stream's key or facts are not those of its first row");
   }
