@@ -6,6 +6,7 @@ import { COPIED_SQL, CopiedRows } from './copied-rows.ts';
 import { copyOut } from './copy-out.ts';
 import { type Gone, isDroppedEnd, type UpkeepRow } from './gone.ts';
 import { goneIn } from './gone-rows.ts';
+import { type BroughtKey, checkKeys } from './key-check.ts';
 import { passkeysIn, thumbprintOf } from './passkey-keys.ts';
 import { checkDigests, type RequestDigest } from './request-digests.ts';
 import { quoteName } from './store.ts';
@@ -81,8 +82,8 @@ export async function verifySnapshot(
   const trusted = checker(trustedKeys);
   const revokedAt = revocations(revoked);
   const endorsed = new Set<string>();
-  for (const { stored, startedAt } of streams) {
-    const finding = checkEndorsement(stored, { trusted }) ?? endorsedTooLate(stored, startedAt, revokedAt);
+  for (const { stored, startedUs } of streams) {
+    const finding = checkEndorsement(stored, { trusted }) ?? endorsedTooLate(stored, startedUs, revokedAt);
     if (finding === null) endorsed.add(stored.kid);
     else findings.push(finding);
   }
@@ -99,6 +100,7 @@ export async function verifySnapshot(
   const named: NamedEnd[] = [];
   const upkeep: UpkeepRow[] = [];
   const digests: RequestDigest[] = [];
+  const brought: BroughtKey[] = [];
   let rows = 0;
   for (const { stored } of streams) {
     const verifier = new StreamVerifier(stored, keys, gone.of(stored.stream));
@@ -108,9 +110,11 @@ export async function verifySnapshot(
     named.push(...verifier.namedEnds);
     upkeep.push(...verifier.upkeep);
     for (const digest of verifier.digests) digests.push(digest);
+    brought.push(...verifier.broughtKeys);
   }
   findings.push(...(await gone.findings(upkeep)), ...checkDigests(digests));
   findings.push(...(await checkNamedEnds(client, schema, named, gone.of)), ...(await strays(client, schema)));
+  findings.push(...(await checkRegisteredKeys(client, schema, brought)));
   findings.push(...(await checkTree(client, schema, kept ?? null, { jwks: trustedKeys, trusted })));
   return {
     findings,
@@ -195,6 +199,41 @@ async function strays(client: pg.ClientBase, schema: string): Promise<Finding[]>
   return rows.map(({ stream, seq }) => ({ stream, seq: BigInt(seq), check: 'head', ok: false, detail }));
 }
 
+/** The register of keys against the rows that brought them. */
+async function checkRegisteredKeys(
+  client: pg.ClientBase,
+  schema: string,
+  brought: readonly BroughtKey[],
+): Promise<Finding[]> {
+  const { rows } = await client.query<{
+    kid: string;
+    public_jwk: unknown;
+    purpose: string;
+    valid_from: string;
+    valid_to: string | null;
+    begins: string | null;
+  }>(
+    `SELECT kid, public_jwk, purpose, ${MICROSECONDS('valid_from')} AS valid_from, ${MICROSECONDS('valid_to')} AS valid_to,
+            (SELECT ${MICROSECONDS('min(at)')} FROM ${schema}.entries) AS begins FROM ${schema}.signing_keys`,
+  );
+  const begins = rows[0]?.begins ?? null;
+  return checkKeys(
+    rows.map((row) => ({
+      kid: row.kid,
+      publicJwk: row.public_jwk,
+      purpose: row.purpose,
+      validFrom: BigInt(row.valid_from),
+      validTo: row.valid_to === null ? null : BigInt(row.valid_to),
+    })),
+    brought,
+    begins === null ? null : BigInt(begins),
+  );
+}
+
+/** SQL for microseconds since 1970 UTC; a time without end or beginning becomes one that no row has. */
+const MICROSECONDS = (time: string): string =>
+  `(extract(epoch FROM CASE WHEN isfinite(${time}) IS FALSE THEN '9999-12-31 00:00:00+00' ELSE ${time} END) * 1000000)::bigint`;
+
 /** The tree of batches against the checkpoints, in pages. */
 async function checkTree(
   client: pg.ClientBase,
@@ -256,22 +295,24 @@ function isEd25519(
 async function readStreams(
   client: pg.ClientBase,
   schema: string,
-): Promise<{ stored: StoredStream; jwk: Jwk; startedAt: Date }[]> {
+): Promise<{ stored: StoredStream; jwk: Jwk; startedUs: bigint }[]> {
   const { rows } = await client.query<{
     stream: string;
     kid: string;
     public_jwk: Jwk;
     endorsed_by: string;
     endorsement: Buffer;
-    started_at: Date;
+    started_us: string;
+    facts: unknown;
     head_seq: string;
     head_hash: Buffer;
   }>(
-    `SELECT stream, kid, public_jwk, endorsed_by, endorsement, started_at, head_seq, head_hash FROM ${schema}.streams ORDER BY stream`,
+    `SELECT stream, kid, public_jwk, endorsed_by, endorsement, facts,
+            ${MICROSECONDS('started_at')} AS started_us, head_seq, head_hash FROM ${schema}.streams ORDER BY stream`,
   );
   return rows.map((row) => ({
     jwk: row.public_jwk,
-    startedAt: row.started_at,
+    startedUs: BigInt(row.started_us),
     stored: {
       stream: row.stream,
       kid: row.kid,
@@ -279,6 +320,7 @@ async function readStreams(
       endorsement: row.endorsement,
       headSeq: BigInt(row.head_seq),
       headHash: row.head_hash,
+      registered: { publicJwk: row.public_jwk, facts: row.facts, startedAt: BigInt(row.started_us) },
     },
   }));
 }
@@ -314,11 +356,11 @@ function revocations(revoked: readonly Jwk[]): ReadonlyMap<string, number> {
 /** Of a stream that says itself that it began after the key which endorses it was revoked. */
 function endorsedTooLate(
   { stream, endorsedBy }: StoredStream,
-  startedAt: Date,
+  startedUs: bigint,
   revokedAt: ReadonlyMap<string, number>,
 ): Finding | null {
   const end = revokedAt.get(endorsedBy);
-  if (end === undefined || startedAt.getTime() < end * 1000) return null;
+  if (end === undefined || Number(startedUs) < end * 1e6) return null;
   const detail = `the stream's key is endorsed by ${endorsedBy}, which was revoked before the stream began`;
   return { stream, seq: 1n, check: 'endorsement', ok: false, detail };
 }

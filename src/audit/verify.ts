@@ -9,6 +9,7 @@ import {
   rowHash,
 } from './chain.ts';
 import { detailOf, type Gone, type GoneRange, isUpkeep, NOTHING_GONE, type UpkeepRow } from './gone.ts';
+import { type BroughtKey, broughtKey, parsed, sameRecord } from './key-check.ts';
 import { passkeyProblem, type TrustedPasskey } from './passkey-check.ts';
 import { jsonOf, receiptProblem } from './receipt-check.ts';
 import type { RequestDigest } from './request-digests.ts';
@@ -27,6 +28,8 @@ export type Check =
   | 'retention'
   | 'redaction'
   | 'passkey'
+  | 'key'
+  | 'request'
   | 'tree'
   | 'checkpoint';
 
@@ -59,6 +62,13 @@ export type StoredStream = {
   readonly endorsement: Buffer;
   readonly headSeq: bigint;
   readonly headHash: Buffer;
+  /** What the register says beside, which the first row must say too; left out: not looked at. */
+  readonly registered?: {
+    readonly publicJwk: unknown;
+    readonly facts: unknown;
+    /** Microseconds since 1970 UTC. */
+    readonly startedAt: bigint;
+  };
 };
 
 export type Keys = {
@@ -105,6 +115,8 @@ export class StreamVerifier {
   readonly upkeep: UpkeepRow[] = [];
   /** Of requests, as their openings and receipts name them; as many as those. */
   readonly digests: RequestDigest[] = [];
+  /** Public keys that rows of this stream bring. */
+  readonly broughtKeys: BroughtKey[] = [];
   readonly #stream: StoredStream;
   readonly #keys: Keys;
   #seq = 0n;
@@ -189,6 +201,7 @@ export class StreamVerifier {
         'retention',
         `rows ${fromSeq} to ${toSeq}: an entry says that they were dropped, and that does not fit what is there`,
       );
+    if (headSeq < 1n) this.#found(headSeq, 'head', 'the stream has a head but no rows');
     if (this.#seq < headSeq)
       this.#found(headSeq, 'head', `cut off: the last row is ${this.#seq}, the head says ${headSeq}`);
     else if (this.#seq > headSeq) this.#found(headSeq, 'head', `rows after the head, up to ${this.#seq}`);
@@ -283,6 +296,8 @@ export class StreamVerifier {
   }
 
   #checkReceipt({ seq, at, kind, receipt, request_id }: Row): void {
+    if (receipt === null && (kind === 'request_approved' || kind === 'released'))
+      this.#found(seq, 'receipt', 'an approval without a receipt');
     if (receipt === null || kind === 'intent' || kind === 'outcome') return;
     const { trusted, revoked, passkeys } = this.#keys;
     const revokedThen = (kid: string) => revoked?.(kid, at) === true;
@@ -299,6 +314,8 @@ export class StreamVerifier {
     if (isUpkeep(row.kind)) this.upkeep.push(row);
     if (row.kind === 'request_opened')
       this.#names(row.seq, 'opening', row.request_id, detailOf(row)['digest'] ?? null);
+    const key = row.kind === 'key' ? broughtKey(row, detailOf(row)) : null;
+    if (key !== null) this.broughtKeys.push(key);
     if (row.kind !== 'log_start' && row.kind !== 'log_recovered') return;
     const detail = detailOf(row);
     const { by_kid, previous_stream, previous_seq, previous_hash } = detail;
@@ -314,12 +331,16 @@ export class StreamVerifier {
   }
 
   #checkStart(row: Row): void {
-    const { stream_kid, endorsed_by, endorsement } = detailOf(row);
-    const { kid, endorsedBy } = this.#stream;
+    const { stream_kid, stream_jwk, endorsed_by, endorsement, ...facts } = detailOf(row);
+    const { kid, endorsedBy, registered } = this.#stream;
     const same =
       stream_kid === kid &&
       endorsed_by === endorsedBy &&
-      endorsement === this.#stream.endorsement.toString('hex');
+      endorsement === this.#stream.endorsement.toString('hex') &&
+      (registered === undefined ||
+        (registered.startedAt === row.at &&
+          sameRecord(parsed(stream_jwk ?? ''), registered.publicJwk) &&
+          sameRecord(facts, registered.facts)));
     if (row.kind === 'log_start' && same) return;
     this.#found(1n, 'head', "the stream's key or facts are not those of its first row");
   }

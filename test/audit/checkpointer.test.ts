@@ -86,7 +86,7 @@ async function found(kept?: SignedCheckpoint, note?: string): Promise<string[]> 
 
 async function tamper(sql: string): Promise<void> {
   await database.query(
-    ['leaf', 'checkpoint', 'batch', 'entry', 'stream']
+    ['leaf', 'checkpoint', 'batch', 'entry', 'stream', 'signing_key']
       .map((table) => `ALTER TABLE audit.${table} DISABLE TRIGGER ALL`)
       .join(';'),
   );
@@ -144,7 +144,7 @@ describe('checkpoints', () => {
     const note = await noteOf(3n);
     // Everything made anew, with the installation's own key: as its thief could.
     await tamper(
-      ['checkpoint', 'leaf', 'batch', 'entry', 'stream']
+      ['checkpoint', 'leaf', 'batch', 'entry', 'stream', 'signing_key']
         .map((table) => `DELETE FROM audit.${table}`)
         .join(';'),
     );

@@ -303,6 +303,9 @@ CREATE OR REPLACE FUNCTION @schema@.verify(
 ) RETURNS TABLE (stream text, seq bigint, "check" text, ok boolean, detail text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+  since CONSTANT timestamptz := coalesce("from", '-infinity');
+  until CONSTANT timestamptz := coalesce("to", 'infinity');
 BEGIN
   IF keys IS NOT NULL AND NOT EXISTS (SELECT FROM @schema@.ed25519_keys(keys)) THEN
     RAISE EXCEPTION 'keys is no JWK set with an Ed25519 key in it: {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": …}]}'
@@ -313,8 +316,10 @@ BEGIN
            CASE WHEN c.seq IS NULL AND c."check" = 'batch' THEN split_part(c.detail, ';', 1) ELSE c.detail END
       FROM @schema@.verify_chain("from", "to") c;
   RETURN QUERY
-    SELECT s.stream, s.seq, s."check", s.ok, s.detail
-      FROM @schema@.verify_signatures(coalesce("from", '-infinity'), coalesce("to", 'infinity'), keys, "full") s;
+    SELECT s.stream, s.seq, s."check", s.ok, s.detail FROM @schema@.verify_signatures(since, until, keys, "full") s;
+  RETURN QUERY SELECT p.* FROM @schema@.verify_passkeys(since, until, keys, "full") p;
+  RETURN QUERY SELECT r.* FROM @schema@.verify_revocations(since, until, keys) r;
+  RETURN QUERY SELECT d.* FROM @schema@.verify_digests(since, until) d;
   RETURN QUERY
     SELECT c.stream, c.seq, c."check", c.ok, c.detail FROM @schema@.verify_checkpoints(checkpoint, keys) c;
   RETURN QUERY SELECT u.stream, u.seq, u."check", u.ok, u.detail FROM @schema@.verify_upkeep(keys) u;
