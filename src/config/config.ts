@@ -220,6 +220,7 @@ export type Scope = 'read' | 'deny' | 'approve' | 'audit';
 
 export type WebhookEvent =
   | 'request.opened'
+  | 'request.verdict'
   | 'request.approved'
   | 'request.denied'
   | 'request.expired'
