@@ -4,6 +4,7 @@ import type { AuditSearch } from '../audit/port.ts';
 import { recordedSearch } from '../audit/recorded-search.ts';
 import { openAuditSearch } from '../audit/search.ts';
 import type { CredentialCheck, PersonTokens } from '../channels/api/credentials.ts';
+import { clientAddress } from '../channels/api/forwarded.ts';
 import type { GatePorts } from '../channels/api/gate.ts';
 import { personTokens } from '../channels/api/person-tokens.ts';
 import type { Config } from '../config/config.ts';
@@ -31,6 +32,7 @@ export function httpGate(
     gate: {
       check,
       directory: { people: principalsOf(config) },
+      clientAddress: clientAddress(config.http.trustedProxies ?? []),
       allowed: {
         address: (address) => requests.take(originOf(address), performance.now()),
         credential: (name) => credentials.take(name, performance.now()),

@@ -18,13 +18,34 @@ export type VerdictAnswer = {
   readonly state: string;
   readonly approvals: number;
   readonly quorum: number;
+  /** For the person: that they approve very fast, or that an agent floods them. */
+  readonly notice?: string | null;
+  /** Each that was answered together; of what was refused there is no id. */
+  readonly answered?: readonly {
+    readonly id: string | null;
+    readonly state: string | null;
+    readonly code: string | null;
+  }[];
 };
 
 /** The HTTP API as functions. All reject with `ApiError`. */
 export type RequestsApi = {
   readonly list: (state: string) => Promise<readonly RequestJson[]>;
   readonly get: (id: string) => Promise<RequestJson>;
-  readonly answer: (id: string, verdict: 'approve' | 'deny', reason: string | null) => Promise<VerdictAnswer>;
+  /** `all`: the requests that are answered together with it; empty: it alone. */
+  readonly answer: (
+    id: string,
+    verdict: 'approve' | 'deny',
+    reason: string | null,
+    all: readonly string[],
+  ) => Promise<VerdictAnswer>;
+  /** Puts a request off, for oneself; 0 minutes: no longer. */
+  readonly snooze: (
+    id: string,
+    minutes: number,
+  ) => Promise<{ readonly id: string; readonly minutes: number }>;
+  /** Takes back an approval that was not used yet. */
+  readonly withdraw: (id: string, reason: string | null) => Promise<VerdictAnswer>;
   /** The whole id of the one request whose id begins so; `req_` may be left out. */
   readonly resolve: (start: string) => Promise<string>;
   /** Calls back for every event of the server's stream until it ends. False: this server has no stream. */
@@ -73,8 +94,14 @@ export function requestsApi(url: string, token: string): RequestsApi {
   return {
     list,
     get: (id) => call(`/api/requests/${encodeURIComponent(id)}`),
-    answer: (id, verdict, reason) =>
-      call(`/api/requests/${encodeURIComponent(id)}/verdict`, { verdict, reason }),
+    answer: (id, verdict, reason, all) =>
+      call(`/api/requests/${encodeURIComponent(id)}/verdict`, {
+        verdict,
+        reason,
+        ...(all.length === 0 ? {} : { all }),
+      }),
+    snooze: (id, minutes) => call(`/api/requests/${encodeURIComponent(id)}/snooze`, { minutes }),
+    withdraw: (id, reason) => call(`/api/requests/${encodeURIComponent(id)}/withdraw`, { reason }),
     resolve: async (start) => {
       if (WHOLE_ID.test(start)) return start;
       const wanted = start.startsWith('req_') ? start : `req_${start}`;

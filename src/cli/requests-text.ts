@@ -2,6 +2,7 @@ import type { RequestJson } from '../channels/api/json.ts';
 import { factText } from '../channels/fact-lines.ts';
 import { visible } from '../channels/visible.ts';
 import { type Paint, PLAIN } from './paint.ts';
+import type { VerdictAnswer } from './requests-api.ts';
 import { cutTo, pad, span, widthOf } from './terminal-text.ts';
 
 /** Where the text goes: a terminal with columns and colours, or (null) a pipe or file, where it is plain and stable. */
@@ -93,11 +94,37 @@ export function showLines(request: RequestJson, screen: Screen = plainScreen(Dat
   ];
 }
 
-/** One change, for `watch`. */
+/** What came of an answer; a line for each that was answered together. */
+export function answerLines(result: VerdictAnswer): readonly string[] {
+  const { answered = [], approvals, quorum } = result;
+  const line = (id: string | null, state: string | null, code: string | null) => {
+    if (id === null) return `another was not answered: ${oneLine(code ?? 'refused')}`;
+    const so = state === 'open' ? ` (${approvals} of ${quorum})` : '';
+    return `${oneLine(id)} ${oneLine(state ?? 'unknown')}${so}`;
+  };
+  if (answered.length < 2) return [line(result.id, result.state, null)];
+  return answered.map(({ id, state, code }) => line(id, state, code));
+}
+
+/** Who is asked now, where that is not as it was in the beginning; empty: as it was. */
+function askedNow({ state, escalated, escalation, onCallNow }: RequestJson, now: number): string {
+  if (state !== 'open') return '';
+  const also = escalation?.approvers.join(' or ') ?? '';
+  const notes = [
+    ...(escalated ? [`escalated${also === '' ? '' : ` to ${also}`}`] : []),
+    ...(escalated || escalation === null ? [] : [`escalates in ${span(Date.parse(escalation.at) - now)}`]),
+    ...onCallNow.map((names) => `on call: only ${names.join(' or ')}`),
+  ];
+  return oneLine(notes.join('; '));
+}
+
+/** One change, for `watch`; for a pipe with who is asked now in one field more. */
 export function stateLine(request: RequestJson, screen: Screen): string {
   const cells = plainCells(request, screen.now);
-  if (screen.columns === null) return cells.join('\t');
-  const [id = '', state = '', ...rest] = cells;
+  const asked = askedNow(request, screen.now);
+  if (screen.columns === null) return [...cells, asked].join('\t');
+  const [id = '', state = '', ...others] = cells;
+  const rest = asked === '' ? others : [...others.slice(0, -1), `(${asked})`, ...others.slice(-1)];
   const clock = new Date(screen.now).toTimeString().slice(0, 8);
   const line = [clock, id, pad(state, 9), ...rest].join('  ');
   return cutTo(line, screen.columns).replace(pad(state, 9), stateText(state, pad(state, 9), screen.paint));

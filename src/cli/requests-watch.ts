@@ -32,9 +32,9 @@ export async function watchRequests(
       if (isAway) calls.away(null);
       isAway = false;
       for (const request of news) calls.changed(request, answered && !known.has(request.id));
-      for (const { id, state, endedAt } of news)
-        if (endedAt === null) known.set(id, state);
-        else known.delete(id);
+      for (const request of news)
+        if (request.endedAt === null) known.set(request.id, standing(request));
+        else known.delete(request.id);
       answered = true;
     } catch (error) {
       const waits = error instanceof ApiError && AWAY.has(error.code) && answered;
@@ -59,7 +59,12 @@ async function changes(
   return [...live]
     .reverse()
     .concat(ended)
-    .filter(({ id, state }) => known.get(id) !== state);
+    .filter((request) => known.get(request.id) !== standing(request));
+}
+
+/** What people are told of again when it changes: how it stands, and who may answer it. */
+function standing({ state, escalated, onCallNow }: RequestJson): string {
+  return JSON.stringify([state, escalated, onCallNow]);
 }
 
 /** Rings for every event. Where there is no stream, or it breaks, polling goes on alone, and it is tried again. */

@@ -51,6 +51,7 @@ export async function buildConfig(
     http: {
       ...http,
       publicUrl: (shape.http.publicUrl ?? defaultPublicUrl(http)).replace(/\/+$/, ''),
+      trustedProxies: shape.http.trustedProxies,
       apiKeys: await apiKeys(reader, shape.http.apiKeys),
       jwt: await buildPersonJwt(reader, ['http', 'jwt'], shape.http.jwt),
     },
@@ -117,11 +118,11 @@ async function serverTls(reader: Reader, tls: ConfigShape['listen']['tls']): Pro
 
 async function apiKeys(reader: Reader, keys: ConfigShape['http']['apiKeys']): Promise<ApiKey[]> {
   return Promise.all(
-    keys.map(async ({ name, person, owner, scopes, expires, token, sha256 }, index) => {
+    keys.map(async ({ name, automation, person, owner, scopes, expires, token, sha256 }, index) => {
       const key = {
         name,
         // The form has checked that one of the two is there.
-        person: person ?? name,
+        person: person ?? automation ?? name,
         ...(owner === undefined ? {} : { owner }),
         ...(scopes === undefined ? {} : { scopes }),
         ...(expires === undefined ? {} : { expiresAt: expires }),

@@ -15,6 +15,8 @@ export type Config = {
     readonly port: number;
     /** What links in notices, cards and pages begin with, without a slash at the end. */
     readonly publicUrl: string;
+    /** Networks of reverse proxies whose X-Forwarded-For is believed; left out: none. */
+    readonly trustedProxies?: readonly string[];
     /** Named API keys: sha256 of the token, and whom it stands for. */
     readonly apiKeys: readonly ApiKey[];
     /** Tokens that people show instead of a key; null or left out: none are taken. */
@@ -199,7 +201,7 @@ export type Group = { readonly name: string; readonly slackUserGroup: string | n
 export type ApiKey = {
   readonly name: string;
   readonly sha256: string;
-  /** Id of the person whom the key stands for; of the automation itself, which is called as its key. */
+  /** Id of the person whom the key stands for; of the automation itself. Several keys may stand for the same one. */
   readonly person: string;
   /** Set: the key is an automation's, and this is the id of the person who answers for it. */
   readonly owner?: string;
@@ -220,6 +222,7 @@ export type Scope = 'read' | 'deny' | 'approve' | 'audit';
 
 export type WebhookEvent =
   | 'request.opened'
+  | 'request.verdict'
   | 'request.approved'
   | 'request.denied'
   | 'request.expired'

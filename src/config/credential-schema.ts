@@ -104,13 +104,21 @@ function expiryMs(text: string): number {
   return /T.*(?:Z|[+-]\d{2}:\d{2})$/.test(text) ? Date.parse(text) : Number.NaN;
 }
 
+const AUTOMATION_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/;
+const automationName = z.string().regex(AUTOMATION_NAME, 'expected 1 to 63 of A-Z a-z 0-9 _ . -');
+
 export const apiKey = z
   .strictObject({
     name,
     kind: z
       .enum(['person', 'automation'])
       .default('person')
-      .describe('automation: a program that speaks for itself; its name is what rules call it.'),
+      .describe('automation: a program that speaks for itself.'),
+    automation: automationName
+      .optional()
+      .describe(
+        "What rules call the automation; default: the key's name. Two keys of one automation overlap while one replaces the other.",
+      ),
     person: name.optional().describe('Id of the person whom the key stands for.'),
     owner: name
       .optional()
@@ -139,6 +147,13 @@ export const apiKey = z
       error: 'expected owner, and no person, because kind is automation',
     },
   )
-  .refine(({ kind, name }) => kind !== 'automation' || /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/.test(name), {
-    error: 'expected as name 1 to 63 of A-Z a-z 0-9 _ . -, because kind is automation',
-  });
+  .refine(({ kind, automation }) => kind === 'automation' || automation === undefined, {
+    error: 'expected no automation, because kind is person',
+  })
+  .refine(
+    ({ kind, name, automation }) =>
+      kind !== 'automation' || automation !== undefined || AUTOMATION_NAME.test(name),
+    {
+      error: 'expected as name 1 to 63 of A-Z a-z 0-9 _ . -, or automation, because kind is automation',
+    },
+  );

@@ -65,12 +65,21 @@ function checkKeys(config: ConfigShape, add: Add): void {
     ...config.agents.map((a) => a.name),
     ...config.groups.map((g) => g.name),
   ]);
-  config.http.apiKeys.forEach(({ kind, name, person, owner }, index) => {
+  const automations = new Map<string, string | undefined>();
+  config.http.apiKeys.forEach(({ kind, name, automation = name, person, owner }, index) => {
     const path: Path = ['http', 'apiKeys', index];
     if (person !== undefined) known(person, people, 'a person', [...path, 'person'], add);
     if (owner !== undefined) known(owner, people, 'a person', [...path, 'owner'], add);
-    if (kind === 'automation' && taken.has(name))
-      add([...path, 'name'], 'a person, group or agent has this name; an automation is none of them');
+    if (kind !== 'automation') return;
+    const named = automation === name ? 'name' : 'automation';
+    if (taken.has(automation))
+      add([...path, named], 'a person, group or agent has this name; an automation is none of them');
+    if (automations.has(automation) && automations.get(automation) !== owner)
+      add(
+        [...path, 'owner'],
+        'another key of this automation names another owner; one person answers for it',
+      );
+    else automations.set(automation, owner);
   });
 }
 
@@ -92,8 +101,8 @@ function checkTokens({ http, agents, people, groups }: ConfigShape, add: Add): v
 
 /** Everybody whom the guard would know. */
 function principals(config: ConfigShape): readonly Person[] {
-  const apiKeys = config.http.apiKeys.flatMap(({ name, owner }) =>
-    owner === undefined ? [] : [{ name, person: name, owner, sha256: '' }],
+  const apiKeys = config.http.apiKeys.flatMap(({ name, automation = name, owner }) =>
+    owner === undefined ? [] : [{ name, person: automation, owner, sha256: '' }],
   );
   return principalsOf({ people: config.people, http: { apiKeys } });
 }
@@ -191,13 +200,15 @@ function checkAuth(
 }
 
 function checkRule(config: ConfigShape, rule: RuleShape, path: Path, add: Add): void {
-  const automations = config.http.apiKeys.filter(({ kind }) => kind === 'automation');
+  const automations = config.http.apiKeys.flatMap(({ kind, name, automation = name, scopes }) =>
+    kind === 'automation' ? [{ name: automation, scopes }] : [],
+  );
   const groups = config.groups.map((group) => group.name);
   const names = [...ids(config.people), ...groups, ...automations.map((key) => key.name)];
   const what = automations.length === 0 ? 'a person or group' : 'a person, group or automation';
   const unknown = (rule.approvers ?? []).filter((name, at) => {
-    const key = automations.find((one) => one.name === name);
-    if (key !== undefined && key.scopes?.includes('approve') !== true)
+    const keys = automations.filter((one) => one.name === name);
+    if (keys.length > 0 && !keys.some(({ scopes }) => scopes?.includes('approve') === true))
       add([...path, 'approvers', at], 'the API key of this automation has no scope approve');
     return !known(name, names, what, [...path, 'approvers', at], add);
   });

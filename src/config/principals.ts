@@ -8,11 +8,14 @@ export function principalsOf({
   readonly people: Config['people'];
   readonly http: Pick<Config['http'], 'apiKeys'>;
 }): readonly Person[] {
-  const automations = http.apiKeys.flatMap(({ person, owner }) => {
+  const automations = new Map<string, Person>();
+  for (const { person, owner } of http.apiKeys) {
     const automationOf = people.find(({ id }) => id === owner);
-    return automationOf === undefined ? [] : [automation(person, automationOf)];
-  });
-  return [...people, ...automations];
+    // Two keys of one automation are one principal; the configuration has checked that its owner is one, too.
+    if (automationOf !== undefined && !automations.has(person))
+      automations.set(person, automation(person, automationOf));
+  }
+  return [...people, ...automations.values()];
 }
 
 /** It has no address, account or group by which it could be taken for somebody. */

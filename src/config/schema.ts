@@ -3,6 +3,7 @@ import { apiKey, auth, personJwt, WINDOW_UNITS } from './credential-schema.ts';
 import { listedFunctions } from './function-schema.ts';
 import { keysSection } from './keys-schema.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { network } from './network-schema.ts';
 import { groupSchema, personSchema } from './person-schema.ts';
 import { ruleSchema } from './rule-schema.ts';
 import { name, secret } from './secret-schema.ts';
@@ -153,6 +154,12 @@ export const configSchema = z.strictObject({
     .strictObject({
       address: address.default('127.0.0.1:8432'),
       publicUrl: z.url('expected a URL').optional().describe('How people reach the approval page.'),
+      trustedProxies: z
+        .array(network)
+        .default([])
+        .describe(
+          'Networks of reverse proxies, whose X-Forwarded-For says who calls: for limits by address and the log. Default: none, the socket counts.',
+        ),
       apiKeys: z.array(apiKey).default([]),
       jwt: personJwt.optional(),
     })

@@ -4,6 +4,7 @@ import { secret } from './secret-schema.ts';
 
 const WEBHOOK_EVENTS = [
   'request.opened',
+  'request.verdict',
   'request.approved',
   'request.denied',
   'request.expired',

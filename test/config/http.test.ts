@@ -80,6 +80,61 @@ describe('API keys', () => {
   });
 });
 
+describe('two keys of one automation, while one replaces the other', () => {
+  const old = `{ name: gate-2026, kind: automation, automation: gate, owner: approver, sha256: '${SHA}', expires: 2027-01-31 }`;
+  const next = (owner = 'approver', rest = '') =>
+    `{ name: gate 2027, kind: automation, automation: gate, owner: ${owner}, sha256: '${'b'.repeat(64)}'${rest} }`;
+  const both = (owner?: string, rest?: string) => http(`${old}\n    - ${next(owner, rest)}`, rule('[gate]'));
+
+  it('are one principal, under the name that rules have', async () => {
+    const config = await load(both('approver', ', scopes: [deny, approve]'));
+    expect(config.http.apiKeys.map(({ name, person }) => [name, person])).toEqual([
+      ['gate-2026', 'gate'],
+      ['gate 2027', 'gate'],
+    ]);
+    expect(principalsOf(config).filter(({ automationOf }) => automationOf !== undefined)).toMatchObject([
+      { id: 'gate', automationOf: { id: 'approver' } },
+    ]);
+  });
+
+  it.each<[string, string, RegExp]>([
+    [
+      'of two owners',
+      both('owner', ', scopes: [approve]'),
+      /another key of this automation names another owner/,
+    ],
+    ['of which neither may approve what the rule asks of it', both(), /has no scope approve/],
+    ['with the name of a person', both().replaceAll('automation: gate', 'automation: owner'), /none of them/],
+    ['of a person', http(key('person: approver, automation: gate')), /no automation, because kind is person/],
+    [
+      'with a name that rules could not have',
+      both().replaceAll('automation: gate', "automation: 'a b'"),
+      /1 to 63/,
+    ],
+  ])('%s are refused', async (_what, yaml, says) => {
+    expect((await refusal(yaml)).message).toMatch(says);
+  });
+});
+
+describe('trusted proxies', () => {
+  it('are networks or addresses, and by default none', async () => {
+    expect((await load(MINIMAL)).http.trustedProxies).toEqual([]);
+    const config = await load(`${MINIMAL}http: { trustedProxies: [10.0.0.0/8, '::1', 'fd00::/8'] }\n`);
+    expect(config.http.trustedProxies).toEqual(['10.0.0.0/8', '::1', 'fd00::/8']);
+  });
+
+  it.each([
+    ['0.0.0.0/0', /every address there is/],
+    ['::/0', /every address there is/],
+    ['10.0.0.0/33', /at most \/32/],
+    ['10.0.0.0/', /expected a network/],
+    ['10.0.0.0/8/8', /expected a network/],
+    ['proxy.example', /expected a network/],
+  ])('%s is refused', async (text, says) => {
+    expect((await refusal(`${MINIMAL}http: { trustedProxies: ['${text}'] }\n`)).message).toMatch(says);
+  });
+});
+
 describe("tokens of the people's issuer", () => {
   it('are read', async () => {
     const config = await load(

@@ -69,7 +69,7 @@ export function createHttpApp(deps: HttpDependencies): Hono {
     if (!c.res.headers.has('cache-control')) c.res.headers.set('cache-control', 'no-store');
   });
   app.use(async (c, next) => {
-    if (UNCOUNTED.has(c.req.path) || deps.allowed.address(addressOf(c) ?? '')) return next();
+    if (UNCOUNTED.has(c.req.path) || deps.allowed.address(addressOf(c, deps) ?? '')) return next();
     return tooMany(c, 'Too many requests from this address.');
   });
   const { httpBodyBytes } = deps.limits;

@@ -23,7 +23,7 @@ export type Caller = {
   readonly identities: readonly Identity[];
   /** Other names of theirs, which forbid and identify nobody; left out: none. */
   readonly alsoKnownAs?: readonly string[];
-  /** Names the credential: for limits, attestations and the log. */
+  /** Names whoever speaks by it, for limits. Which credential it was is in `facts`. */
   readonly name: string;
   readonly scopes: readonly Scope[];
   readonly assurance: 1 | 2;
@@ -84,7 +84,8 @@ function keyCredential(key: ApiKey, nowMs: number): Credential {
   return {
     kind: 'caller',
     identities: [{ kind: automation ? 'automation' : 'person', value: key.person }],
-    name: `key:${key.name}`,
+    // Limits count whoever speaks: a second key gives nobody more.
+    name: `${automation ? 'automation' : 'person'}:${key.person}`,
     scopes: key.scopes ?? (automation ? AUTOMATION_SCOPES : PERSON_SCOPES),
     assurance: 1,
     facts: { key: key.name },

@@ -2,6 +2,7 @@ import type { HttpBindings } from '@hono/node-server';
 import type { Context } from 'hono';
 import { type Directory, resolvePerson } from '../../approval/eligibility.ts';
 import type { Caller, Credential, CredentialCheck } from './credentials.ts';
+import type { ClientAddress } from './forwarded.ts';
 import type { Gate, GateOptions, Operation } from './operation.ts';
 import { type ProblemCode, problem } from './problem.ts';
 
@@ -20,6 +21,8 @@ export type GatePorts = {
   readonly check: CredentialCheck;
   /** People and automations. */
   readonly directory: Directory;
+  /** Whose address counts where limits are by address; left out: the socket's own. */
+  readonly clientAddress?: ClientAddress;
   readonly allowed: {
     /** By address, for every request, before anything is looked at. */
     readonly address: Allowance;
@@ -27,7 +30,7 @@ export type GatePorts = {
     /** By address, for requests whose credential was refused. */
     readonly failure: Allowance;
   };
-  /** For the audit log. `address` is the socket's own. */
+  /** For the audit log. `address`: as `clientAddress` says. */
   readonly refused: (failure: RefusedCredential, address: string | null) => void;
 };
 
@@ -41,12 +44,12 @@ export function gateOf(ports: GatePorts): Gate {
     if (credential.kind === 'caller') return admit(c, ports, operation, credential, options);
     if (header === undefined) return unknownCaller(c);
     // Whoever tries credentials learns nothing any more, not even that this one was wrong.
-    if (!ports.allowed.failure(addressOf(c) ?? '')) return tooMany(c, 'Too many refused credentials.');
+    if (!ports.allowed.failure(addressOf(c, ports) ?? '')) return tooMany(c, 'Too many refused credentials.');
     if (credential.kind === 'agent') return refuseAgent(c, ports, credential.agent, options);
     const answer = wrongCredential(c, credential);
     const code = credential.kind === 'none' ? 'no_credential' : credential.code;
     const message = credential.kind === 'none' ? 'no such credential' : credential.why;
-    ports.refused({ code, message, user: null }, addressOf(c));
+    ports.refused({ code, message, user: null }, addressOf(c, ports));
     return answer;
   };
 }
@@ -97,7 +100,7 @@ async function refuseAgent(
         message: `an agent's credential on ${c.req.method} ${c.req.path}`,
         user: agent,
       },
-      addressOf(c),
+      addressOf(c, ports),
     );
   else await agentTried(c, agent);
   return problem(c, 'agent_credential', "This is an agent's credential. Agents answer no requests.");
@@ -115,8 +118,12 @@ export function tooMany(c: Context, detail: string): Response {
   return problem(c, 'rate_limited', `${detail} Wait a moment.`, { 'retry-after': '1' });
 }
 
-/** The socket's own address; null where there is no socket (in tests). What headers say of others is not believed. */
-export function addressOf(c: Context): string | null {
+/**
+ * The socket's own address; null where there is no socket (in tests). What headers say of others is believed of trusted
+ * proxies alone.
+ */
+export function addressOf(c: Context, { clientAddress }: Pick<GatePorts, 'clientAddress'>): string | null {
   const { incoming } = (c.env ?? {}) as Partial<HttpBindings>;
-  return incoming?.socket.remoteAddress ?? null;
+  const socket = incoming?.socket.remoteAddress ?? null;
+  return clientAddress === undefined ? socket : clientAddress(socket, c.req.header('x-forwarded-for'));
 }

@@ -1,4 +1,5 @@
 import type * as z from 'zod';
+import { askedAt } from '../../approval/eligibility.ts';
 import type { RequestView } from '../../approval/guard.ts';
 import { challengeOf } from '../../signing/assertion.ts';
 import { relyingPartyOf } from '../../signing/passkey.ts';
@@ -45,6 +46,7 @@ export function requestJson(view: RequestView, snoozedUntil: Date | null = null)
       view.demand.escalation === undefined || view.escalatesAt === null
         ? null
         : { at: view.escalatesAt.toISOString(), approvers: view.demand.escalation.approvers },
+    escalated: view.escalated,
     limits: view.limits,
     policyDigest: view.policyDigest,
     digest: view.digest,
@@ -56,6 +58,7 @@ export function requestJson(view: RequestView, snoozedUntil: Date | null = null)
     alike: view.alike,
     refusals: view.refusals,
     onCall: view.demand.onCall ?? [],
+    onCallNow: askedAt({ ...view.demandNow, approvers: [] }, Date.now()),
     maxPerMinute: view.demand.maxPerMinute ?? null,
     snoozedUntil: snoozedUntil?.toISOString() ?? null,
     url: view.url,

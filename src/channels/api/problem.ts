@@ -22,7 +22,11 @@ export type ProblemCode =
   | 'audit_not_configured'
   | 'search_too_long'
   | 'cross_site'
-  | 'unavailable';
+  | 'unavailable'
+  /** Of the parser, before anything is looked at. */
+  | 'bad_request'
+  | 'headers_too_large'
+  | 'request_timeout';
 
 /** The HTTP status of what the guard refuses. */
 export const GUARD_STATUS: Readonly<Record<GuardCode, ContentfulStatusCode>> = {
@@ -65,6 +69,9 @@ export const PROBLEM_STATUS: Readonly<Record<ProblemCode, ContentfulStatusCode>>
   search_too_long: 503,
   cross_site: 403,
   unavailable: 503,
+  bad_request: 400,
+  headers_too_large: 431,
+  request_timeout: 408,
 };
 
 /** RFC 9457, with a stable `code`. `detail` holds nothing that the caller did not know or may not know. */
@@ -74,28 +81,37 @@ export function problem(
   detail: string,
   headers: Readonly<Record<string, string>> = {},
 ): Response {
+  const { status, body } = problemText(code, detail);
+  return c.body(body, status, {
+    'content-type': 'application/problem+json',
+    ...(status === 401 ? { 'www-authenticate': 'Bearer realm="countersign"' } : {}),
+    ...headers,
+  });
+}
+
+/** The same where there is no application to answer. */
+export function problemText(
+  code: ProblemCode,
+  detail: string,
+): { readonly status: ContentfulStatusCode; readonly title: string; readonly body: string } {
   const status = PROBLEM_STATUS[code];
-  return c.body(
-    JSON.stringify({ type: 'about:blank', status, code, title: TITLES[status] ?? 'Error', detail }),
-    status,
-    {
-      'content-type': 'application/problem+json',
-      ...(status === 401 ? { 'www-authenticate': 'Bearer realm="countersign"' } : {}),
-      ...headers,
-    },
-  );
+  const title = TITLES[status] ?? 'Error';
+  return { status, title, body: JSON.stringify({ type: 'about:blank', status, code, title, detail }) };
 }
 
 const TITLES: Readonly<Record<number, string>> = {
+  400: 'Bad request',
   401: 'No credential',
   403: 'Not eligible',
   404: 'Not found',
   405: 'Method not allowed',
+  408: 'Too slow',
   409: 'Already ended',
   413: 'Too long',
   415: 'Wrong content type',
   422: 'Not understood',
   429: 'Too many requests',
+  431: 'Headers too long',
   501: 'Not configured',
   503: 'Unavailable',
 };

@@ -107,6 +107,7 @@ export const requestSchema = z
       .strictObject({ at: time, approvers: textList })
       .nullable()
       .describe('From that time on these may answer as well; null: nobody is asked later on.'),
+    escalated: z.boolean().describe('That time has come.'),
     limits: z
       .strictObject({ rows: z.int().nullable(), bytes: z.int().nullable() })
       .describe('Most that an approval lets the result of each statement be; null: no limit.'),
@@ -145,6 +146,12 @@ export const requestSchema = z
       )
       .readonly()
       .describe('While one of these windows holds, only those that it names may approve.'),
+    onCallNow: z
+      .array(textList)
+      .readonly()
+      .describe(
+        'Of the windows that hold now: whom each names. Who approves must be in each; none: no window holds.',
+      ),
     maxPerMinute: z.int().nullable().describe('Approvals that one person may give within a minute.'),
     snoozedUntil: time.nullable().describe('In listings: the caller has put it off.'),
     url: z.string(),

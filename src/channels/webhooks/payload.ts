@@ -8,13 +8,17 @@ export type EventFacts = {
   readonly end_reason: string | null;
   /** JSON text. */
   readonly outcome: string | null;
-  readonly verdicts: readonly {
-    readonly person: string;
-    readonly verdict: string;
-    readonly reason: string | null;
-    readonly channel: string;
-    readonly assurance: number;
-  }[];
+  readonly verdicts: readonly ToldVerdict[];
+  /** Which of them this is about; left out: about none alone. */
+  readonly verdict?: ToldVerdict;
+};
+
+type ToldVerdict = {
+  readonly person: string;
+  readonly verdict: string;
+  readonly reason: string | null;
+  readonly channel: string;
+  readonly assurance: number;
 };
 
 /**
@@ -41,7 +45,7 @@ export function payloadOf(
   return Buffer.byteLength(full) > mostBytes ? text({ cut: true }) : full;
 }
 
-function summary({ state, outcome, verdicts }: EventFacts, view: RequestView) {
+function summary({ state, outcome, verdicts, verdict }: EventFacts, view: RequestView) {
   const { session, demand } = view;
   return {
     id: view.id,
@@ -64,17 +68,17 @@ function summary({ state, outcome, verdicts }: EventFacts, view: RequestView) {
     createdAt: view.createdAt.toISOString(),
     expiresAt: view.expiresAt.toISOString(),
     url: view.url,
-    verdicts: verdicts.map(({ person, verdict, channel, assurance }) => ({
-      person,
-      verdict,
-      channel,
-      assurance,
-    })),
+    verdicts: verdicts.map(withoutReason),
+    ...(verdict === undefined ? {} : { verdict: withoutReason(verdict) }),
     outcome: outcome === null ? null : (JSON.parse(outcome) as unknown),
   };
 }
 
-function details({ end_reason, verdicts }: EventFacts, view: RequestView) {
+function withoutReason({ person, verdict, channel, assurance }: ToldVerdict) {
+  return { person, verdict, channel, assurance };
+}
+
+function details({ end_reason, verdicts, verdict }: EventFacts, view: RequestView) {
   return {
     sql: view.sql,
     parameters: view.parameters,
@@ -83,5 +87,6 @@ function details({ end_reason, verdicts }: EventFacts, view: RequestView) {
     facts: factLines(view),
     endReason: end_reason,
     verdicts,
+    ...(verdict === undefined ? {} : { verdict }),
   };
 }

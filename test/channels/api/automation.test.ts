@@ -73,6 +73,31 @@ describe('an automation', () => {
     expect((await http.approvals.get(id))?.verdicts).toMatchObject([{ person: 'gate', channel: 'api' }]);
   });
 
+  it('may have two keys, which are one approver and share their limits', async () => {
+    const counted: string[] = [];
+    const keys = ['gate-2026', 'gate-2027'].map((name) => ({
+      ...automation(name, 'reviewer'),
+      person: 'rotating',
+    }));
+    const allowed = {
+      address: () => true,
+      credential: (name: string) => {
+        counted.push(name);
+        return true;
+      },
+      failure: () => true,
+    };
+    const { app, approvals } = await httpWorld(world, PUBLIC_URL, {
+      apiKeys: [...API_KEYS, ...keys],
+      changes: { allowed },
+    });
+    const { id } = await approvals.open(asked(['rotating', 'deputy'], 2));
+    for (const token of ['gate-2026', 'gate-2027'])
+      expect((await post(app, id, `Bearer ${token}`, { verdict: 'approve' })).status).toBe(200);
+    expect(await approvals.get(id)).toMatchObject({ state: 'open', verdicts: [{ person: 'rotating' }] });
+    expect(counted).toEqual(['automation:rotating', 'automation:rotating']);
+  });
+
   it('needs the scope, also where the rule names it', async () => {
     expect(await say(await open(['plain']), 'plain', 'approve')).toMatchObject({ code: 'scope_missing' });
   });

@@ -330,6 +330,9 @@ it('rings for a new request on a terminal, follows a stream of events where ther
     class: 'ddl',
     expiresAt: new Date(Date.now() + 60_000).toISOString(),
     endedAt: null,
+    escalated: false,
+    escalation: null,
+    onCallNow: [],
     sql: 'DROP TABLE x',
   });
   requests = [request('req_1')];

@@ -156,6 +156,57 @@ describe('messages', () => {
   });
 });
 
+describe('a verdict', () => {
+  const told = (id: string) => receiver.taken.filter(({ requestId }) => requestId === id);
+
+  it('is an event of its own, before what comes of it, without the reason', async () => {
+    await start({ events: ['request.verdict', 'request.approved', 'request.denied'] });
+    const demand = { approvers: [], quorum: 2, assurance: 1 } as const;
+    const { id } = await approvals.open(question({ text: 'DROP TABLE two', demand }));
+    await approvals.guard.decide(answer(id, 'reviewer', { reason: 'a private remark' }));
+    await approvals.guard.decide(answer(id, 'reviewer', { reason: 'said twice' }));
+    await until(() => typesOf(id).length === 1);
+    await approvals.guard.decide(answer(id, 'deputy', { channel: 'slack' }));
+    await until(() => typesOf(id).length === 3);
+    expect(typesOf(id)).toEqual(['request.verdict', 'request.verdict', 'request.approved']);
+    const [first, second, third] = told(id).map(({ payload }) => payload.data);
+    expect(first).toMatchObject({
+      state: 'open',
+      verdict: { person: 'reviewer', verdict: 'approve', channel: 'api', assurance: 1 },
+      verdicts: [{ person: 'reviewer' }],
+    });
+    expect(second).toMatchObject({ state: 'open', verdict: { person: 'deputy', channel: 'slack' } });
+    expect(third).not.toHaveProperty('verdict');
+    expect(
+      told(id)
+        .map(({ body }) => body)
+        .join(''),
+    ).not.toContain('remark');
+  });
+
+  it('that somebody changes to a denial is told again, with the reason where that is asked for', async () => {
+    await start({ events: ['request.verdict', 'request.denied'], include: 'full' });
+    const demand = { approvers: [], quorum: 2, assurance: 1 } as const;
+    const { id } = await approvals.open(question({ text: 'DROP TABLE changed_mind', demand }));
+    await approvals.guard.decide(answer(id, 'reviewer'));
+    await approvals.guard.decide(answer(id, 'reviewer', { verdict: 'deny', reason: 'no after all' }));
+    await until(() => typesOf(id).length === 3);
+    expect(typesOf(id)).toEqual(['request.verdict', 'request.verdict', 'request.denied']);
+    expect(told(id)[1]?.payload.data).toMatchObject({
+      verdict: { person: 'reviewer', verdict: 'deny', reason: 'no after all' },
+    });
+  });
+
+  it('that is refused is none', async () => {
+    await start({ events: ['request.verdict', 'request.denied'] });
+    const { id } = await approvals.open(question({ text: 'DROP TABLE refused' }));
+    await approvals.guard.decide(answer(id, 'owner'));
+    await approvals.guard.decide(answer(id, 'reviewer', { verdict: 'deny', reason: 'no' }));
+    await until(() => typesOf(id).length === 2);
+    expect(told(id)[0]?.payload.data).toMatchObject({ verdict: { person: 'reviewer', verdict: 'deny' } });
+  });
+});
+
 describe('a receiver', () => {
   it('that fails, hangs, redirects or says wait gets the same message again, and nothing out of order', async () => {
     await start({}, { webhookTimeoutMs: 500 });
