@@ -1,4 +1,3 @@
-import { createPublicKey, type JsonWebKey, type KeyObject, verify } from 'node:crypto';
 import pg from 'pg';
 import { batchBytes, type CheckSignature } from './chain.ts';
 import type { SignedCheckpoint } from './checkpoint.ts';
@@ -7,11 +6,12 @@ import { copyOut } from './copy-out.ts';
 import { type Gone, isDroppedEnd, type UpkeepRow } from './gone.ts';
 import { goneIn } from './gone-rows.ts';
 import { type BroughtKey, checkKeys } from './key-check.ts';
-import { passkeysIn, thumbprintOf } from './passkey-keys.ts';
+import { passkeysIn } from './passkey-keys.ts';
 import { checkDigests, type RequestDigest } from './request-digests.ts';
 import { quoteName } from './store.ts';
 import { jwkThumbprint } from './stream-key.ts';
 import { leafHash } from './tree.ts';
+import { checker, isEd25519, type Jwk, revocations } from './trusted-keys.ts';
 import {
   checkEndorsement,
   type Finding,
@@ -282,16 +282,6 @@ type LeafRow = {
   readonly leaf_hash: Buffer;
 };
 
-type Jwk = Readonly<Record<string, unknown>>;
-
-/** A person's key is none of the installation's, of whatever kind it is. */
-function isEd25519(
-  jwk: Jwk,
-): jwk is Jwk & { readonly kty: string; readonly crv: string; readonly x: string } {
-  if ('countersign_person' in jwk) return false;
-  return jwk['kty'] === 'OKP' && jwk['crv'] === 'Ed25519' && typeof jwk['x'] === 'string';
-}
-
 async function readStreams(
   client: pg.ClientBase,
   schema: string,
@@ -341,18 +331,6 @@ async function keysInLog(client: pg.ClientBase, schema: string): Promise<Jwks> {
   };
 }
 
-/** Seconds since 1970 UTC by thumbprint; a key that does not say since when never counted. */
-function revocations(revoked: readonly Jwk[]): ReadonlyMap<string, number> {
-  const since = new Map<string, number>();
-  for (const jwk of revoked) {
-    const kid = thumbprintOf(jwk);
-    const at: unknown = Reflect.get(Object(jwk['revoked']), 'revoked_at');
-    const end = typeof at === 'number' ? at : Number.NEGATIVE_INFINITY;
-    if (kid !== null) since.set(kid, Math.min(end, since.get(kid) ?? end));
-  }
-  return since;
-}
-
 /** Of a stream that says itself that it began after the key which endorses it was revoked. */
 function endorsedTooLate(
   { stream, endorsedBy }: StoredStream,
@@ -363,25 +341,6 @@ function endorsedTooLate(
   if (end === undefined || Number(startedUs) < end * 1e6) return null;
   const detail = `the stream's key is endorsed by ${endorsedBy}, which was revoked before the stream began`;
   return { stream, seq: 1n, check: 'endorsement', ok: false, detail };
-}
-
-/** A key counts under its own thumbprint only, whatever name it was given. Keys that are not Ed25519 are left out. */
-function checker(jwks: readonly Jwk[]): CheckSignature {
-  const keys = new Map<string, KeyObject>();
-  for (const jwk of jwks) {
-    if (!isEd25519(jwk)) continue;
-    const { kty, crv, x } = jwk;
-    try {
-      const publicJwk: JsonWebKey = { kty, crv, x };
-      keys.set(jwkThumbprint({ kty, crv, x }), createPublicKey({ key: publicJwk, format: 'jwk' }));
-    } catch {
-      // Not a point: no signature can be checked with it, which the checks will say.
-    }
-  }
-  return (kid, bytes, signature) => {
-    const key = keys.get(kid);
-    return key === undefined ? null : verify(null, bytes, key, signature);
-  };
 }
 
 type BatchRow = {

@@ -82,7 +82,7 @@ export function createHttpApp(deps: HttpDependencies): Hono {
   const gate = gateOf(deps);
   requestRoutes(app, gate, deps.desk, deps.followers);
   installationRoutes(app, gate, deps);
-  auditRoutes(app, gate, deps.auditSearch);
+  auditRoutes(app, gate, deps.auditSearch, deps);
   serviceRoutes(app, gate, deps, openApiDocument(OPERATIONS, deps.version));
   refuseOtherMethods(app, OPERATIONS);
   if (deps.console !== null) app.route('/', deps.console);

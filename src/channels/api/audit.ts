@@ -8,7 +8,7 @@ import {
   type StatementPlace,
 } from '../../audit/port.ts';
 import type { Caller } from './credentials.ts';
-import { addressOf } from './gate.ts';
+import { addressOf, type GatePorts } from './gate.ts';
 import { type Gate, type Operation, serveOperation } from './operation.ts';
 import { problem } from './problem.ts';
 import { auditPage, type auditStatement, cursor } from './schemas.ts';
@@ -48,7 +48,12 @@ export const AUDIT_OPERATIONS: readonly Operation[] = [searchStatements];
 const DAY_MS = 86_400_000;
 
 /** `search` null: the configuration names no role that may read the log. */
-export function auditRoutes(app: Hono, gate: Gate, search: AuditSearch | null): void {
+export function auditRoutes(
+  app: Hono,
+  gate: Gate,
+  search: AuditSearch | null,
+  ports: Pick<GatePorts, 'clientAddress'>,
+): void {
   serveOperation(app, gate, searchStatements, async ({ c, query, caller }) => {
     if (search === null)
       return problem(
@@ -68,7 +73,7 @@ export function auditRoutes(app: Hono, gate: Gate, search: AuditSearch | null): 
         to: to ?? null,
         limit,
       };
-      const page = await search.statements(filter, readerOf(caller, addressOf(c)));
+      const page = await search.statements(filter, readerOf(caller, addressOf(c, ports)));
       const last = page.length < limit ? undefined : page.at(-1);
       return { statements: page.map(statementJson), next: last === undefined ? null : cursorOf(last) };
     } catch (error) {
