@@ -149,7 +149,7 @@ describe.runIf(CHROMIUM !== undefined)(
       // Another site's id: as if the page were opened by another name.
       await page.evaluate("document.querySelector('button[data-passkey]').dataset.rp = '127.0.0.1'");
       await card.getByRole('button', { name: 'Approve with passkey' }).click();
-      await card.getByText('No passkey was used, and nothing was sent').waitFor();
+      await card.getByText('No passkey was used, and nothing was sent: passkeys are bound to').waitFor();
       await picture('passkey-trouble');
       expect((await second.api.open()).map((open) => open.id)).toContain(id);
       await page.goto(second.config.http.publicUrl);

@@ -9,8 +9,12 @@ function put(form, name, value) {
   Object.assign(field, { type: 'hidden', name, value });
   form.append(field);
 }
+function requireSite(rp) {
+  if (location.hostname !== rp) throw new Error('passkeys are bound to ' + rp + '; open this page there');
+}
 async function sign(form, button) {
   const { challenge, rp, credentials } = button.dataset;
+  requireSite(rp);
   const { id, response } = await SimpleWebAuthnBrowser.startAuthentication({
     optionsJSON: {
       challenge,
@@ -28,7 +32,9 @@ async function make(form) {
   const body = new URLSearchParams({ csrf: form.elements.csrf.value });
   const response = await fetch('/passkeys/options', { method: 'POST', body });
   if (!response.ok) throw new Error('this page is too old; load it again');
-  const made = await SimpleWebAuthnBrowser.startRegistration({ optionsJSON: await response.json() });
+  const optionsJSON = await response.json();
+  requireSite(optionsJSON.rp.id);
+  const made = await SimpleWebAuthnBrowser.startRegistration({ optionsJSON });
   put(form, 'credential', JSON.stringify(made));
 }
 function tell(form, text) {
