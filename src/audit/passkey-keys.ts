@@ -1,22 +1,8 @@
 import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto';
-import type { EventEntry } from './entry.ts';
 import type { TrustedPasskey } from './passkey-check.ts';
-import { jwkThumbprint, keyEntry } from './stream-key.ts';
+import { jwkThumbprint } from './stream-key.ts';
 
 type Jwk = Readonly<Record<string, unknown>>;
-
-/** A passkey as the log and the key set have it: a public key of P-256, and whose it is. */
-export type PasskeyOf = {
-  readonly person: string;
-  readonly key: { readonly kty: 'EC'; readonly crv: 'P-256'; readonly x: string; readonly y: string };
-};
-
-/** The entry that brings a passkey's public key into the log, so that receipts verify with it after it is used no more. */
-export function passkeyEntry({ person, key: { x, y } }: PasskeyOf, at: bigint): EventEntry {
-  const bare = { kty: 'EC', crv: 'P-256', x, y };
-  const kid = ecThumbprint(x, y);
-  return keyEntry(kid, { ...bare, kid, use: 'sig', alg: 'ES256', countersign_person: person }, 'passkey', at);
-}
 
 /** The passkeys in a key set, by thumbprint, whatever name it gives them. One that two people have is nobody's. */
 export function passkeysIn(jwks: readonly Jwk[]): (kid: string) => TrustedPasskey | null {

@@ -13,6 +13,7 @@ import { type Checkpointer, startCheckpoints } from '../audit/checkpointer.ts';
 import type { Entry } from '../audit/entry.ts';
 import { type OpenAuditLog, openAuditLog } from '../audit/log.ts';
 import { DEFAULT_AUDIT_ROLES, migrateAudit } from '../audit/migrate.ts';
+import { keyEntry } from '../audit/stream-key.ts';
 import { createTransactionalAppender } from '../audit/transactional.ts';
 import { readingJudgement } from '../catalog/reading.ts';
 import { createHttpApp } from '../channels/api/app.ts';
@@ -36,6 +37,7 @@ import { nowMicros } from '../proxy/clock.ts';
 import { createKnowledgeBase, type KnowledgeBase } from '../proxy/knowledge.ts';
 import { type Listener, startListener } from '../proxy/listener.ts';
 import type { Keys } from '../signing/keys.ts';
+import { publishedPasskeys } from '../signing/passkey.ts';
 import { newSealing } from '../signing/sealing.ts';
 import type { StatementClass } from '../statement/analysis.ts';
 import { readyz } from '../telemetry/health.ts';
@@ -216,6 +218,9 @@ async function openAudit(
       facts: String(FACTS_FORM),
     }),
   );
+  // So that what was signed with a passkey can be verified when the configuration has it no more.
+  for (const jwk of publishedPasskeys(config.people))
+    audit.append(keyEntry(jwk.kid, jwk, 'passkey', BigInt(nowMicros())));
   return audit;
 }
 

@@ -3,8 +3,9 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { appendCall } from '../../src/audit/batch.ts';
 import type { Entry } from '../../src/audit/entry.ts';
-import { passkeyEntry, thumbprintOf } from '../../src/audit/passkey-keys.ts';
+import { thumbprintOf } from '../../src/audit/passkey-keys.ts';
 import type { LogSigner } from '../../src/audit/port.ts';
+import { keyEntry } from '../../src/audit/stream-key.ts';
 import { type Jwks, verifySnapshot } from '../../src/audit/verify-database.ts';
 import { approver, type Device, makeDevice, newDigest } from './passkey-maker.ts';
 import { makeStream } from './stream-maker.ts';
@@ -42,8 +43,8 @@ const approved = (requestId: string, token: string, at?: bigint) =>
   event('request_approved', { requestId, receipt: token, ...(at === undefined ? {} : { at }) });
 
 /** The entry that brings a device's key into the log. */
-function keyOf({ jwk: { x = '', y = '' } }: Device, person: string): Entry {
-  return passkeyEntry({ person, key: { kty: 'EC', crv: 'P-256', x, y } }, BigInt(Date.now()) * 1000n);
+function keyOf(device: Device, person: string): Entry {
+  return keyEntry(device.kid, device.of(person), 'passkey', BigInt(Date.now()) * 1000n);
 }
 
 const revoked = (kid: string, at: string) =>

@@ -167,6 +167,21 @@ describe.runIf(CHROMIUM !== undefined)(
       const checks = await second.audited('SELECT "check", ok, detail FROM audit.verify(keys => $1)', [jwks]);
       expect(checks.length).toBeGreaterThan(4);
       expect(checks.filter(({ ok }) => !ok)).toEqual([]);
+      expect(checks.map(({ detail }) => detail)).toContainEqual(
+        expect.stringMatching(/^[1-9]\d* of [1-9]\d* receipts with passkeys /),
+      );
+      // The log brings them itself, for whoever has kept no keys.
+      const alone = await second.audited('SELECT "check", ok FROM audit.verify("full" => true)');
+      expect(alone.filter(({ ok }) => !ok)).toEqual([]);
+      const brought = await second.audited(
+        "SELECT kid, public_jwk FROM audit.signing_keys WHERE purpose = 'passkey'",
+      );
+      expect(brought).toEqual([
+        {
+          kid: passkeyThumbprint(made.key),
+          public_jwk: expect.objectContaining({ countersign_person: 'approver' }),
+        },
+      ]);
       const file = (name: string, text: string) => {
         writeFileSync(join(directory, name), text);
         return join(directory, name);
