@@ -232,7 +232,7 @@ type LeafRow = {
 
 type Jwk = Readonly<Record<string, unknown>>;
 
-function isEd25519(
+export function isEd25519(
   jwk: Jwk,
 ): jwk is Jwk & { readonly kty: string; readonly crv: string; readonly x: string } {
   return jwk['kty'] === 'OKP' && jwk['crv'] === 'Ed25519' && typeof jwk['x'] === 'string';
@@ -268,7 +268,7 @@ async function readStreams(
   }));
 }
 
-async function keysInLog(client: pg.ClientBase, schema: string): Promise<Jwks> {
+export async function keysInLog(client: pg.ClientBase, schema: string): Promise<Jwks> {
   // By name, where there is one: a log of before revocations is read, too.
   const { rows } = await client.query<{ public_jwk: Jwk; revoked: string | null }>(
     `SELECT public_jwk, to_jsonb(k) ->> 'revoked_at' AS revoked FROM ${schema}.signing_keys k`,
@@ -285,7 +285,7 @@ async function keysInLog(client: pg.ClientBase, schema: string): Promise<Jwks> {
 }
 
 /** Seconds since 1970 UTC by thumbprint; a key that does not say since when never counted. */
-function revocations(revoked: readonly Jwk[]): ReadonlyMap<string, number> {
+export function revocations(revoked: readonly Jwk[]): ReadonlyMap<string, number> {
   return new Map(
     revoked.map((jwk) => {
       const at: unknown = Reflect.get(Object(jwk['revoked']), 'revoked_at');
@@ -295,7 +295,7 @@ function revocations(revoked: readonly Jwk[]): ReadonlyMap<string, number> {
 }
 
 /** Of a stream that says itself that it began after the key which endorses it was revoked. */
-function endorsedTooLate(
+export function endorsedTooLate(
   { stream, endorsedBy }: StoredStream,
   startedAt: Date,
   revokedAt: ReadonlyMap<string, number>,
@@ -307,7 +307,7 @@ function endorsedTooLate(
 }
 
 /** A key counts under its own thumbprint only, whatever name it was given. Keys that are not Ed25519 are left out. */
-function checker(jwks: readonly Jwk[]): CheckSignature {
+export function checker(jwks: readonly Jwk[]): CheckSignature {
   const keys = new Map<string, KeyObject>();
   for (const jwk of jwks) {
     if (!isEd25519(jwk)) continue;

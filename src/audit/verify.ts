@@ -103,9 +103,18 @@ export class StreamVerifier {
   readonly #foreign = new Map<string, bigint>();
   readonly #recoverers = new Set<string>();
 
-  constructor(stream: StoredStream, keys: Keys) {
+  /** `after`: where what is handed over begins; left out: at the stream's beginning. */
+  constructor(
+    stream: StoredStream,
+    keys: Keys,
+    after: { readonly seq: bigint; readonly hash: Buffer } | null = null,
+  ) {
     this.#stream = stream;
     this.#keys = keys;
+    if (after === null) return;
+    this.#seq = after.seq;
+    this.#hash = after.hash;
+    this.#batchedTo = after.seq;
   }
 
   batch(batch: StoredBatch): void {
@@ -153,8 +162,11 @@ export class StreamVerifier {
     this.#hash = linked.hash;
   }
 
-  end(): void {
-    const { stream, headSeq, headHash } = this.#stream;
+  /** `head`: where what was handed over ends; left out: at the stream's head. */
+  end(head: { readonly seq: bigint; readonly hash: Buffer } | null = null): void {
+    const { stream } = this.#stream;
+    const headSeq = head?.seq ?? this.#stream.headSeq;
+    const headHash = head?.hash ?? this.#stream.headHash;
     if (this.#seq < headSeq)
       this.#found(headSeq, 'head', `cut off: the last row is ${this.#seq}, the head says ${headSeq}`);
     else if (this.#seq > headSeq) this.#found(headSeq, 'head', `rows after the head, up to ${this.#seq}`);
