@@ -29,7 +29,6 @@ import {
   makeSigner,
   now,
   outcome,
-  QUIET,
 } from './support.ts';
 
 let database: AuditDatabase;
@@ -78,7 +77,7 @@ beforeAll(async () => {
       publicKeys: () => [{ x: String(signer.publicJwk['x']) }],
       everyMs: 3_600_000,
       anchors: [],
-      log: QUIET,
+      log: { info: () => {}, warn: () => {}, error: () => {} },
     },
   });
   await checkpoints.take();
