@@ -11,6 +11,7 @@ import {
   type StreamLine,
 } from './evidence-lines.ts';
 import { parsePeriod } from './evidence-manifest.ts';
+import { EvidenceStatements } from './evidence-statements.ts';
 import { EvidenceStream, type StreamFinding } from './evidence-stream.ts';
 import type { Period } from './evidence-views.ts';
 import { jwkThumbprint } from './stream-key.ts';
@@ -135,6 +136,9 @@ class EvidenceVerifier {
   async #checkStreams(streams: readonly StreamLine[], keys: Keys): Promise<void> {
     const batches = this.#lines('log/batches.jsonl', parseBatch);
     const entries = this.#lines('log/entries.jsonl', parseEntry);
+    const statements = new EvidenceStatements(this.#source.directory, this.#period, (problem) =>
+      this.#found('views/statements.csv', problem.line, { ...problem, check: 'view', ok: false }),
+    );
     for (const { stored } of streams) {
       await this.#skipStrays(batches, entries, stored.stream);
       const stream = new EvidenceStream(stored, keys, this.#period);
@@ -149,14 +153,15 @@ class EvidenceVerifier {
           this.#found(batches.file, batches.number, tree(batch.stream, batch.fromSeq, problem));
         stream.batch(batch, ((await peekRow(entries, stored.stream))?.row.seq ?? toSeq + 1n) <= toSeq);
         this.#take(stream, batches);
-        await this.#rowsTo(stream, entries, stored.stream, toSeq);
+        await this.#rowsTo(stream, entries, stored.stream, statements, toSeq);
       }
-      await this.#rowsTo(stream, entries, stored.stream, null);
+      await this.#rowsTo(stream, entries, stored.stream, statements, null);
       stream.end();
       this.#take(stream, entries, false);
       this.#named.push(...stream.namedEnds);
     }
     await this.#skipStrays(batches, entries, null);
+    await statements.end();
     for (const index of this.#leaves.unclaimed())
       this.#found('log/leaves.jsonl', index + 1, tree(null, null, `the batch of leaf ${index} is missing`));
   }
@@ -166,6 +171,7 @@ class EvidenceVerifier {
     stream: EvidenceStream,
     entries: Lines<StoredRow>,
     name: string,
+    statements: EvidenceStatements,
     to: bigint | null,
   ): Promise<void> {
     for (let row = await peekRow(entries, name); row !== null; row = await peekRow(entries, name)) {
@@ -174,6 +180,7 @@ class EvidenceVerifier {
       this.#rows += 1;
       stream.row(row);
       this.#take(stream, entries);
+      await statements.entry(row);
     }
   }
 

@@ -22,14 +22,7 @@ import { parseCsv, textOfCell } from '../../src/audit/csv.ts';
 import { type Evidence, writeEvidence } from '../../src/audit/evidence.ts';
 import { verifyEvidence } from '../../src/audit/evidence-verify.ts';
 import { makeStream } from './stream-maker.ts';
-import {
-  type AuditDatabase,
-  createAuditDatabase,
-  intent,
-  makeSigner,
-  now,
-  outcome,
-} from './support.ts';
+import { type AuditDatabase, createAuditDatabase, intent, makeSigner, now, outcome } from './support.ts';
 
 let database: AuditDatabase;
 let evidence: Evidence;
@@ -210,6 +203,7 @@ const edit = (directory: string, file: string, change: (lines: Line[]) => Line[]
 };
 const ENTRIES = 'log/entries.jsonl';
 const BATCHES = 'log/batches.jsonl';
+const CSV = 'views/statements.csv';
 const isOf = (stream: string) => (line: Line) => line['stream'] === stream;
 
 /** The check that must find it, and where. */
@@ -352,6 +346,46 @@ const TAMPERING: readonly (readonly [string, string, RegExp, (directory: string)
         'log/streams.jsonl',
         (all) => void Object.assign(all[0] ?? {}, { endorsement: '00'.repeat(64) }),
       ),
+  ],
+  [
+    'a statement taken out of the CSV',
+    'view',
+    /statements/,
+    (d) =>
+      writeFileSync(
+        join(d, CSV),
+        read(CSV, d)
+          .split('\r\n')
+          .filter((_, i) => i !== 2)
+          .join('\r\n'),
+      ),
+  ],
+  [
+    'a statement more in the CSV',
+    'view',
+    /statements/,
+    (d) => {
+      const [head, first, ...rest] = read(CSV, d).split('\r\n');
+      writeFileSync(join(d, CSV), [head, first, first, ...rest].join('\r\n'));
+    },
+  ],
+  [
+    'an agent in the CSV',
+    'view',
+    /statements/,
+    (d) => writeFileSync(join(d, CSV), read(CSV, d).replace(',reporter,', ',other,')),
+  ],
+  [
+    'an outcome in the CSV',
+    'view',
+    /statements/,
+    (d) => writeFileSync(join(d, CSV), read(CSV, d).replace(',executed,', ',denied,')),
+  ],
+  [
+    'a CSV that ends within quotes',
+    'view',
+    /statements/,
+    (d) => writeFileSync(join(d, CSV), `${read(CSV, d)}"`),
   ],
   [
     'a line that is none',
