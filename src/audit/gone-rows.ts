@@ -1,6 +1,6 @@
 import type pg from 'pg';
+import type { Finding } from './finding.ts';
 import { droppedBy, type Gone, type GoneRange, NOTHING_GONE, redactedBy, type UpkeepRow } from './gone.ts';
-import type { Finding } from './verify.ts';
 
 export type GoneRows = {
   readonly of: (stream: string) => Gone;

@@ -1,5 +1,5 @@
 import type { Row } from './canonical.ts';
-import type { Finding } from './verify.ts';
+import type { Finding } from './finding.ts';
 
 /** A public key as the register of keys has it; times are microseconds since 1970 UTC. */
 export type RegisteredKey = {

@@ -1,4 +1,4 @@
-import type { Finding } from './verify.ts';
+import type { Finding } from './finding.ts';
 
 /** The digest that a row names for a request: the row of its opening, or one with a receipt. Attacker-controlled. */
 export type RequestDigest = {

@@ -3,30 +3,16 @@ import { batchBytes, type CheckSignature } from './chain.ts';
 import type { SignedCheckpoint } from './checkpoint.ts';
 import { COPIED_SQL, CopiedRows } from './copied-rows.ts';
 import { copyOut } from './copy-out.ts';
+import type { Finding } from './finding.ts';
 import { type Gone, isDroppedEnd, type UpkeepRow } from './gone.ts';
 import { goneIn } from './gone-rows.ts';
 import { type BroughtKey, checkKeys } from './key-check.ts';
-import { passkeysIn } from './passkey-keys.ts';
 import { checkDigests, type RequestDigest } from './request-digests.ts';
 import { quoteName } from './store.ts';
-import { jwkThumbprint } from './stream-key.ts';
 import { leafHash } from './tree.ts';
-import { checker, isEd25519, type Jwk, revocations } from './trusted-keys.ts';
-import {
-  checkEndorsement,
-  type Finding,
-  type NamedEnd,
-  type StoredBatch,
-  type StoredStream,
-  StreamVerifier,
-} from './verify.ts';
+import { type Jwk, type Jwks, noteKeys, trustIn } from './trusted-keys.ts';
+import { type NamedEnd, type StoredBatch, type StoredStream, StreamVerifier } from './verify.ts';
 import { TreeVerifier } from './verify-tree.ts';
-
-export type Jwks = {
-  readonly keys: readonly Readonly<Record<string, unknown>>[];
-  /** Keys that count only for what began before they were revoked, each with `revoked: {revoked_at}`. */
-  readonly revoked?: readonly Readonly<Record<string, unknown>>[];
-};
 
 export type VerifyOptions = {
   /** The audit database, as a role that may read the views (the auditor's). */
@@ -76,26 +62,8 @@ export async function verifySnapshot(
   const schema = quoteName(schemaName);
   const findings: Finding[] = [];
   const streams = await readStreams(client, schema);
-  const { keys: current, revoked: ended = [] } = given ?? (await keysInLog(client, schema));
-  const revoked = [...current.filter((jwk) => 'revoked' in jwk), ...ended];
-  const trustedKeys = [...current, ...ended];
-  const trusted = checker(trustedKeys);
-  const revokedAt = revocations(revoked);
-  const endorsed = new Set<string>();
-  for (const { stored, startedUs } of streams) {
-    const finding = checkEndorsement(stored, { trusted }) ?? endorsedTooLate(stored, startedUs, revokedAt);
-    if (finding === null) endorsed.add(stored.kid);
-    else findings.push(finding);
-  }
-  const ofStreams = checker(streams.map(({ jwk }) => jwk));
-  const keys = {
-    trusted,
-    revoked: (kid: string, at: bigint) =>
-      Number(at) >= (revokedAt.get(kid) ?? Number.POSITIVE_INFINITY) * 1e6,
-    passkeys: passkeysIn(trustedKeys),
-    ofStreams,
-    endorsed: (kid: string) => endorsed.has(kid),
-  };
+  const { keys, known, findings: untrusted } = trustIn(given ?? (await keysInLog(client, schema)), streams);
+  findings.push(...untrusted);
   const gone = await goneIn(client, schema);
   const named: NamedEnd[] = [];
   const upkeep: UpkeepRow[] = [];
@@ -115,7 +83,7 @@ export async function verifySnapshot(
   findings.push(...(await gone.findings(upkeep)), ...checkDigests(digests));
   findings.push(...(await checkNamedEnds(client, schema, named, gone.of)), ...(await strays(client, schema)));
   findings.push(...(await checkRegisteredKeys(client, schema, brought)));
-  findings.push(...(await checkTree(client, schema, kept ?? null, { jwks: trustedKeys, trusted })));
+  findings.push(...(await checkTree(client, schema, kept ?? null, { jwks: known, trusted: keys.trusted })));
   return {
     findings,
     whole: findings.every(({ ok }) => ok === true),
@@ -244,9 +212,7 @@ async function checkTree(
   const { rows: stored } = await client.query<{ size: string; root: Buffer; note: string }>(
     `SELECT size, root, note FROM ${schema}.checkpoints ORDER BY size`,
   );
-  const keys = jwks.flatMap((jwk) =>
-    isEd25519(jwk) ? [{ kid: jwkThumbprint(jwk), raw: Buffer.from(jwk.x, 'base64url') }] : [],
-  );
+  const keys = noteKeys(jwks);
   const checkpoints = stored.map((row) => ({ ...row, size: BigInt(row.size) }));
   const verifier = new TreeVerifier(checkpoints, kept, keys, trusted);
   for (let after = '-1'; ; ) {
@@ -315,7 +281,7 @@ async function readStreams(
   }));
 }
 
-async function keysInLog(client: pg.ClientBase, schema: string): Promise<Jwks> {
+export async function keysInLog(client: pg.ClientBase, schema: string): Promise<Jwks> {
   // By name, where there is one: a log of before revocations is read, too.
   const { rows } = await client.query<{ public_jwk: Jwk; revoked: string | null }>(
     `SELECT public_jwk, to_jsonb(k) ->> 'revoked_at' AS revoked FROM ${schema}.signing_keys k`,
@@ -329,18 +295,6 @@ async function keysInLog(client: pg.ClientBase, schema: string): Promise<Jwks> {
         revoked: { revoked_at: Math.floor(Date.parse(row.revoked ?? '') / 1000) },
       })),
   };
-}
-
-/** Of a stream that says itself that it began after the key which endorses it was revoked. */
-function endorsedTooLate(
-  { stream, endorsedBy }: StoredStream,
-  startedUs: bigint,
-  revokedAt: ReadonlyMap<string, number>,
-): Finding | null {
-  const end = revokedAt.get(endorsedBy);
-  if (end === undefined || Number(startedUs) < end * 1e6) return null;
-  const detail = `the stream's key is endorsed by ${endorsedBy}, which was revoked before the stream began`;
-  return { stream, seq: 1n, check: 'endorsement', ok: false, detail };
 }
 
 type BatchRow = {

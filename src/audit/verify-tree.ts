@@ -1,7 +1,7 @@
 import type { CheckSignature } from './chain.ts';
 import { keyIdOf, parseCheckpoint, type SignedCheckpoint } from './checkpoint.ts';
+import type { Finding } from './finding.ts';
 import { EMPTY_TREE, type Frontier, rootOf, withLeaves } from './tree.ts';
-import type { Finding } from './verify.ts';
 
 export type StoredLeaf = {
   readonly index: bigint;

@@ -8,39 +8,12 @@ import {
   GENESIS_HASH,
   rowHash,
 } from './chain.ts';
+import type { Check, Finding } from './finding.ts';
 import { detailOf, type Gone, type GoneRange, isUpkeep, NOTHING_GONE, type UpkeepRow } from './gone.ts';
 import { type BroughtKey, broughtKey, parsed, sameRecord } from './key-check.ts';
 import { passkeyProblem, type TrustedPasskey } from './passkey-check.ts';
 import { jsonOf, receiptProblem } from './receipt-check.ts';
 import type { RequestDigest } from './request-digests.ts';
-
-/** The checks that a verifier makes; SQL's `verify` uses the same names. */
-export type Check =
-  | 'row_hash'
-  | 'content'
-  | 'link'
-  | 'gap'
-  | 'head'
-  | 'batch'
-  | 'batch_signature'
-  | 'endorsement'
-  | 'receipt'
-  | 'retention'
-  | 'redaction'
-  | 'passkey'
-  | 'key'
-  | 'request'
-  | 'tree'
-  | 'checkpoint';
-
-/** What a check found at a row, or (without one) of the whole. `ok` is null where it could not be made. */
-export type Finding = {
-  readonly stream: string | null;
-  readonly seq: bigint | null;
-  readonly check: Check;
-  readonly ok: boolean | null;
-  readonly detail: string;
-};
 
 export type StoredRow = {
   readonly row: Row;
@@ -131,12 +104,24 @@ export class StreamVerifier {
   readonly #foreign = new Map<string, bigint>();
   readonly #recoverers = new Set<string>();
 
-  /** `gone`: what entries of the log account for; those entries are rows like any other, and are checked as such. */
-  constructor(stream: StoredStream, keys: Keys, gone: Gone = NOTHING_GONE) {
+  /**
+   * `gone`: what entries of the log account for; those entries are rows like any other, and are checked as such. `after`:
+   * where what is handed over begins; left out: at the stream's beginning.
+   */
+  constructor(
+    stream: StoredStream,
+    keys: Keys,
+    gone: Gone = NOTHING_GONE,
+    after: { readonly seq: bigint; readonly hash: Buffer } | null = null,
+  ) {
     this.#stream = stream;
     this.#keys = keys;
     this.#dropped = [...gone.dropped];
     this.#redacted = gone.redacted;
+    if (after === null) return;
+    this.#seq = after.seq;
+    this.#hash = after.hash;
+    this.#batchedTo = after.seq;
   }
 
   batch(batch: StoredBatch): void {
@@ -192,8 +177,11 @@ export class StreamVerifier {
     this.#hash = linked.hash;
   }
 
-  end(): void {
-    const { stream, headSeq, headHash } = this.#stream;
+  /** `head`: where what was handed over ends; left out: at the stream's head. */
+  end(head: { readonly seq: bigint; readonly hash: Buffer } | null = null): void {
+    const { stream } = this.#stream;
+    const headSeq = head?.seq ?? this.#stream.headSeq;
+    const headHash = head?.hash ?? this.#stream.headHash;
     this.#passDropped(headSeq);
     for (const { fromSeq, toSeq } of this.#dropped)
       this.#found(

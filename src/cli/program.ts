@@ -32,6 +32,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   },
   functions: async () => (await import('./functions.ts')).functionsCommand,
   verify: async () => (await import('./verify.ts')).verifyCommand,
+  evidence: async () => (await import('./evidence.ts')).evidenceCommand,
   report: async () => (await import('./report.ts')).reportCommand,
   audit: async () => (await import('./audit.ts')).auditCommand,
   receipt: async () => (await import('./receipt.ts')).receiptCommand,

@@ -2,10 +2,12 @@ import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { lastNote } from '../audit/anchors.ts';
 import { parseCheckpoint, type SignedCheckpoint } from '../audit/checkpoint.ts';
-import type { Finding } from '../audit/verify.ts';
-import { type Jwks, type VerifyResult, verifyLog } from '../audit/verify-database.ts';
+import type { Finding } from '../audit/finding.ts';
+import type { Jwks } from '../audit/trusted-keys.ts';
+import { type VerifyResult, verifyLog } from '../audit/verify-database.ts';
 import { loadConfig } from '../config/load.ts';
 import { CliError } from './exit.ts';
+import { evidenceJson, evidenceText, verifiedEvidence } from './verify-evidence.ts';
 
 type Options = {
   readonly config: string;
@@ -13,6 +15,7 @@ type Options = {
   readonly schema?: string;
   readonly keys?: string;
   readonly checkpoint?: string;
+  readonly evidence?: string;
   readonly json?: true;
 };
 
@@ -26,12 +29,19 @@ export function verifyCommand(program: Command): void {
     .option('--schema <name>', 'its schema (default: audit, or what the configuration says)')
     .option('--keys <file or URL>', 'public keys of the installation, a JWK set (its /.well-known/jwks.json)')
     .option('--checkpoint <file>', 'a checkpoint that was kept elsewhere: all that it covers must be there')
+    .option('--evidence <dir>', 'instead of a database: a folder that countersign evidence made')
     .option('--json', 'findings as JSON, one a line')
     .action(async (options: Options) => {
-      const { url, schema } = await auditAddress(options);
       const keys = options.keys === undefined ? undefined : await readJwks(options.keys);
       const checkpoint =
-        options.checkpoint === undefined ? undefined : await readCheckpoint(options.checkpoint);
+        options.checkpoint === undefined ? undefined : (await readCheckpoint(options.checkpoint)).signed;
+      if (options.evidence !== undefined) {
+        const found = await verifiedEvidence({ directory: options.evidence, keys, checkpoint });
+        process.stdout.write(options.json ? evidenceJson(found) : evidenceText(found));
+        process.exitCode = exitCodeOf(found);
+        return;
+      }
+      const { url, schema } = await auditAddress(options);
       const result = await verified({ url, schema, keys, checkpoint });
       process.stdout.write(options.json ? asJson(result) : asText(result));
       process.exitCode = exitCodeOf(result);
@@ -69,7 +79,8 @@ async function verified(options: Parameters<typeof verifyLog>[0]): Promise<Verif
   }
 }
 
-async function readJwks(source: string): Promise<Jwks> {
+/** A JWK set from a file or URL. Throws `CliError`. */
+export async function readJwks(source: string): Promise<Jwks> {
   const text = /^https?:/.test(source) ? await fetchText(source) : await readText(source);
   try {
     const parsed: unknown = JSON.parse(text);
@@ -85,14 +96,16 @@ async function readJwks(source: string): Promise<Jwks> {
   );
 }
 
-/** A signed note, or a line of a file anchor (the last one). */
-async function readCheckpoint(path: string): Promise<SignedCheckpoint> {
+/** A signed note, or a line of a file anchor (the last one). Throws `CliError`. */
+export async function readCheckpoint(path: string): Promise<KeptCheckpoint> {
   const text = await readText(path, 'bad_checkpoint', '--checkpoint');
-  const found = parseCheckpoint(text) ?? parseCheckpoint(lastNote(text) ?? '');
-  if (found === null)
-    throw new CliError('bad_checkpoint', `--checkpoint: ${path} is no signed checkpoint of a log`);
-  return found;
+  for (const note of [text, lastNote(text) ?? '']) {
+    const signed = parseCheckpoint(note);
+    if (signed !== null) return { note, signed };
+  }
+  throw new CliError('bad_checkpoint', `--checkpoint: ${path} is no signed checkpoint of a log`);
 }
+type KeptCheckpoint = { readonly note: string; readonly signed: SignedCheckpoint };
 
 function isJwks(value: unknown): value is Jwks['keys'] {
   return Array.isArray(value) && value.every((key) => typeof key === 'object' && key !== null);

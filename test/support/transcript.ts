@@ -87,9 +87,10 @@ function indented(text: string): string {
   return text.trimEnd().replace(/^/gm, '    ');
 }
 
-type Shell = { readonly output: Promise<string>; readonly until: (text: string) => Promise<string> };
+export type Shell = { readonly output: Promise<string>; readonly until: (text: string) => Promise<string> };
 
-function shell(command: string, env: Record<string, string>): Shell {
+/** A command line in bash, with both its outputs; `npx countersign` is this clone's. */
+export function shell(command: string, env: Record<string, string>): Shell {
   const own = command.replaceAll('npx countersign', `"${process.execPath}" --import tsx "${MAIN}"`);
   const child = spawn('bash', ['-c', `${own} 2>&1`], {
     env: {
@@ -128,9 +129,15 @@ function shell(command: string, env: Record<string, string>): Shell {
   };
 }
 
-const IDS = ['req_5sX1mQb8TzWe6YpLr0NcVf', 'req_7dJ3kRf2HuZa9GqBn4MwPy'];
+const IDS = [
+  'req_5sX1mQb8TzWe6YpLr0NcVf',
+  'req_7dJ3kRf2HuZa9GqBn4MwPy',
+  'req_2cVb6NmQ1wErTy8UiOpLkj',
+  'req_9hGf4DsA7zXcVb3NmKlPoi',
+];
 
-function normalised(text: string): string {
+/** What differs from run to run, replaced by what always has the same width. */
+export function normalised(text: string): string {
   const seen = new Map<string, string>();
   return text
     .replace(/req_[0-9A-Za-z]{20,26}/g, (id) => {

@@ -1,0 +1,69 @@
+/** What an evidence folder says of itself, and the sums of its files. */
+export const FORM = 'countersign evidence v1';
+
+export type EvidenceManifest = {
+  readonly form: typeof FORM;
+  readonly program: string;
+  readonly schema: string;
+  /** ISO 8601; `from` is in it, `to` is not. */
+  readonly from: string;
+  readonly to: string;
+  /** The moment of the snapshot, by the database's clock. */
+  readonly snapshot_at: string;
+  /** Rows of the views that must have none. */
+  readonly must_be_empty: Readonly<Record<string, number>>;
+  /** What `countersign verify` said of the whole log in that snapshot. */
+  readonly verification: {
+    readonly whole: boolean;
+    readonly altered: boolean;
+    readonly keysFromLog: boolean;
+    readonly rows: number;
+    readonly streams: number;
+  };
+  readonly files: readonly {
+    readonly file: string;
+    readonly sha256: string;
+    readonly rows?: number;
+    /** The file with the SQL that made it. */
+    readonly sql?: string;
+  }[];
+};
+
+export type WrittenPart = {
+  readonly file: string;
+  readonly rows: number | null;
+  readonly sqlFile: string | null;
+  readonly bytes: number;
+  readonly sha256: string;
+};
+
+/** As `sha256sum -c` reads it. */
+export function sumsText(parts: readonly Pick<WrittenPart, 'file' | 'sha256'>[]): string {
+  return parts.map(({ file, sha256 }) => `${sha256}  ${file}\n`).join('');
+}
+
+/** Files and their sums. Attacker-controlled: names that would leave the folder are none. Null: it is no such list. */
+export function parseSums(text: string): ReadonlyMap<string, string> | null {
+  const sums = new Map<string, string>();
+  const lines = text.split('\n');
+  if (lines.pop() !== '') return null;
+  for (const line of lines) {
+    const [, sha256, file] = /^([0-9a-f]{64}) {2}((?:[a-z]+\/)?[A-Za-z0-9][A-Za-z0-9._-]*)$/.exec(line) ?? [];
+    if (sha256 === undefined || file === undefined || sums.has(file)) return null;
+    sums.set(file, sha256);
+  }
+  return sums;
+}
+
+/** Attacker-controlled. Null: it is none of this form. */
+export function parsePeriod(text: string): { readonly from: Date; readonly to: Date } | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    const time = (name: string) => new Date(String(Reflect.get(Object(value), name)));
+    const [from, to] = [time('from'), time('to')];
+    const isOne = Reflect.get(Object(value), 'form') === FORM;
+    return isOne && from.getTime() < to.getTime() ? { from, to } : null;
+  } catch {
+    return null;
+  }
+}
