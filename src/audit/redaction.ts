@@ -127,7 +127,9 @@ function scopeText(scope: RedactionScope): string {
 /** The mutable side holds what people were asked; of requests that ended nobody needs the text any more. */
 async function eraseRequests(client: pg.Client, ids: readonly string[]): Promise<number> {
   const { rows } = await client.query<{ owner: string }>(
-    `SELECT pg_get_userbyid(relowner) AS owner FROM pg_catalog.pg_class WHERE oid = to_regclass('countersign.request')`,
+    // Not by its name: the log's owner has no rights there.
+    `SELECT pg_get_userbyid(c.relowner) AS owner FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname = 'countersign' AND c.relname = 'request'`,
   );
   const [found] = rows;
   if (found === undefined || ids.length === 0) return 0;

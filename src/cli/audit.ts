@@ -4,12 +4,13 @@ import { migrateApprovals } from '../approval/migrate.ts';
 import { DEFAULT_AUDIT_ROLES, type MigrationResult, migrateAudit } from '../audit/migrate.ts';
 import { auditStatus, type StreamStatus } from '../audit/status.ts';
 import { loadConfig } from '../config/load.ts';
+import { upkeepCommands } from './audit-upkeep.ts';
 import { auditAddress } from './verify.ts';
 
 type Options = { readonly config: string; readonly url?: string; readonly schema?: string };
 type MigrateOptions = Options & { readonly writer: string };
 
-/** `countersign audit migrate` and `countersign audit status`. */
+/** `countersign audit migrate|status`, and what takes something out of the log. */
 export function auditCommand(program: Command): void {
   const audit = program.command('audit').description('the audit schema');
   audit
@@ -34,6 +35,7 @@ export function auditCommand(program: Command): void {
       process.stdout.write(statusText(streams));
       if (streams.some(({ complete }) => !complete)) process.exitCode = 1;
     });
+  upkeepCommands(audit);
 }
 
 async function migrate(options: MigrateOptions): Promise<MigrationResult> {

@@ -71,6 +71,8 @@ export async function buildConfig(
       schema: shape.audit.schema,
       origin: shape.audit.origin,
       anchors: await anchors(reader, shape.audit.anchors),
+      retentionDays: shape.audit.retention === undefined ? null : Number.parseInt(shape.audit.retention, 10),
+      parameters: shape.audit.parameters,
     },
     agents: await agents(reader, shape.agents),
     people: shape.people,

@@ -1,4 +1,4 @@
-import type { Policy } from '../policy/rule.ts';
+import type { ParameterRecording, Policy } from '../policy/rule.ts';
 import type { Limits } from './limits.ts';
 
 /** The validated, frozen configuration. `load.ts` makes it from YAML; nothing else reads files or the environment. */
@@ -36,6 +36,10 @@ export type Config = {
     readonly origin: string;
     /** Where checkpoints are kept besides. */
     readonly anchors: readonly AnchorPlace[];
+    /** Whole days that `countersign audit retention` keeps; null or left out: it has to be told. */
+    readonly retentionDays?: number | null;
+    /** What is recorded of bind parameters where the rule does not say; left out: `full`. */
+    readonly parameters?: ParameterRecording;
   };
   readonly agents: readonly Agent[];
   readonly people: readonly Person[];

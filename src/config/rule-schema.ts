@@ -171,6 +171,12 @@ export const ruleSchema = z.strictObject({
     .describe(
       'For rules that allow: where a result is stopped. For rules that hold: what an approval allows; people are shown it, and the receipt has it.',
     ),
+  parameters: z
+    .enum(['full', 'digest', 'none'])
+    .optional()
+    .describe(
+      'What the log has of the bind parameters of a statement that the rule decides: their values, one SHA-256 over all of them, or their number. Default: audit.parameters.',
+    ),
   approvers: names.optional().describe('Ids of people or names of groups. Default: everybody.'),
   quorum: z
     .int()

@@ -196,6 +196,19 @@ export const configSchema = z.strictObject({
       .describe(
         'Where signed checkpoints of the log are kept besides, out of reach of who owns its database.',
       ),
+    retention: z
+      .string()
+      .regex(/^[1-9]\d{0,4}d$/, 'expected whole days, for example 400d')
+      .optional()
+      .describe(
+        'How long "countersign audit retention" keeps rows, which something must run. Default: for good.',
+      ),
+    parameters: z
+      .enum(['full', 'digest', 'none'])
+      .default('full')
+      .describe(
+        'What the log has of bind parameters, where the rule that decides does not say: their values, one SHA-256 over all of them, or their number. Approvers of a held statement see the values all the same.',
+      ),
   }),
   agents: z.array(agent).min(1),
   people: z.array(personSchema).min(1),

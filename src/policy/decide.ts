@@ -95,16 +95,19 @@ function notAbove(rows: number | undefined, ruling: Ruling): Ruling {
 }
 
 function byRule(rule: PolicyRule, statement: StatementAnalysis): Ruling {
-  const { decision, name, limits } = rule;
+  const { decision, name, limits, parameters } = rule;
+  const recording = parameters === undefined ? {} : { parameters };
   if (decision === 'allow' && FLOOR_HOLD.has(statement.class)) {
     const reasons = [...statement.reasons, `the rule ${name} cannot allow what nobody understands`];
-    return { decision: 'hold', rule: `floor:${statement.class}`, reasons, approval: PLAIN_DEMAND };
+    const floor = `floor:${statement.class}`;
+    return { decision: 'hold', rule: floor, reasons, approval: PLAIN_DEMAND, ...recording };
   }
   const ruling: Ruling = {
     decision,
     rule: name,
     reasons: statement.reasons,
     approval: decision === 'hold' ? demandOf(rule) : null,
+    ...recording,
   };
   const most = decision === 'allow' ? allowedSize(rule, statement) : limits;
   return most === undefined
@@ -150,8 +153,7 @@ function demandOf(rule: PolicyRule): ApprovalDemand {
 /** Two holds in one string ask for what satisfies both; limits of any statement are limits of each. */
 function severer(a: Ruling, b: Ruling): Ruling {
   const limits = narrower(a.limits, b.limits);
-  const ruling = { ...withoutLimits(a, b), ...(limits === undefined ? {} : { limits }) };
-  return ruling;
+  return { ...withoutLimits(a, b), ...(limits === undefined ? {} : { limits }) };
 }
 
 function withoutLimits(a: Ruling, b: Ruling): Ruling {

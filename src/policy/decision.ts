@@ -1,5 +1,5 @@
 import type { StatementClass } from '../statement/analysis.ts';
-import type { OnCall } from './rule.ts';
+import type { OnCall, ParameterRecording } from './rule.ts';
 
 /** What policy says of a statement. `rule` names why: `default:<class>`, `floor:<name>`, or the rule's own name. */
 export type Decision = {
@@ -15,6 +15,8 @@ export type Decision = {
   readonly approval: ApprovalDemand | null;
   /** Most that the result of each of its statements may be; absent: the rule sets no limit. */
   readonly limits?: DecisionLimits;
+  /** What the log has of bind parameters, which a string of one statement alone can have; absent: as the configuration says. */
+  readonly parameters?: ParameterRecording;
   /** What rules in mode observe would have decided, at most one for each statement; absent: none matched. */
   readonly observed?: readonly ObservedRule[];
 };

@@ -13,6 +13,8 @@ export type PolicyRule = {
   readonly mode?: 'enforce' | 'observe';
   /** Most that a result may be of a statement that the rule allows, or that people approve because of it. */
   readonly limits?: RuleLimits;
+  /** What the log has of the bind parameters of a statement that it decides; absent: what the configuration says. */
+  readonly parameters?: ParameterRecording;
   /** The rest is for rules that hold. */
   readonly approvers?: readonly string[];
   readonly quorum?: number;
@@ -29,6 +31,9 @@ export type PolicyRule = {
   readonly maxPerMinute?: number;
   readonly escalate?: RuleEscalation;
 };
+
+/** `full`: the values; `digest`: one SHA-256 over all of them; `none`: how many there were. The last is the strictest. */
+export type ParameterRecording = 'full' | 'digest' | 'none';
 
 /** Who is asked as well when a request has been open for a time (`after`, as `durationMs` reads it). */
 export type RuleEscalation = {

@@ -97,6 +97,7 @@ async function sessionSetup(
     facts,
     mode: config.mode,
     limits: config.limits,
+    ...(config.audit.parameters === undefined ? {} : { parameters: config.audit.parameters }),
     markerPrefix: `cs:${randomBytes(9).toString('hex')}`,
     reportsSearchPath: reported !== undefined,
     unpinned: unpinnedOf(upstream.parameters),

@@ -12,6 +12,7 @@ import { redactSql } from '../statement/visible.ts';
 import { askerOf, endOfStatement } from './asker.ts';
 import { NO_METERS, uncapped } from './budget.ts';
 import { isCopyFrom } from './copy.ts';
+import { recordedParameters } from './recorded-parameters.ts';
 import { guardOf } from './row-guard.ts';
 import type { Passed, Run } from './run.ts';
 import type { SessionState } from './state.ts';
@@ -27,7 +28,7 @@ export function recordIntents(
 ): readonly Run[] {
   const { analysis, sql } = subject;
   const sqlSha256 = createHash('sha256').update(sql).digest();
-  const parameters = subject.parameters?.map(({ shown }) => shown) ?? null;
+  const parameters = recordedParameters(state, subject, decision);
   const alone = analysis.statements.length === 1;
   const controlsTransaction = analysis.statements.some(({ symbols }) =>
     symbols.some(({ kind }) => kind === 'transaction'),

@@ -1,10 +1,12 @@
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { appendCall } from '../../src/audit/batch.ts';
 import { addHold, releaseHold } from '../../src/audit/legal-hold.ts';
 import { dropOldDays } from '../../src/audit/retention.ts';
 import { verifyLog } from '../../src/audit/verify-database.ts';
 import { ago, fillOldLog, type OldLog } from './old-log.ts';
-import { type AuditDatabase, createAuditDatabase, makeSigner } from './support.ts';
+import { makeStream } from './stream-maker.ts';
+import { type AuditDatabase, createAuditDatabase, event, makeSigner } from './support.ts';
 
 const signer = makeSigner();
 const keys = { keys: [signer.publicJwk] };
@@ -229,4 +231,64 @@ describe('after a retention, tampering is found', () => {
     expect(sql).toEqual(expect.arrayContaining([`${log.short} batch 3`, `${log.short} head 7`]));
     expect(cli).toEqual(expect.arrayContaining([`${log.short} batch 3`, `${log.short} retention 4`]));
   }, 120_000);
+
+  describe('an entry that lies, signed by the installation', () => {
+    /** Rows deleted, and an entry for them; where it is. */
+    async function claim(stream: string, from: number, to: number, told: { before?: string; hash?: string }) {
+      const { rows } = await database.query(
+        `SELECT encode(a.prev_hash, 'hex') AS prev, encode(b.hash, 'hex') AS hash FROM audit.entry a, audit.entry b
+          WHERE a.stream = $1 AND a.seq = $2 AND b.stream = $1 AND b.seq = $3`,
+        [stream, from, to],
+      );
+      const made = makeStream(signer, { purpose: 'upkeep' });
+      const writer = new pg.Client(database.writerUrl);
+      await writer.connect();
+      await writer.query(appendCall('audit', made.start()));
+      const before = told.before ?? new Date(Number(ago(100, 0) / 1000n)).toISOString();
+      const ranges = `${from}-${to} ${rows[0].prev} ${told.hash ?? rows[0].hash}`;
+      const detail = { retention: 'r', reason: 'x', by: 'x', before, stream, rows: '1', ranges };
+      await writer.query(appendCall('audit', made.batch([event('retention', { detail })])));
+      await writer.end();
+      return `${made.stream} retention 3`;
+    }
+    const gone = (stream: string, from: number, to: number) =>
+      tamper(`DELETE FROM audit.entry WHERE stream = '${stream}' AND seq BETWEEN ${from} AND ${to}`);
+
+    test('is none where it is true', async () => {
+      await claim(log.long, 4, 9, {});
+      await gone(log.long, 4, 9);
+      expect(await findings()).toEqual({ sql: [], cli: [] });
+    }, 120_000);
+
+    test('about days that were not over', async () => {
+      const at = await claim(log.busy, 4, 5, { before: new Date(Date.now() + 86_400_000).toISOString() });
+      await gone(log.busy, 4, 5);
+      expect(await findings()).toEqual({ sql: [at], cli: [at] });
+    }, 120_000);
+
+    test('about a day, and rows of today', async () => {
+      const at = await claim(log.busy, 4, 5, {});
+      await gone(log.busy, 4, 5);
+      expect(await findings()).toEqual({ sql: [at], cli: [at] });
+    }, 120_000);
+
+    test('about hashes, in the middle of a batch and at its end', async () => {
+      for (const [to, hash] of [
+        [9, 'a'.repeat(64)],
+        [7, 'b'.repeat(64)],
+      ] as const)
+        await claim(log.long, 4, to, { hash });
+      await gone(log.long, 4, 9);
+      const { sql, cli } = await both();
+      for (const found of [sql, cli])
+        expect(found).toEqual(expect.arrayContaining([`${log.long} gap 10`, `${log.long} retention 4`]));
+    }, 120_000);
+
+    test('about rows that are there', async () => {
+      await claim(log.long, 4, 9, {});
+      await gone(log.long, 4, 8);
+      const { sql, cli } = await both();
+      for (const found of [sql, cli]) expect(found).toContain(`${log.long} retention 4`);
+    }, 120_000);
+  });
 });
