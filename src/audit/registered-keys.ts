@@ -14,12 +14,10 @@ export async function checkRegisteredKeys(
     purpose: string;
     valid_from: string;
     valid_to: string | null;
-    begins: string | null;
   }>(
-    `SELECT kid, public_jwk, purpose, ${MICROSECONDS('valid_from')} AS valid_from, ${MICROSECONDS('valid_to')} AS valid_to,
-            (SELECT ${MICROSECONDS('min(at)')} FROM ${schema}.entries) AS begins FROM ${schema}.signing_keys`,
+    `SELECT kid, public_jwk, purpose, ${MICROSECONDS('valid_from')} AS valid_from, ${MICROSECONDS('valid_to')} AS valid_to
+       FROM ${schema}.signing_keys`,
   );
-  const begins = rows[0]?.begins ?? null;
   return checkKeys(
     rows.map((row) => ({
       kid: row.kid,
@@ -29,7 +27,6 @@ export async function checkRegisteredKeys(
       validTo: row.valid_to === null ? null : BigInt(row.valid_to),
     })),
     brought,
-    begins === null ? null : BigInt(begins),
   );
 }
 
@@ -47,14 +44,10 @@ export type RegisteredKey = {
 };
 
 /**
- * The register of keys against the rows that brought them. A key of before `logBegins` (the log's first row: what came
- * before was dropped by retention) has none. SQL's `verify_keys` finds the same.
+ * The register of keys against the rows that brought them, which retention never drops. SQL's `verify_keys` finds the
+ * same.
  */
-export function checkKeys(
-  registered: readonly RegisteredKey[],
-  brought: readonly BroughtKey[],
-  logBegins: bigint | null,
-): Finding[] {
+export function checkKeys(registered: readonly RegisteredKey[], brought: readonly BroughtKey[]): Finding[] {
   const findings: Finding[] = [];
   const found = (at: BroughtKey | undefined, detail: string) =>
     findings.push({ stream: at?.stream ?? null, seq: at?.seq ?? 0n, check: 'key', ok: false, detail });
@@ -65,10 +58,8 @@ export function checkKeys(
     if (!there.has(kid)) found(first, `the key that this row brought is not there: ${kid}`);
   for (const key of registered) {
     const rows = byKid.get(key.kid);
-    if (rows === undefined) {
-      if (logBegins === null || key.validFrom >= logBegins)
-        found(undefined, `no row brought this key: ${key.kid}`);
-    } else if (key.validTo !== null || !rows.some((row) => isSame(key, row)))
+    if (rows === undefined) found(undefined, `no row brought this key: ${key.kid}`);
+    else if (key.validTo !== null || !rows.some((row) => isSame(key, row)))
       found(rows[0], `the key is not as the row that brought it says: ${key.kid}`);
   }
   return findings;

@@ -49,7 +49,9 @@ describe.skipIf(!CAN_DUMP)('a dump of the audit schema', () => {
     await admin.query(`CREATE ROLE outsider LOGIN PASSWORD 'outside'`);
     await migrateAudit({ admin: urlOf('source'), schema: 'audit', roles });
     const source = await connected('source');
+    await source.query(`SET ROLE ${roles.owner}`);
     await source.query(`SELECT audit.ensure_day('2026-03-01'), audit.ensure_day('2026-03-02')`);
+    await source.query('RESET ROLE');
     await source.query(log.join(';'));
     await source.end();
     await dump('plain.sql');
