@@ -1,14 +1,4 @@
 import type { Row } from './canonical.ts';
-import type { Finding } from './finding.ts';
-
-/** A public key as the register of keys has it; times are microseconds since 1970 UTC. */
-export type RegisteredKey = {
-  readonly kid: string;
-  readonly publicJwk: unknown;
-  readonly purpose: string;
-  readonly validFrom: bigint;
-  readonly validTo: bigint | null;
-};
 
 /** A key as an entry brought it. */
 export type BroughtKey = {
@@ -28,48 +18,6 @@ export function broughtKey(
   const { kid, public_jwk, purpose } = detail;
   if (kid === undefined || public_jwk === undefined || purpose === undefined) return null;
   return { stream, seq, at, kid, publicJwk: public_jwk, purpose };
-}
-
-/**
- * The register of keys against the rows that brought them. A key of before `logBegins` (the log's first row: what came
- * before was dropped by retention) has none. SQL's `verify_keys` finds the same.
- */
-export function checkKeys(
-  registered: readonly RegisteredKey[],
-  brought: readonly BroughtKey[],
-  logBegins: bigint | null,
-): Finding[] {
-  const findings: Finding[] = [];
-  const found = (at: BroughtKey | undefined, detail: string) =>
-    findings.push({ stream: at?.stream ?? null, seq: at?.seq ?? 0n, check: 'key', ok: false, detail });
-  const byKid = new Map<string, BroughtKey[]>();
-  for (const one of [...brought].sort(inTime)) byKid.set(one.kid, [...(byKid.get(one.kid) ?? []), one]);
-  const there = new Set(registered.map(({ kid }) => kid));
-  for (const [kid, [first]] of byKid)
-    if (!there.has(kid)) found(first, `the key that this row brought is not there: ${kid}`);
-  for (const key of registered) {
-    const rows = byKid.get(key.kid);
-    if (rows === undefined) {
-      if (logBegins === null || key.validFrom >= logBegins)
-        found(undefined, `no row brought this key: ${key.kid}`);
-    } else if (key.validTo !== null || !rows.some((row) => isSame(key, row)))
-      found(rows[0], `the key is not as the row that brought it says: ${key.kid}`);
-  }
-  return findings;
-}
-
-function isSame(key: RegisteredKey, row: BroughtKey): boolean {
-  return (
-    row.purpose === key.purpose &&
-    row.at === key.validFrom &&
-    sameRecord(parsed(row.publicJwk), key.publicJwk)
-  );
-}
-
-function inTime(a: BroughtKey, b: BroughtKey): number {
-  if (a.at !== b.at) return a.at < b.at ? -1 : 1;
-  if (a.stream !== b.stream) return a.stream < b.stream ? -1 : 1;
-  return a.seq < b.seq ? -1 : 1;
 }
 
 /** JSON; undefined, which no value equals, where it is none. Attacker-controlled. */

@@ -6,7 +6,8 @@ import { copyOut } from './copy-out.ts';
 import type { Finding } from './finding.ts';
 import { type Gone, isDroppedEnd, type UpkeepRow } from './gone.ts';
 import { goneIn } from './gone-rows.ts';
-import { type BroughtKey, checkKeys } from './key-check.ts';
+import type { BroughtKey } from './key-check.ts';
+import { checkRegisteredKeys, MICROSECONDS } from './registered-keys.ts';
 import { checkDigests, type RequestDigest } from './request-digests.ts';
 import { quoteName } from './store.ts';
 import { leafHash } from './tree.ts';
@@ -166,41 +167,6 @@ async function strays(client: pg.ClientBase, schema: string): Promise<Finding[]>
   const detail = 'rows of a stream that is not registered';
   return rows.map(({ stream, seq }) => ({ stream, seq: BigInt(seq), check: 'head', ok: false, detail }));
 }
-
-/** The register of keys against the rows that brought them. */
-async function checkRegisteredKeys(
-  client: pg.ClientBase,
-  schema: string,
-  brought: readonly BroughtKey[],
-): Promise<Finding[]> {
-  const { rows } = await client.query<{
-    kid: string;
-    public_jwk: unknown;
-    purpose: string;
-    valid_from: string;
-    valid_to: string | null;
-    begins: string | null;
-  }>(
-    `SELECT kid, public_jwk, purpose, ${MICROSECONDS('valid_from')} AS valid_from, ${MICROSECONDS('valid_to')} AS valid_to,
-            (SELECT ${MICROSECONDS('min(at)')} FROM ${schema}.entries) AS begins FROM ${schema}.signing_keys`,
-  );
-  const begins = rows[0]?.begins ?? null;
-  return checkKeys(
-    rows.map((row) => ({
-      kid: row.kid,
-      publicJwk: row.public_jwk,
-      purpose: row.purpose,
-      validFrom: BigInt(row.valid_from),
-      validTo: row.valid_to === null ? null : BigInt(row.valid_to),
-    })),
-    brought,
-    begins === null ? null : BigInt(begins),
-  );
-}
-
-/** SQL for microseconds since 1970 UTC; a time without end or beginning becomes one that no row has. */
-const MICROSECONDS = (time: string): string =>
-  `(extract(epoch FROM CASE WHEN isfinite(${time}) IS FALSE THEN '9999-12-31 00:00:00+00' ELSE ${time} END) * 1000000)::bigint`;
 
 /** The tree of batches against the checkpoints, in pages. */
 async function checkTree(

@@ -289,7 +289,9 @@ describe('a log whose anchors know more', () => {
     await append(2);
     expect(await (await anchored()).take()).toMatchObject({ size: 3n });
     await tamper(
-      ['checkpoint', 'leaf', 'batch', 'entry', 'stream'].map((t) => `DELETE FROM audit.${t}`).join(';'),
+      ['checkpoint', 'leaf', 'batch', 'entry', 'stream', 'signing_key']
+        .map((t) => `DELETE FROM audit.${t}`)
+        .join(';'),
     );
     stream = makeStream(signer);
     await writer.query(appendCall('audit', stream.start()));
@@ -362,7 +364,9 @@ describe('a log whose anchors know more', () => {
       newest: () => (away ? Promise.reject(new Error('away')) : file.newest()),
     };
     await tamper(
-      ['checkpoint', 'leaf', 'batch', 'entry', 'stream'].map((t) => `DELETE FROM audit.${t}`).join(';'),
+      ['checkpoint', 'leaf', 'batch', 'entry', 'stream', 'signing_key']
+        .map((t) => `DELETE FROM audit.${t}`)
+        .join(';'),
     );
     stream = makeStream(signer);
     await writer.query(appendCall('audit', stream.start()));

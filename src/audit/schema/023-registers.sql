@@ -1,11 +1,6 @@
 -- verify() also checks what stands beside the entries: streams' facts and times, keys, approvals that must have a
 -- receipt, and the present state of requests; and says so where a row is of a kind that stops a check.
 
--- What a detail says; nothing where it is no list of names and values, which only somebody else can have written.
-CREATE FUNCTION @schema@.detail_of(detail text[]) RETURNS jsonb IMMUTABLE PARALLEL SAFE LANGUAGE sql
-  RETURN CASE WHEN array_ndims(detail) = 1 AND cardinality(detail) % 2 = 0
-                   AND array_position(detail, NULL) IS NULL THEN jsonb_object(detail) ELSE '{}'::jsonb END;
-
 -- Text as JSON; null where it is none.
 CREATE FUNCTION @schema@.json_or_null(value text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -26,13 +21,12 @@ BEGIN
       FROM @schema@.stream s
       JOIN @schema@.entry e ON e.stream = s.stream AND e.seq = 1
      WHERE s.facts IS DISTINCT FROM
-             @schema@.detail_of(e.detail) - '{stream_kid,stream_jwk,endorsed_by,endorsement}'::text[]
+             @schema@.told(e.detail) - '{stream_kid,stream_jwk,endorsed_by,endorsement}'::text[]
         OR s.started_at <> e.at;
 END
 $$;
 
--- Public keys against the entries that brought them. A key of before the log's first row (what came before was dropped
--- by retention) has none.
+-- Public keys against the entries that brought them, which retention never drops.
 CREATE FUNCTION @schema@.verify_keys() RETURNS TABLE (stream text, seq bigint, "check" text, ok boolean, detail text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -43,7 +37,7 @@ BEGIN
     WITH brought AS MATERIALIZED (
       SELECT e.stream, e.seq, e.at, d.facts ->> 'kid' AS kid, @schema@.json_or_null(d.facts ->> 'public_jwk') AS jwk,
              d.facts ->> 'purpose' AS purpose
-        FROM @schema@.entry e, LATERAL (SELECT @schema@.detail_of(e.detail) AS facts) d
+        FROM @schema@.entry e, LATERAL (SELECT @schema@.told(e.detail) AS facts) d
        WHERE e.kind = 'key' AND d.facts ?& '{kid,public_jwk,purpose}'::text[]
     ), first AS (
       SELECT DISTINCT ON (b.kid) b.kid, b.stream, b.seq FROM brought b ORDER BY b.kid, b.at, b.stream, b.seq
@@ -55,15 +49,26 @@ BEGIN
       FROM @schema@.signing_key k
       FULL JOIN first f ON f.kid = k.kid
      WHERE k.kid IS NULL
-        OR (f.kid IS NULL AND k.valid_from >= coalesce((SELECT min(e.at) FROM @schema@.entry e), '-infinity'))
-        OR (f.kid IS NOT NULL AND (k.valid_to IS NOT NULL OR NOT EXISTS (
-              SELECT FROM brought b
-               WHERE b.kid = k.kid AND b.jwk = k.public_jwk AND b.purpose = k.purpose AND b.at = k.valid_from)));
+        OR f.kid IS NULL
+        OR k.valid_to IS NOT NULL
+        OR NOT EXISTS (SELECT FROM brought b WHERE b.kid = k.kid AND b.jwk = k.public_jwk AND b.purpose = k.purpose
+                          AND b.at = k.valid_from);
   GET DIAGNOSTICS found = ROW_COUNT;
   RETURN QUERY SELECT NULL::text, NULL::bigint, 'key', found = 0,
     format('%s public keys against the rows that brought them', (SELECT count(*) FROM @schema@.signing_key));
 END
 $$;
+
+-- Keys with their revocation, also where a row about a key is none.
+CREATE OR REPLACE VIEW @schema@.signing_keys AS
+  SELECT k.kid, k.public_jwk, k.purpose, k.valid_from, k.valid_to, k.valid_from AS not_before, r.revoked_at,
+         r.reason AS revoked_reason, r.by AS revoked_by
+    FROM @schema@.signing_key k
+    LEFT JOIN LATERAL (
+      SELECT @schema@.told_time(facts ->> 'revoked_at') AS revoked_at, facts ->> 'reason' AS reason, facts ->> 'by' AS by
+        FROM @schema@.entry e, LATERAL (SELECT @schema@.told(e.detail) AS facts) d
+       WHERE e.kind = 'key' AND facts ->> 'event' = 'revoked' AND facts ->> 'kid' = k.kid
+       ORDER BY @schema@.told_time(facts ->> 'revoked_at'), e.at LIMIT 1) r ON true;
 
 -- Approvals and releases that carry no receipt.
 CREATE FUNCTION @schema@.verify_receipts_present(since timestamptz, until timestamptz)
@@ -137,5 +142,5 @@ $$;
 COMMENT ON FUNCTION @schema@.verify IS
   'Checks the log: a row for each check made and one for each finding; ok is false where something was altered. SELECT * FROM verify() WHERE NOT ok must be empty. checkpoint: a signed note that was kept elsewhere; keys: the installation''s public keys as a JWK set; full: every signature, not a sample.';
 REVOKE ALL ON FUNCTION @schema@.verify, @schema@.verify_streams, @schema@.verify_keys,
-  @schema@.verify_receipts_present, @schema@.verify_plainly, @schema@.detail_of, @schema@.json_or_null FROM PUBLIC;
+  @schema@.verify_receipts_present, @schema@.verify_plainly, @schema@.json_or_null FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @schema@.verify TO @auditor@;
