@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { ApprovalDemand } from '../policy/decision.ts';
-import type { OnCall } from '../policy/rule.ts';
+import type { ApprovalDemand, DemandWindow } from '../policy/decision.ts';
 import { type CanonicalValue, canonicalJson } from './canonical-json.ts';
 import type { Question } from './port.ts';
 
@@ -37,7 +36,7 @@ export type Binding = {
     readonly quorum: number;
     readonly assurance: number;
     /** Left out where the rule has none, so that digests of others stay as they are. */
-    readonly onCall?: readonly OnCall[];
+    readonly onCall?: readonly DemandWindow[];
     readonly maxPerMinute?: number;
     /** Who may answer as well from a moment on (`fromMs`, milliseconds since 1970 UTC, by the database's clock). */
     readonly escalation?: {

@@ -1,3 +1,6 @@
+import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import { demandAt } from '../policy/escalation.ts';
 import { type ReceiptClaims, ReceiptError, requireSameFacts, verifyReceipt } from '../signing/receipt.ts';
 import { standingApprovals } from './answer.ts';
@@ -24,28 +27,76 @@ export async function releaseRequest(
 ): Promise<Release> {
   context.running.begin(id);
   try {
-    return await inTransaction(context, async (transaction) => {
-      const row = await approvedRow(transaction, id);
-      const claims = await verifiedClaims(context, transaction, row, question);
-      requirePeople(context, claims, question, openedAtMs(row), transaction.nowMs);
-      await consume(context, transaction, row);
-      const approvers = [...new Set(claims.approvers.map(({ person }) => person))];
-      transaction.notify(id);
-      transaction.record({
-        kind: 'released',
-        session: question.session,
-        requestId: id,
-        people: approvers,
-        receipt: row.receipt,
-        detail: { digest: claims.digest, process: context.processId },
-      });
-      return { requestId: id, receipt: row.receipt, approvers };
-    });
+    return await patiently(
+      () => releaseOnce(context, id, question, false),
+      () => releaseOnce(context, id, question, true),
+    );
   } catch (error) {
     // If the COMMIT's answer was lost, the request may be consumed: then the janitor makes it `unknown`, never a retry.
     context.running.end(id);
     throw error;
   }
+}
+
+/** How long a way to the database that broke is waited for, milliseconds, and between attempts. */
+const PATIENCE_MS = 5_000;
+const AGAIN_MS = 200;
+/** For the transaction that broke to end at the server. */
+const LOCK_MS = 2_000;
+
+/**
+ * A way that broke costs no approval, where it is certain that nothing was consumed. `again` finds that out: it takes the
+ * row's lock, for which it waits until the transaction before has ended, and goes on only if the request still is approved.
+ * No COMMIT of that one can come later: it is sent only after the answer to the UPDATE that locks the row.
+ */
+async function patiently(first: () => Promise<Release>, again: () => Promise<Release>): Promise<Release> {
+  const end = performance.now() + PATIENCE_MS;
+  for (let attempt = first; ; attempt = again) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!isBrokenWay(error) || performance.now() + AGAIN_MS > end) throw error;
+      await sleep(AGAIN_MS, undefined, { ref: false });
+    }
+  }
+}
+
+/** The connection, or the server, not the question. */
+function isBrokenWay(error: unknown): boolean {
+  if (error instanceof ReleaseRefused) return false;
+  return !(error instanceof pg.DatabaseError) || /^(08|53|57P)/.test(error.code ?? '');
+}
+
+function releaseOnce(
+  context: StoreContext,
+  id: string,
+  question: Question,
+  isRetry: boolean,
+): Promise<Release> {
+  return inTransaction(context, async (transaction) => {
+    if (isRetry) await waitForTheOneBefore(transaction, id);
+    const row = await approvedRow(transaction, id);
+    const claims = await verifiedClaims(context, transaction, row, question);
+    requirePeople(context, claims, question, openedAtMs(row), transaction.nowMs);
+    await consume(context, transaction, row);
+    const approvers = [...new Set(claims.approvers.map(({ person }) => person))];
+    transaction.notify(id);
+    transaction.record({
+      kind: 'released',
+      session: question.session,
+      requestId: id,
+      people: approvers,
+      receipt: row.receipt,
+      detail: { digest: claims.digest, process: context.processId },
+    });
+    return { requestId: id, receipt: row.receipt, approvers };
+  });
+}
+
+/** Rejects with 55P03 when it does not end in time: then what became of it is not known, and nothing is tried again. */
+async function waitForTheOneBefore({ client }: Transaction, id: string): Promise<void> {
+  await client.query(`SET LOCAL lock_timeout = ${LOCK_MS}`);
+  await client.query('SELECT FROM countersign.request WHERE id = $1 FOR UPDATE', [id]);
 }
 
 type ApprovedRow = RequestRow & { readonly receipt: string };

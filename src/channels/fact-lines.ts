@@ -116,9 +116,10 @@ function refusalsLine({ refusals }: RequestView): readonly FactLine[] {
 
 type OnCall = NonNullable<RequestView['demand']['onCall']>[number];
 
-function onCallWords({ days, hours, zone, approvers }: OnCall): string {
+function onCallWords({ days, hours, zone, approvers, later = [] }: OnCall): string {
   const when = [days?.join(' '), hours, zone ?? 'UTC'].filter((part) => part !== undefined).join(' ');
-  return `${when}: only ${approvers.join(' or ')}`;
+  const escalated = later.length === 0 ? '' : `; once escalated also ${later.join(' or ')}`;
+  return `${when}: only ${approvers.join(' or ')}${escalated}`;
 }
 
 const CLAIMED = ' (claimed by the agent)';
@@ -171,9 +172,11 @@ function statements(context: RequestContext | null): readonly FactLine[] {
 /** Who is asked as well when nobody answers: known from the beginning. */
 function escalation({ demand, escalatesAt }: RequestView): readonly FactLine[] {
   if (demand.escalation === undefined || escalatesAt === null) return [];
-  const { approvers } = demand.escalation;
+  const brought = demand.approvers.length === 0 ? [] : demand.escalation.approvers;
+  const onCall = (demand.onCall ?? []).flatMap(({ later = [] }) => later);
+  const approvers = [...new Set([...brought, ...onCall])];
   const from = `from ${escalatesAt.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
-  return approvers.length === 0 || demand.approvers.length === 0
+  return approvers.length === 0
     ? [line('Escalation', `${from} it is asked again, elsewhere`)]
     : listing('Escalation', `${from} also`, approvers);
 }

@@ -1,4 +1,4 @@
-import { forbiddenPeople, refusalOf } from '../approval/eligibility.ts';
+import { forbiddenPeople, isNamed, refusalOf } from '../approval/eligibility.ts';
 import type { KnownAgent } from '../policy/coverage.ts';
 import { mayMatchIn } from '../policy/coverage.ts';
 import type { ApprovalDemand } from '../policy/decision.ts';
@@ -112,7 +112,8 @@ function idleEscalation(config: ConfigShape, rule: PolicyRule, at: number): read
     advice,
   });
   const approvers = rule.approvers ?? [];
-  if (approvers.length === 0)
+  const { onCall = [] } = rule;
+  if (approvers.length === 0 && onCall.length === 0)
     return [
       finding(
         'everybody may answer from the beginning, so it brings in nobody',
@@ -124,8 +125,15 @@ function idleEscalation(config: ConfigShape, rule: PolicyRule, at: number): read
     .filter((agent) => concerns(rule, knownAgent(config, agent)))
     .flatMap((agent) => {
       const before = eligible(config, agent, demand).map(({ id }) => id);
-      const later = eligible(config, agent, { ...demand, approvers: [...approvers, ...added] });
-      return later.some(({ id }) => !before.includes(id))
+      const everybody = approvers.length === 0;
+      const later = eligible(config, agent, {
+        ...demand,
+        approvers: everybody ? [] : [...approvers, ...added],
+      });
+      // Into hours in which somebody else is on call it may bring whoever may answer otherwise.
+      const intoHours = (person: Person) =>
+        isNamed(person, added) && onCall.some((window) => !isNamed(person, window.approvers));
+      return later.some((person) => !before.includes(person.id) || intoHours(person))
         ? []
         : [
             finding(

@@ -1,7 +1,7 @@
 import type { Analysis, StatementAnalysis, StatementClass } from '../statement/analysis.ts';
 import type { ApprovalDemand, Decision, DecisionContext, DecisionLimits, ObservedRule } from './decision.ts';
 import { durationMs } from './duration.ts';
-import { commonApprovers, commonEscalation, escalationOf } from './escalation.ts';
+import { commonApprovers, commonEscalation, escalationOf, widenedLater } from './escalation.ts';
 import { matches } from './match.ts';
 import type { Policy, PolicyRule, RuleLimits } from './rule.ts';
 import { boundByEstimate, withoutEstimate } from './size-conditions.ts';
@@ -137,6 +137,7 @@ function demandOf(rule: PolicyRule): ApprovalDemand {
   const expiryMs = expiry === undefined ? null : durationMs(expiry);
   const holdMs = holdTimeout === undefined ? null : durationMs(holdTimeout);
   const escalation = escalate === undefined ? null : escalationOf(escalate);
+  const windows = onCall === undefined ? undefined : widenedLater(onCall, escalation);
   return {
     approvers: approvers ?? [],
     quorum: quorum ?? 1,
@@ -144,7 +145,7 @@ function demandOf(rule: PolicyRule): ApprovalDemand {
     ...(expiryMs === null ? {} : { expiryMs }),
     ...(holdMs === null ? {} : { holdMs }),
     ...(channel === undefined ? {} : { channel }),
-    ...(onCall === undefined ? {} : { onCall }),
+    ...(windows === undefined ? {} : { onCall: windows }),
     ...(maxPerMinute === undefined ? {} : { maxPerMinute }),
     ...(escalation === null ? {} : { escalation }),
   };
@@ -168,7 +169,7 @@ function withoutLimits(a: Ruling, b: Ruling): Ruling {
   const expiryMs = least(a.approval.expiryMs, b.approval.expiryMs);
   const holdMs = least(a.approval.holdMs, b.approval.holdMs);
   const channel = a.approval.channel ?? b.approval.channel;
-  // Windows only narrow, so all of both are what satisfies both.
+  // Windows only narrow, so all of both are what satisfies both; each is widened by its own rule's escalation alone.
   const onCall = [...(a.approval.onCall ?? []), ...(b.approval.onCall ?? [])];
   const maxPerMinute = least(a.approval.maxPerMinute, b.approval.maxPerMinute);
   const escalation = commonEscalation(a.approval, b.approval, approvers);

@@ -46,12 +46,15 @@ export type ApprovalDemand = {
   /** Slack channel for the card; absent: the configuration's. It routes, and is no part of what is approved. */
   readonly channel?: string;
   /** Windows in which only those on call may approve; each that holds at a moment narrows `approvers`. Absent: none. */
-  readonly onCall?: readonly OnCall[];
+  readonly onCall?: readonly DemandWindow[];
   /** Most approvals by one person within a minute, over all requests, this one among them; absent: the configuration's. */
   readonly maxPerMinute?: number;
   /** Absent: nobody is asked later on. */
   readonly escalation?: Escalation;
 };
+
+/** `later`: whom the escalation of the window's own rule brings in, and so into it; absent: nobody. */
+export type DemandWindow = OnCall & { readonly later?: readonly string[] };
 
 /** Part of the demand from the beginning, so that nothing is added later; counts only from its time on. */
 export type Escalation = {

@@ -5,6 +5,8 @@ import type { ApprovalHandle } from '../../src/approval/store.ts';
 import { type ApprovalWorld, answer, approvalWorld, PEOPLE, question } from './support.ts';
 
 const AFTER_MS = 600_000;
+/** Long enough for an answer before it, on a busy machine. */
+const SOON_MS = 4_000;
 /** The reviewer from the beginning, the deputy (by a group) after ten minutes. */
 const demand = {
   approvers: ['reviewer'],
@@ -66,6 +68,9 @@ describe('escalation before the guard', () => {
     demand: { ...demand, escalation: { ...demand.escalation, afterMs } },
   });
   const slept = (ms: number) => new Promise((done) => setTimeout(done, ms));
+  /** Its time has come, by the database. */
+  const escalated = (id: string) =>
+    expect.poll(async () => (await approvals.get(id))?.escalated, { timeout: 20_000 }).toBe(true);
 
   it('refuses its people before the time, by the database, whatever a channel thinks', async () => {
     const { id } = await approvals.open(asked);
@@ -88,10 +93,10 @@ describe('escalation before the guard', () => {
   });
 
   it('counts them from the time on, at the verdict, in the receipt and at the release', async () => {
-    const held = short(400);
+    const held = short(SOON_MS);
     const { id } = await approvals.open(held);
     expect(await approvals.guard.decide(answer(id, 'deputy'))).toMatchObject({ code: 'not_an_approver' });
-    await slept(600);
+    await escalated(id);
     const view = await approvals.get(id);
     expect(view?.demandNow.approvers).toEqual(['reviewer', 'security']);
     if (view === null) throw new Error('no view');
@@ -101,6 +106,38 @@ describe('escalation before the guard', () => {
     const { receipt, approvers } = await approvals.release(id, held);
     expect(approvers).toEqual(['deputy']);
     expect(decodeJwt(receipt)['digest']).toBe(view.digest);
+  });
+
+  it('brings its people into quiet hours, before which they are not on call', async () => {
+    const onCall = [{ hours: '00:00-24:00', approvers: ['reviewer'], later: ['security'] }];
+    const held = {
+      ...short(SOON_MS),
+      demand: { ...short(SOON_MS).demand, approvers: ['reviewer', 'dba'], onCall },
+    };
+    const { id } = await approvals.open(held);
+    expect(await approvals.guard.decide(answer(id, 'deputy'))).toMatchObject({ ok: false });
+    await escalated(id);
+    expect(await approvals.guard.decide(answer(id, 'deputy'))).toMatchObject({ ok: true, state: 'approved' });
+    expect((await approvals.release(id, held)).approvers).toEqual(['deputy']);
+    const other = { ...held, demand: { ...held.demand, onCall: [{ ...onCall[0], later: ['dba'] }] } };
+    expect(attachKey(bindingOf({ ...held, demand: other.demand } as typeof held, 'n', 1, 1))).not.toBe(
+      attachKey(bindingOf(held, 'n', 1, 1)),
+    );
+  });
+
+  it('brings nobody into the hours of another rule', async () => {
+    const onCall = [
+      { hours: '00:00-24:00', approvers: ['reviewer'], later: ['security'] },
+      { hours: '00:00-24:00', approvers: ['reviewer'] },
+    ];
+    const held = { ...short(1), demand: { ...short(1).demand, approvers: [], onCall } };
+    const { id } = await approvals.open(held);
+    await slept(100);
+    expect(await approvals.guard.decide(answer(id, 'deputy'))).toMatchObject({
+      ok: false,
+      code: 'not_on_call',
+    });
+    expect(await approvals.guard.decide(answer(id, 'reviewer'))).toMatchObject({ ok: true });
   });
 
   it('brings in no party of the request', async () => {
@@ -114,10 +151,10 @@ describe('escalation before the guard', () => {
   });
 
   it('is the same for another process, and after a restart', async () => {
-    const held = short(400);
+    const held = short(SOON_MS);
     const { id } = await approvals.open(held);
     await approvals.detach(id);
-    await slept(600);
+    await escalated(id);
     const second = await world.open();
     expect(await second.guard.decide(answer(id, 'deputy'))).toMatchObject({ state: 'approved' });
     expect(await second.open(held)).toMatchObject({ id, attached: true, state: 'approved' });
@@ -126,10 +163,10 @@ describe('escalation before the guard', () => {
   });
 
   it('counts two of a quorum, of whom one was brought in', async () => {
-    const held = { ...short(400), demand: { ...short(400).demand, quorum: 2 } };
+    const held = { ...short(SOON_MS), demand: { ...short(SOON_MS).demand, quorum: 2 } };
     const { id } = await approvals.open(held);
     expect(await approvals.guard.decide(answer(id, 'reviewer'))).toMatchObject({ state: 'open' });
-    await slept(600);
+    await escalated(id);
     expect(await approvals.guard.decide(answer(id, 'deputy'))).toMatchObject({ state: 'approved' });
     expect((await approvals.release(id, held)).approvers.toSorted()).toEqual(['deputy', 'reviewer']);
   });

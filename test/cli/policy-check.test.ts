@@ -280,5 +280,9 @@ describe('countersign policy check', () => {
     expect((await first(held('escalate: { after: 10m, approvers: [approver] }'))).finding[0]).toContain(
       'everybody may answer from the beginning',
     );
+    const quiet = "onCall: [{ hours: '22:00-06:00', approvers: [approver] }]";
+    expect(
+      (await first(held(`${quiet}, escalate: { after: 10m, approvers: [owner, approver] }`))).finding[0],
+    ).toContain('for agent bot it brings in nobody');
   });
 });

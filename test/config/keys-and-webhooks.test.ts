@@ -61,7 +61,7 @@ describe('webhooks', () => {
     expect(webhooks).toMatchObject([
       { name: 'pager', url: 'https://hooks.example.com/a', secrets: [SECRET], include: 'summary' },
     ]);
-    expect(webhooks[0]?.events).toHaveLength(7);
+    expect(webhooks[0]?.events).toHaveLength(8);
     const two = await load(
       hook('url: { env: U }, secret: [{ env: S }, { env: T }], events: [request.denied]'),
       {

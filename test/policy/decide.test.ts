@@ -168,6 +168,61 @@ describe('escalation', () => {
   });
 });
 
+describe('escalation in quiet hours', () => {
+  const BOTH = 'DROP TABLE t; GRANT SELECT ON t TO r';
+  const ddl = (more: object) => rule('ddl', 'hold', { class: ['ddl'] }, more);
+  const grant = (more: object) => rule('grant', 'hold', { class: ['privilege'] }, more);
+  const night = { hours: '00:00-24:00', approvers: ['night'] };
+  const escalate = { after: '10m', approvers: ['boss'] };
+  const demandOf = (...rules: Parameters<typeof by>[1][]) => {
+    const { approval } = by(rules.length === 1 ? 'DROP TABLE t' : BOTH, ...rules);
+    if (approval === null) throw new Error('no demand');
+    return approval;
+  };
+  const windowsAt = (demand: ReturnType<typeof demandOf>, now: number) =>
+    demandAt(demand, 1_000, now).onCall?.map(({ approvers }) => approvers);
+
+  it('brings its people into the hours of its own rule, from its time on', () => {
+    const demand = demandOf(ddl({ approvers: ['dba', 'night'], onCall: [night], escalate }));
+    expect(demand.onCall).toEqual([{ ...night, later: ['boss'] }]);
+    expect(windowsAt(demand, 999)).toEqual([['night']]);
+    expect(windowsAt(demand, 1_000)).toEqual([['night', 'boss']]);
+    expect(demandAt(demand, 1_000, 1_000).approvers).toEqual(['dba', 'night', 'boss']);
+  });
+
+  it('does so too where everybody may answer otherwise', () => {
+    const demand = demandOf(ddl({ onCall: [night], escalate }));
+    expect(windowsAt(demand, 1_000)).toEqual([['night', 'boss']]);
+    expect(demandAt(demand, 1_000, 1_000).approvers).toEqual([]);
+  });
+
+  it('widens no hours of another rule', () => {
+    const day = { hours: '00:00-24:00', approvers: ['day'] };
+    const both = demandOf(ddl({ onCall: [night], escalate }), grant({ onCall: [day] }));
+    expect(both.escalation).toMatchObject({ afterMs: 600_000, approvers: [] });
+    expect(windowsAt(both, 1_000)).toEqual([['night', 'boss'], ['day']]);
+    expect(windowsAt(both, 999)).toEqual([['night'], ['day']]);
+  });
+
+  it('of two rules comes at the later time, each into its own hours', () => {
+    const other = { after: '1h', approvers: ['chief'] };
+    const both = demandOf(ddl({ onCall: [night], escalate }), grant({ onCall: [night], escalate: other }));
+    expect(both.escalation).toMatchObject({ afterMs: 3_600_000 });
+    expect(windowsAt(both, 1_000)).toEqual([
+      ['night', 'boss'],
+      ['night', 'chief'],
+    ]);
+  });
+
+  it('brings nobody into the approvers of a rule that does not', () => {
+    const both = demandOf(
+      ddl({ approvers: ['dba'], onCall: [night], escalate }),
+      grant({ approvers: ['dba'] }),
+    );
+    expect(demandAt(both, 1_000, 1_000).approvers).toEqual(['dba']);
+  });
+});
+
 describe('floors', () => {
   const everything = rule('everything', 'allow', {});
   it.each([

@@ -142,6 +142,7 @@ export const requestSchema = z
           hours: z.string().optional(),
           zone: z.string().optional(),
           approvers: textList,
+          later: textList.optional().describe('Who may as well, once it has escalated.'),
         }),
       )
       .readonly()

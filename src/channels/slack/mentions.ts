@@ -19,7 +19,11 @@ export function mentionsFor(
   teamId: string,
   nowMs: number,
 ): Mentions {
-  const brought = key === 'slack-escalation' ? (request.demand.escalation?.approvers ?? []) : [];
+  const { escalation, onCall = [] } = request.demand;
+  const brought =
+    key === 'slack-escalation'
+      ? [...(escalation?.approvers ?? []), ...onCall.flatMap(({ later = [] }) => later)]
+      : [];
   const named = new Set(brought.length > 0 ? brought : askedNow(request, nowMs));
   const users = people
     .filter(({ id }) => named.has(id) && id !== request.session.owner && id !== request.session.onBehalfOf)
