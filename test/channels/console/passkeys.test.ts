@@ -160,6 +160,7 @@ describe('approving with a passkey', () => {
   it('is not given by a session, whatever the database says of it', async () => {
     const { id } = await asked();
     await world.database.query('UPDATE countersign.console_session SET assurance = 3');
+    expect(await (await page.get(`/requests/${id}`)).text()).not.toContain('value="approve"');
     expect((await send(id, { verdict: 'approve' })).status).toBe(403);
     expect(await state(id)).toBe('open');
   });
