@@ -203,10 +203,10 @@ function fill(sql: string, schema: string, roles: AuditRoles): string {
 
 /** Names come from the configuration; they are also put into string literals of function bodies. */
 function checkName(name: string): void {
-  if (/^[a-z_][a-z0-9_]{0,47}$/.test(name) && !name.startsWith('pg_')) return;
+  if (/^[A-Za-z_][A-Za-z0-9_-]{0,47}$/.test(name) && !name.startsWith('pg_')) return;
   throw new MigrationFailed(
     'audit_name',
-    `${JSON.stringify(name)} cannot be used: names in the audit schema are 1 to 48 of a-z, 0-9 and _, not beginning with a digit or pg_`,
+    `${JSON.stringify(name)} cannot be used: names in the audit schema are 1 to 48 of letters, digits, _ and -, not beginning with a digit, - or pg_`,
   );
 }
 

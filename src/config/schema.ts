@@ -183,7 +183,10 @@ export const configSchema = z.strictObject({
     durability: z.enum(['standard', 'strict']).default('standard'),
     schema: z
       .string()
-      .regex(/^[a-z_][a-z0-9_]{0,62}$/, 'expected a lower-case identifier')
+      .regex(
+        /^(?!pg_)[A-Za-z_][A-Za-z0-9_-]{0,47}$/,
+        'expected 1 to 48 of letters, digits, _ and -, not beginning with a digit, - or pg_',
+      )
       .default('audit'),
     origin: z
       .string()
