@@ -69,6 +69,7 @@ function fixed(text: string): string {
     .replace(/\b(?:writer|app)_[0-9a-f]{8}\b/g, (name) =>
       'countersign_w'.slice(0, name.length).padEnd(name.length, 'r'),
     )
+    .replace(/\b\d+ files\b/g, 'N files')
     .replace(/\b[0-9a-f]{64}\b/g, '0123456789abcdef'.repeat(4));
 }
 
