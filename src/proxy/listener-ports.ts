@@ -3,7 +3,7 @@ import type { AuditLog } from '../audit/entry.ts';
 import type { Agent, Config } from '../config/config.ts';
 import type { Decision } from '../policy/decision.ts';
 import type { ErrorFields } from '../protocol/backend.ts';
-import type { SessionSetup } from '../session/state.ts';
+import type { SessionSetup } from '../session/setup.ts';
 import type { Analysis, NameScope } from '../statement/analysis.ts';
 import type { BudgetKeeper } from './budget-keeper.ts';
 import type { CancelRoutes } from './cancels.ts';

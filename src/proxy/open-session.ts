@@ -9,7 +9,7 @@ import { SQLSTATE } from '../protocol/sqlstate.ts';
 import type { SessionBudget } from '../session/budget-port.ts';
 import { PINNED, unpinnedOf } from '../session/pinned.ts';
 import { parseSearchPath } from '../session/search-path.ts';
-import type { SessionSetup } from '../session/state.ts';
+import type { SessionSetup } from '../session/setup.ts';
 import { AUTHENTICATION_OK } from './authentication.ts';
 import type { Cancels } from './cancels.ts';
 import type { LoggedIn } from './client-login.ts';

@@ -8,7 +8,7 @@ import { SQLSTATE } from '../protocol/sqlstate.ts';
 import type { Effect } from '../session/effect.ts';
 import type { InputEnd } from '../session/input-end.ts';
 import { Session } from '../session/session.ts';
-import type { SessionSetup } from '../session/state.ts';
+import type { SessionSetup } from '../session/setup.ts';
 import type { WaitEvent } from '../session/waits.ts';
 import { nowMicros } from './clock.ts';
 import { ADMIN_SHUTDOWN, codeOf, NOT_RECORDED } from './farewells.ts';

@@ -5,7 +5,7 @@ import { DEFAULT_LIMITS } from '../../src/config/limits.ts';
 import { decodeErrorFields, encodeError, encodeFrame } from '../../src/protocol/backend.ts';
 import type { Effect } from '../../src/session/effect.ts';
 import { Session } from '../../src/session/session.ts';
-import type { SessionSetup } from '../../src/session/state.ts';
+import type { SessionSetup } from '../../src/session/setup.ts';
 import type { WaitEvent } from '../../src/session/waits.ts';
 import type { Analysis, StatementAnalysis, StatementClass, SymbolUse } from '../../src/statement/analysis.ts';
 import { NO_DETAILS } from '../../src/statement/details.ts';
