@@ -12,6 +12,7 @@ import {
   P,
   type Point,
   pointAt,
+  power,
   times,
 } from './p256-curve.ts';
 import type { Vector } from './vector.ts';
@@ -71,6 +72,7 @@ export function p256Vectors(): readonly Vector[] {
     ...chosenKeys(),
     ...chosenMultipliers(),
     ...nearTheOrder(),
+    offTheCurve(),
   ];
 }
 
@@ -325,5 +327,22 @@ function lastPoint(): Point {
   for (let x = P - 1n; ; x -= 1n) {
     const point = pointAt(x);
     if (point !== null) return point;
+  }
+}
+
+/**
+ * A key off the curve with which the sums come out all the same, since adding does not ask for the curve: s = r, so that v
+ * is 1 and u even, and the key such that uG and it add up to r.
+ */
+function offTheCurve(): Vector {
+  for (let r = 2n; ; r += 1n) {
+    const u = mod(E * inverse(r, N), N);
+    const point = finite(times(u, G));
+    const x = mod(point.x + r, P);
+    const square = mod(r + point.x + x, P);
+    const slope = power(square, (P + 1n) / 4n, P);
+    if (u % 2n === 1n || (slope * slope) % P !== square) continue;
+    const key = { x, y: mod(point.y + slope * (x - point.x), P) };
+    return vector('key: not on the curve, but the sums come out', false, der(r, r), encodedPoint(key));
   }
 }
