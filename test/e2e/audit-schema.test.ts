@@ -36,7 +36,8 @@ const verify = (...more: string[]) =>
     ...['--keys', `${stack.httpUrl}/.well-known/jwks.json`, ...more],
   ]).ended;
 
-describe('a whole installation whose audit schema has another name', () => {
+// Programs are started and every view is read, beside whatever else runs on this machine.
+describe('a whole installation whose audit schema has another name', { timeout: 120_000 }, () => {
   it('records there, and nowhere else', async () => {
     const executed = `SELECT sql, approvers FROM ${Q}.statements WHERE outcome = 'executed' ORDER BY at`;
     await expect
