@@ -15,6 +15,8 @@ export type LogQueries = {
   readonly leaves: string;
   readonly checkpoints: string;
   readonly entries: string;
+  /** Entries of retention and redaction, of whatever time: they account for what is not in the others. */
+  readonly upkeep: string;
 };
 
 export function logQueries(schemaName: string, { from, to }: Period): LogQueries {
@@ -55,6 +57,8 @@ SELECT ${[...entry, ...content].join(', ')}
          SELECT FROM ${schema}.batches f JOIN ${schema}.streams s ON s.stream = f.stream
           WHERE f.stream = c.stream AND f.kid <> s.kid AND f.to_seq >= c.from_seq AND f.from_seq <= c.to_seq))
  ORDER BY e.stream COLLATE "C", e.seq`,
+    upkeep: `SELECT ${[...entry, ...content].join(', ')}
+  FROM ${schema}.entries e WHERE e.kind IN ('retention', 'redaction') ORDER BY e.stream COLLATE "C", e.seq`,
   };
 }
 

@@ -47,7 +47,7 @@ has one that begins with an apostrophe; the exact text is in log/entries.jsonl.
 ## What log/ has
 
 entries.jsonl: the entries of the period, with the batch before and after it in each stream, as what the hashes are computed
-from; streams.jsonl, batches.jsonl, leaves.jsonl and checkpoints.jsonl: those of the whole log. Integers and times
+from; streams.jsonl, batches.jsonl, leaves.jsonl and checkpoints.jsonl: those of the whole log; upkeep.jsonl: the entries that account for rows and texts which are gone. Integers and times
 (microseconds since 1970 UTC) are decimal text, bytes are hexadecimal, what is NULL is left out.
 
 ## What this cannot show

@@ -1,7 +1,8 @@
 import { batchBytes, GENESIS_HASH } from './chain.ts';
+import type { LeansOn } from './evidence-gone.ts';
 import type { Period } from './evidence-views.ts';
 import type { Finding } from './finding.ts';
-import { NOTHING_GONE } from './gone.ts';
+import { type Gone, NOTHING_GONE } from './gone.ts';
 import {
   type Keys,
   type NamedEnd,
@@ -23,6 +24,8 @@ export class EvidenceStream {
   readonly #keys: Keys;
   readonly #fromUs: bigint;
   readonly #toUs: bigint;
+  readonly #gone: Gone;
+  readonly #leansOn = new Set<'retention' | 'redaction'>();
   readonly #own: StreamFinding[] = [];
   #rows: StreamVerifier | null = null;
   #first: StoredRow['row'] | null = null;
@@ -31,8 +34,10 @@ export class EvidenceStream {
   #signed: { readonly seq: bigint; readonly hash: Buffer } = { seq: 0n, hash: GENESIS_HASH };
   #covered: { readonly seq: bigint; readonly hash: Buffer } | null = null;
 
-  constructor(stream: StoredStream, keys: Keys, { from, to }: Period) {
+  /** `gone`: what entries account for that may be forged: see `leansOn`. */
+  constructor(stream: StoredStream, keys: Keys, { from, to }: Period, gone: Gone = NOTHING_GONE) {
     this.#stream = stream;
+    this.#gone = gone;
     this.#keys = keys;
     this.#fromUs = BigInt(from.getTime()) * 1000n;
     this.#toUs = BigInt(to.getTime()) * 1000n;
@@ -50,7 +55,7 @@ export class EvidenceStream {
       this.#checkSignature(batch);
       return;
     }
-    this.#rows ??= new StreamVerifier(this.#stream, this.#keys, NOTHING_GONE, {
+    this.#rows ??= new StreamVerifier(this.#stream, this.#keys, this.#goneFrom(batch), {
       seq: batch.fromSeq - 1n,
       hash: batch.prevHash,
     });
@@ -66,6 +71,7 @@ export class EvidenceStream {
       hash: prevHash,
     });
     this.#rows.row(stored);
+    if (stored.content === null && row.content !== null) this.#leansOn.add('redaction');
     this.#first ??= row;
     this.#last = row;
   }
@@ -87,18 +93,41 @@ export class EvidenceStream {
     return [...this.#own.splice(0), ...(this.#rows?.findings.splice(0) ?? [])];
   }
 
+  /** What was found to be in order only because entries account for it. */
+  get leansOn(): LeansOn {
+    return this.#leansOn;
+  }
+
   get namedEnds(): readonly NamedEnd[] {
     return this.#rows?.namedEnds ?? [];
+  }
+
+  /** Of a batch whose first rows were dropped, those; what else was dropped has no rows here before it. */
+  #goneFrom({ fromSeq, toSeq, prevHash }: StoredBatch): Gone {
+    const { dropped, redacted } = this.#gone;
+    const clipped = dropped
+      .filter((range) => range.fromSeq <= fromSeq && range.toSeq >= fromSeq && range.toSeq < toSeq)
+      .map((range) => ({ fromSeq, toSeq: range.toSeq, prevHash, hash: range.hash }));
+    if (clipped.length > 0) this.#leansOn.add('retention');
+    return { dropped: clipped, redacted };
+  }
+
+  /** Whether an entry says that this row was dropped. */
+  #isDropped(seq: bigint): boolean {
+    const dropped = this.#gone.dropped.some((range) => range.fromSeq <= seq && seq <= range.toSeq);
+    if (dropped) this.#leansOn.add('retention');
+    return dropped;
   }
 
   /** Rows before and after those of the period show that none of it is left out: a stream's times go forward. */
   #checkRange(): void {
     const [first, last] = [this.#first, this.#last];
     if (first === null || last === null) {
+      if (this.#isDropped(this.#stream.headSeq)) return;
       this.#found(1n, 'range', 'no entry of the stream is here: whether any is of the period cannot be seen');
       return;
     }
-    if (first.seq !== 1n && first.at >= this.#fromUs)
+    if (first.seq !== 1n && first.at >= this.#fromUs && !this.#isDropped(first.seq - 1n))
       this.#found(first.seq, 'range', 'entries before this one may be of the period, and are not here');
     if (last.seq < this.#stream.headSeq && last.at < this.#toUs)
       this.#found(last.seq, 'range', 'entries after this one may be of the period, and are not here');

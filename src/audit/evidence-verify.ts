@@ -1,5 +1,6 @@
 import type { SignedCheckpoint } from './checkpoint.ts';
 import { checkFiles, type FileProblem, Lines, NoEvidence, readText } from './evidence-folder.ts';
+import { EvidenceGone, type LeansOn } from './evidence-gone.ts';
 import { EvidenceLeaves } from './evidence-leaves.ts';
 import {
   type BatchLine,
@@ -15,6 +16,7 @@ import { EvidenceStatements } from './evidence-statements.ts';
 import { EvidenceStream, type StreamFinding } from './evidence-stream.ts';
 import type { Period } from './evidence-views.ts';
 import type { Finding } from './finding.ts';
+import type { UpkeepRow } from './gone.ts';
 import { type Jwks, noteKeys, trustIn } from './trusted-keys.ts';
 import type { Keys, NamedEnd, StoredRow } from './verify.ts';
 import { TreeVerifier } from './verify-tree.ts';
@@ -118,12 +120,14 @@ class EvidenceVerifier {
   async #checkStreams(streams: readonly StreamLine[], keys: Keys): Promise<void> {
     const batches = this.#lines('log/batches.jsonl', parseBatch);
     const entries = this.#lines('log/entries.jsonl', parseEntry);
+    const gone = new EvidenceGone(await this.#lines(UPKEEP, parseEntry).all());
+    const leans = new Map<string, LeansOn>();
     const statements = new EvidenceStatements(this.#source.directory, this.#period, (problem) =>
       this.#found('views/statements.csv', problem.line, { ...problem, check: 'view', ok: false }),
     );
     for (const { stored } of streams) {
       await this.#skipStrays(batches, entries, stored.stream);
-      const stream = new EvidenceStream(stored, keys, this.#period);
+      const stream = new EvidenceStream(stored, keys, this.#period, gone.of(stored.stream));
       for (
         let batch = await next(batches, stored.stream);
         batch !== null;
@@ -135,15 +139,17 @@ class EvidenceVerifier {
           this.#found(batches.file, batches.number, tree(batch.stream, batch.fromSeq, problem));
         stream.batch(batch, ((await peekRow(entries, stored.stream))?.row.seq ?? toSeq + 1n) <= toSeq);
         this.#take(stream, batches);
-        await this.#rowsTo(stream, entries, stored.stream, statements, toSeq);
+        await this.#rowsTo(stream, entries, stored.stream, { statements, gone }, toSeq);
       }
-      await this.#rowsTo(stream, entries, stored.stream, statements, null);
+      await this.#rowsTo(stream, entries, stored.stream, { statements, gone }, null);
       stream.end();
       this.#take(stream, entries, false);
+      leans.set(stored.stream, stream.leansOn);
       this.#named.push(...stream.namedEnds);
     }
     await this.#skipStrays(batches, entries, null);
     await statements.end();
+    for (const { line, entry } of gone.unproved(leans)) this.#found(UPKEEP, line, unproved(entry));
     for (const index of this.#leaves.unclaimed())
       this.#found('log/leaves.jsonl', index + 1, tree(null, null, `the batch of leaf ${index} is missing`));
   }
@@ -153,7 +159,7 @@ class EvidenceVerifier {
     stream: EvidenceStream,
     entries: Lines<StoredRow>,
     name: string,
-    statements: EvidenceStatements,
+    { statements, gone }: { readonly statements: EvidenceStatements; readonly gone: EvidenceGone },
     to: bigint | null,
   ): Promise<void> {
     for (let row = await peekRow(entries, name); row !== null; row = await peekRow(entries, name)) {
@@ -162,6 +168,7 @@ class EvidenceVerifier {
       this.#rows += 1;
       stream.row(row);
       this.#take(stream, entries);
+      gone.verified(row.row);
       await statements.entry(row);
     }
   }
@@ -248,6 +255,13 @@ class EvidenceVerifier {
   }
 }
 
+/** It may be forged: what leans on it is neither whole nor altered. */
+function unproved({ stream, seq, kind }: UpkeepRow): StreamFinding {
+  const check = kind === 'retention' ? 'retention' : 'redaction';
+  const detail = `what is not there is accounted for by this entry of ${kind}, which is not of the period: that it is of the log was not checked here`;
+  return { stream, seq, check, ok: null, detail };
+}
+
 function tree(stream: string | null, seq: bigint | null, detail: string): StreamFinding {
   return { stream, seq, check: 'tree', ok: false, detail };
 }
@@ -260,3 +274,5 @@ async function peekRow(lines: Lines<StoredRow>, stream: string): Promise<StoredR
   const row = await lines.peek();
   return row?.row.stream === stream ? row : null;
 }
+
+const UPKEEP = 'log/upkeep.jsonl';

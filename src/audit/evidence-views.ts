@@ -57,6 +57,9 @@ export function evidenceViews(schemaName: string, { from, to }: Period): readonl
     made('configuration_changes', within('at'), byPlace),
     made('key_events', within('at'), byPlace),
     made('signing_keys', null, 'valid_from, kid'),
+    made('retentions', within('at'), byPlace),
+    made('redactions', within('at'), byPlace),
+    made('legal_holds', during('added_at', 'released_at'), 'added_at, stream, seq'),
     made('log_reads', within('at'), byPlace),
     made('log_access', null, 'role'),
     made(

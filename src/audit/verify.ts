@@ -122,6 +122,7 @@ export class StreamVerifier {
     this.#seq = after.seq;
     this.#hash = after.hash;
     this.#batchedTo = after.seq;
+    this.#batchedHash = after.hash;
   }
 
   batch(batch: StoredBatch): void {

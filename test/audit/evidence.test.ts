@@ -203,6 +203,7 @@ const edit = (directory: string, file: string, change: (lines: Line[]) => Line[]
 };
 const ENTRIES = 'log/entries.jsonl';
 const BATCHES = 'log/batches.jsonl';
+const UPKEEP = 'log/upkeep.jsonl';
 const CSV = 'views/statements.csv';
 const isOf = (stream: string) => (line: Line) => line['stream'] === stream;
 
@@ -471,6 +472,33 @@ describe('what was changed in it', () => {
         check: 'checkpoint',
         detail: 'cut off: the given checkpoint covers 20 batches, here are 19',
       }),
+    ]);
+  });
+
+  test('a text that is gone is altered, unless an entry accounts for it; one that is not of the period proves nothing', async () => {
+    const erase = (d: string): Line => {
+      let erased: Line = {};
+      edit(d, ENTRIES, (all) =>
+        all.map((one) => {
+          if (one['kind'] !== 'intent' || erased['stream'] !== undefined) return one;
+          const { salt: _, sql: __, sql_sha256: ___, parameters: ____, ...rest } = one;
+          erased = rest;
+          return rest;
+        }),
+      );
+      return erased;
+    };
+    const gone = await verifyEvidence({ directory: tampered('gone', (d) => void erase(d)), keys });
+    expect(gone.findings).toEqual([expect.objectContaining({ check: 'content', file: ENTRIES, ok: false })]);
+    const forged = tampered('forged', (d) => {
+      const erased = erase(d);
+      const detail = ['stream', erased['stream'], 'rows', erased['seq']];
+      writeFileSync(join(d, UPKEEP), `${JSON.stringify({ ...erased, kind: 'redaction', detail })}\n`);
+    });
+    const result = await verifyEvidence({ directory: forged, keys });
+    expect(result).toMatchObject({ whole: false, altered: false });
+    expect(result.findings).toEqual([
+      expect.objectContaining({ check: 'redaction', file: UPKEEP, line: 1, ok: null }),
     ]);
   });
 
