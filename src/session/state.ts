@@ -2,7 +2,6 @@ import type { OpenedRequest, OwnRequest, Question, Release } from '../approval/p
 import type { SessionFacts } from '../audit/entry.ts';
 import type { Limits } from '../config/limits.ts';
 import type { Decision } from '../policy/decision.ts';
-import type { ParameterRecording } from '../policy/rule.ts';
 import type { ErrorFields, TransactionStatus } from '../protocol/backend.ts';
 import type { Analysis, NameScope, StatementAnalysis } from '../statement/analysis.ts';
 import type { ParameterValues } from '../statement/context.ts';
@@ -178,7 +177,7 @@ export type SessionSetup = {
   readonly mode: 'enforce' | 'observe';
   readonly limits: Limits;
   /** What is recorded of bind parameters where the rule does not say; left out: `full`. */
-  readonly parameters?: ParameterRecording;
+  readonly parameters?: NonNullable<Decision['parameters']>;
   /** Begins this session's refusal markers; at most 40 bytes of `[a-z0-9:]`. */
   readonly markerPrefix: string;
   /** The server tells of search_path in ParameterStatus (18 and later). */
