@@ -100,6 +100,8 @@ export class StreamVerifier {
   /** What retention dropped and was not passed yet, in order. */
   readonly #dropped: GoneRange[];
   readonly #redacted: ReadonlySet<bigint>;
+  /** The first of the rows just passed as dropped; null: the row before is there. */
+  #passedFrom: bigint | null = null;
   /** Keys of other streams that signed batches here, with the first row that each did. */
   readonly #foreign = new Map<string, bigint>();
   readonly #recoverers = new Set<string>();
@@ -217,6 +219,7 @@ export class StreamVerifier {
       this.#passBatches(range);
       this.#seq = range.toSeq;
       this.#hash = range.hash;
+      this.#passedFrom ??= range.fromSeq;
       this.#dropped.shift();
     }
   }
@@ -244,9 +247,14 @@ export class StreamVerifier {
 
   #checkOrder({ row, prevHash }: Linked): void {
     const next = this.#seq + 1n;
+    const passedFrom = this.#passedFrom;
+    this.#passedFrom = null;
     if (row.seq === this.#seq) this.#found(row.seq, 'gap', 'the sequence number is there twice');
     else if (row.seq !== next) this.#found(row.seq, 'gap', `rows ${next} to ${row.seq - 1n} are missing`);
-    else if (!prevHash.equals(this.#hash)) {
+    else if (prevHash.equals(this.#hash)) return;
+    else if (passedFrom !== null)
+      this.#found(row.seq, 'gap', `rows ${passedFrom} to ${row.seq - 1n} are missing`);
+    else {
       this.#found(
         row.seq,
         'link',

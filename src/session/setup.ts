@@ -1,7 +1,6 @@
 import type { SessionFacts } from '../audit/entry.ts';
 import type { Limits } from '../config/limits.ts';
 import type { Decision } from '../policy/decision.ts';
-import type { ParameterRecording } from '../policy/rule.ts';
 import type { Analysis, NameScope } from '../statement/analysis.ts';
 import type { ParameterValues } from '../statement/context.ts';
 import type { SessionBudget } from './budget-port.ts';
@@ -12,7 +11,7 @@ export type SessionSetup = {
   readonly mode: 'enforce' | 'observe';
   readonly limits: Limits;
   /** What is recorded of bind parameters where the rule does not say; left out: `full`. */
-  readonly parameters?: ParameterRecording;
+  readonly parameters?: NonNullable<Decision['parameters']>;
   /** Begins this session's refusal markers; at most 40 bytes of `[a-z0-9:]`. */
   readonly markerPrefix: string;
   /** The server tells of search_path in ParameterStatus (18 and later). */
