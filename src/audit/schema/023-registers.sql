@@ -107,6 +107,9 @@ $$;
 
 ALTER FUNCTION @schema@.verify(timestamptz, timestamptz, text, jsonb, boolean) RENAME TO verify_entries;
 REVOKE ALL ON FUNCTION @schema@.verify_entries FROM PUBLIC, @auditor@;
+-- Parts run with the rights of the whole.
+ALTER FUNCTION @schema@.verify_entries SECURITY INVOKER;
+ALTER FUNCTION @schema@.verify_present SECURITY INVOKER;
 COMMENT ON FUNCTION @schema@.verify_entries IS 'The part of verify() that checks rows, chain, signatures and tree.';
 
 CREATE FUNCTION @schema@.verify(

@@ -9,9 +9,39 @@ export const NEW = fixedKey('installation, second');
 export const LOST = fixedKey('installation, revoked');
 /** Seconds since 1970 UTC. */
 export const LOST_REVOKED_AT = Date.parse('2026-03-02T00:01:00Z') / 1000;
+/**
+ * What the reviewer's device signed: the digest of the approved request, at https://countersign.example.com; `weak`
+ * without having verified its user. Made once: ECDSA is not the same each time.
+ */
+const ASSERTION = {
+  clientDataJSON:
+    'eyJ0eXBlIjoid2ViYXV0aG4uZ2V0IiwiY2hhbGxlbmdlIjoiZ1BjS191ODhxbGRrYjlJSy01Vy1uRDhzQTlPT0NSa0czakdEaUJQY3dpNCIsIm9yaWdpbiI6Imh0dHBzOi8vY291bnRlcnNpZ24uZXhhbXBsZS5jb20iLCJjcm9zc09yaWdpbiI6ZmFsc2V9',
+  authenticatorData: 'CzlZoNZw6e9TZILtBfKBZaXsMRSHwNN2Fgv1JWfWfHYFAAAACQ',
+  signature:
+    'MEUCIQC-ABkIaazVU_-_xelSx5JSITfX9OzLCawnQB_SW6N7DwIgGU1OZ4Gpzwok7a_N6y7slJIZvwk-XusOJm_weGFHM8w',
+};
+export const WEAK = {
+  authenticatorData: 'CzlZoNZw6e9TZILtBfKBZaXsMRSHwNN2Fgv1JWfWfHYBAAAACQ',
+  signature:
+    'MEUCIQDk-mnygrVI11XN4sZ1oSgXuPZMopOmVOue4he8hnqkeAIgf0cTMqLI9UTzrcjPsQBYx2fGycb4jFUqD4AI-Z19s3A',
+};
+const PASSKEY = {
+  kty: 'EC',
+  crv: 'P-256',
+  x: 'fG_j9vU63Ixmq7TL480VXvFM3Ly7Y27soffsskcTuR0',
+  y: 'lxxJYE0RCNIl5owF2zp01n02B9foSySIHg2gxvIsldU',
+};
+const PASSKEY_KID = createHash('sha256')
+  .update(`{"crv":"P-256","kty":"EC","x":"${PASSKEY.x}","y":"${PASSKEY.y}"}`)
+  .digest('base64url');
+
 /** What an outsider has. */
 export const KEYS = {
-  keys: [OLD.publicJwk, NEW.publicJwk],
+  keys: [
+    OLD.publicJwk,
+    NEW.publicJwk,
+    { ...PASSKEY, kid: PASSKEY_KID, use: 'sig', countersign_person: 'reviewer' },
+  ],
   revoked: [{ ...LOST.publicJwk, revoked: { revoked_at: LOST_REVOKED_AT, reason: 'a copy was found' } }],
 };
 
@@ -99,7 +129,12 @@ export function honestLog(): Log {
   );
   put('next', [revokedKey(), intent(1, at('00:04:00', 2)), outcome(1, at('00:04:00', 2))]);
   checkpoint(log, NEW);
-  put('next', [intent(2, at('00:05:00', 2)), outcome(2, at('00:05:00', 2))]);
+  const passkey = { ...PASSKEY, countersign_person: 'reviewer' };
+  put('next', [
+    intent(2, at('00:05:00', 2)),
+    outcome(2, at('00:05:00', 2)),
+    keyEntry(PASSKEY_KID, passkey, 'passkey', at('00:05:01', 2)),
+  ]);
   return log;
 }
 
@@ -189,15 +224,20 @@ export function receipt(signer: StreamKey, change: Record<string, unknown> = {})
   return signedJws({ alg: 'EdDSA', typ: 'countersign-receipt+jws', kid: signer.kid }, claims, signer);
 }
 
+/** The assertion with something else in it. */
+export function assertion(change: Record<string, string> = {}): Record<string, string> {
+  return { ...ASSERTION, passkey: PASSKEY_KID, ...change };
+}
+
 export function approver(change: Record<string, unknown> = {}) {
   return {
     person: 'reviewer',
     channel: 'api',
     ids: ['email:reviewer@example.com'],
-    assurance: 1,
+    assurance: 3,
     at: Number(at('23:59:30') / 1_000_000n),
     reason: null,
-    facts: {},
+    facts: { ...ASSERTION, passkey: PASSKEY_KID },
     ...change,
   };
 }

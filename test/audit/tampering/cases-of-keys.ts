@@ -276,7 +276,6 @@ function endorsements(): TamperingCase[] {
     {
       name: 'a stream endorsed with a key after it was revoked',
       has: 'installation key',
-      waitsFor: 'revocation in SQL',
       change: (log) => append(log, 'late', started('late', OTHER, LOST, at('00:08:00', 2), {}), OTHER),
       finds: [['endorsement', 'late', 1]],
     },

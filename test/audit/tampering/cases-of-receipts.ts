@@ -1,6 +1,7 @@
 import {
   APPROVED,
   approver,
+  assertion,
   at,
   event,
   LOST,
@@ -10,6 +11,7 @@ import {
   STREAM_KEYS,
   STREAMS,
   signedJws,
+  WEAK,
 } from './base-log.ts';
 import type { TamperingCase } from './cases.ts';
 import { append, entryOf, fixedKey, type Log, rechain, resign } from './log-model.ts';
@@ -65,8 +67,8 @@ export function receiptCases(): TamperingCase[] {
     forged('a receipt cut', receipt(OLD).slice(0, -4)),
     forged('a receipt signed with a key after it was revoked', receipt(LOST), {
       has: 'installation key',
-      waitsFor: 'revocation in SQL',
     }),
+    ...passkeys(),
     {
       name: 'a receipt moved to another request',
       has: 'stream key',
@@ -123,5 +125,36 @@ export function receiptCases(): TamperingCase[] {
       },
       finds: [['tree', 'requests', 8]],
     },
+  ];
+}
+
+/** By whoever has the installation's key: what the approver's own device did not sign. */
+function passkeys(): TamperingCase[] {
+  const claimed = (name: string, facts: Record<string, string>, change: Record<string, unknown> = {}) =>
+    forged(name, receipt(OLD, { approvers: [approver({ facts, ...change })] }), {
+      has: 'installation key',
+      finds: [['passkey', 'requests', NEXT]],
+    });
+  return [
+    claimed("a passkey's assertion removed", {}),
+    claimed("a passkey's signature removed", assertion({ signature: '' })),
+    claimed("a passkey's signature altered", assertion({ signature: WEAK.signature })),
+    claimed("a passkey's data altered: it says that its user was verified", {
+      ...assertion(WEAK),
+      authenticatorData: assertion()['authenticatorData'] ?? '',
+    }),
+    claimed('a passkey that did not verify its user', assertion(WEAK)),
+    claimed('a passkey that nobody knows', assertion({ passkey: OTHER.kid })),
+    claimed("somebody else's passkey", assertion(), { person: 'owner' }),
+    claimed("a passkey's challenge altered", {
+      ...assertion(),
+      clientDataJSON: Buffer.from(
+        '{"type":"webauthn.get","challenge":"AAAA","origin":"https://countersign.example.com"}',
+      ).toString('base64url'),
+    }),
+    forged("a passkey's assertion moved to another request", receipt(OLD, { digest: '00'.repeat(32) }), {
+      has: 'installation key',
+      finds: [['passkey', 'requests', NEXT]],
+    }),
   ];
 }

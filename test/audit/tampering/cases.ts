@@ -22,8 +22,6 @@ export type TamperingCase = {
   /** A range of time in which `audit.verify` must find it, too, and one in which there is nothing to be found. */
   readonly within?: readonly [from: string, to: string];
   readonly outside?: readonly [from: string, to: string];
-  /** What must be built before it can be found. */
-  readonly waitsFor?: 'passkeys' | 'revocation in SQL';
 };
 
 export const CASES: readonly TamperingCase[] = [

@@ -20,7 +20,6 @@ export type FixtureCase = {
   readonly onlyWithCheckpoint?: true;
   readonly within?: readonly [string, string];
   readonly outside?: readonly [string, string];
-  readonly waitsFor?: string;
 };
 export type Fixture = {
   readonly about: string;
@@ -34,7 +33,7 @@ export function fixtureText(): string {
   const log = honestLog();
   const fixture: Fixture = {
     about:
-      "An honest log (`log`: put into a new audit schema by its owner, with the triggers off) and ways to tamper with it (`cases`), each with the statements that do it and with what both verifiers, audit.verify in SQL and countersign verify, must find: [check, stream, row]. They are given `keys` and `checkpoint`, which an outsider kept. `has`: what was in the forger's hands beside the database. `onlyWithCheckpoint`: nothing is to be found without it. `within`, `outside`: ranges of time in which audit.verify finds something, or nothing. `waitsFor`: what is not checked yet. Made by test/audit/tampering/make.ts.",
+      "An honest log (`log`: put into a new audit schema by its owner, with the triggers off) and ways to tamper with it (`cases`), each with the statements that do it and with what both verifiers, audit.verify in SQL and countersign verify, must find: [check, stream, row]. They are given `keys` and `checkpoint`, which an outsider kept. `has`: what was in the forger's hands beside the database. `onlyWithCheckpoint`: nothing is to be found without it. `within`, `outside`: ranges of time in which audit.verify finds something, or nothing. Made by test/audit/tampering/make.ts.",
     keys: KEYS,
     checkpoint: keptOf(log),
     log: logAsSql(log),
