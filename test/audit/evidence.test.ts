@@ -239,7 +239,16 @@ const TAMPERING: readonly (readonly [string, string, RegExp, (directory: string)
     /entries|batches/,
     (d) => edit(d, BATCHES, (all) => void Object.assign(all[1] ?? {}, { signature: '00'.repeat(64) })),
   ],
-  ['a batch taken out', 'batch', /batches/, (d) => edit(d, BATCHES, (all) => all.filter((_, i) => i !== 4))],
+  [
+    'a batch taken out',
+    'batch',
+    /batches/,
+    (d) =>
+      edit(d, BATCHES, (all) => {
+        const gone = all.filter(isOf(streams.through.stream))[1];
+        return all.filter((one) => one !== gone);
+      }),
+  ],
   [
     'the last batch of a stream taken out with its leaf',
     'head',
