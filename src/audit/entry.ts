@@ -128,7 +128,8 @@ export type Entry = IntentEntry | OutcomeEntry | EventEntry;
 export type AuditLog = {
   /**
    * Takes an entry into memory and gives it its number in this process' stream. Throws `AuditUnavailable` when the
-   * journal is full or failed: then the statement must not run.
+   * journal is full or failed, and for a statement that does more than read when the audit database has been away for
+   * ten seconds: then the statement must not run.
    */
   readonly append: (entry: Entry) => bigint;
   /** Hands everything taken so far to the operating system, synchronously (one `write()`); cheap when nothing is pending. */

@@ -122,6 +122,7 @@ function running(parts: Parts): OpenAuditLog {
     stream: journal.stream,
     append: (entry: Entry) => {
       if (closing !== null) throw new AuditUnavailable('the audit log is closed', 'audit_closed');
+      if (changes(entry)) requireDatabase(shipping);
       return journal.append(entry);
     },
     write: () => journal.write(),
@@ -148,6 +149,31 @@ function running(parts: Parts): OpenAuditLog {
       return closing;
     },
   };
+}
+
+/**
+ * The intent of a statement that runs and does more than read. What is held waits for the commit of its record anyway,
+ * and an open transaction may still be ended.
+ */
+function changes(entry: Entry): boolean {
+  return (
+    entry.kind === 'intent' &&
+    entry.decision === 'allow' &&
+    entry.class !== 'read' &&
+    entry.class !== 'session'
+  );
+}
+
+/** A short absence, like the change to a standby, is bridged by the journal. */
+function requireDatabase(shipping: Shipping): void {
+  const awayMs = shipping.awayMs();
+  if (awayMs < AWAY_MS && !shipping.refused) return;
+  throw new AuditUnavailable(
+    shipping.refused
+      ? 'the audit database takes no more entries of this stream: until a person has looked, only reads are started'
+      : `the audit database has not answered for ${Math.round(awayMs / 1000)} s: meanwhile only reads are started`,
+    'audit_database_away',
+  );
 }
 
 function startTimers(journal: Journal, recovery: Recovery, directory: string, options: AuditLogOptions) {

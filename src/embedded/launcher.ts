@@ -41,6 +41,8 @@ export type EmbeddedOptions = {
   readonly settings?: Readonly<Record<string, string>>;
   /** Another major's binaries (a directory with bin, lib, share); default: the package for this platform. */
   readonly native?: string;
+  /** Hears what the server logs, as it comes; default: nobody. */
+  readonly heard?: (text: string) => void;
 };
 
 /** Who runs the server: Postgres refuses root, so as root another account is used. */
@@ -83,6 +85,8 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
     detached: process.platform !== 'win32',
     ...(user ?? {}),
   });
+  const { heard } = options;
+  if (heard !== undefined) child.stderr?.on('data', (chunk: Buffer) => heard(chunk.toString()));
   const exited = new Promise<void>((done) => child.once('exit', () => done()));
   await ready(child, exited);
   return {

@@ -69,3 +69,28 @@ it.each(['before', 'after'] as const)('cuts %s a word that is said', async (when
   await again.query(`DROP TABLE IF EXISTS ${table}`);
   await again.end();
 });
+
+it.each(['before', 'after'] as const)('stalls %s a word that is said, and breaks nothing', async (when) => {
+  const table = `stalled_${when}`;
+  const client = await connect();
+  let ended = false;
+  client.on('end', () => {
+    ended = true;
+  });
+  const opening: string[] = [];
+  const stalled = proxy.stallWhen((said, _connection, first) => {
+    opening.push(first);
+    return said.includes('CREATE');
+  }, when);
+  const running = failure(client.query(`CREATE TABLE ${table} ()`));
+  await stalled;
+  expect(opening.every((first) => first.includes('postgres'))).toBe(true);
+  const direct = await connectPg(superuser());
+  const { rows } = await direct.query(`SELECT to_regclass('${table}') IS NOT NULL AS there`);
+  expect(rows).toEqual([{ there: when === 'after' }]);
+  expect(ended).toBe(false);
+  await direct.query(`DROP TABLE IF EXISTS ${table}`);
+  await direct.end();
+  proxy.cut();
+  expect((await running).message).toMatch(/ECONNRESET|terminated/);
+});

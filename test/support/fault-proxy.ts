@@ -22,10 +22,16 @@ export type FaultProxy = {
    * `before`: it does not reach the target. `after`: it does, and the answer is lost. Resolves when that has happened.
    */
   readonly cutWhen: (sees: Sees, when: 'before' | 'after') => Promise<void>;
+  /**
+   * The same without breaking anything: everything stalls, so that whoever waits can be killed in that moment. What was
+   * held up there does not go on at `resume`.
+   */
+  readonly stallWhen: (sees: Sees, when: 'before' | 'after') => Promise<void>;
   readonly close: () => Promise<void>;
 };
 
-export type Sees = (said: string, connection: number) => boolean;
+/** `opening`: what the client said first on that connection, its start-up packet. */
+export type Sees = (said: string, connection: number, opening: string) => boolean;
 
 export type FaultProxyOptions = {
   readonly target: { readonly host: string; readonly port: number };
@@ -43,7 +49,8 @@ export async function startFaultProxy({ target }: FaultProxyOptions): Promise<Fa
     away: () => relay.away(),
     stall: () => relay.stall(),
     resume: () => relay.resume(),
-    cutWhen: (sees, when) => relay.cutWhen(sees, when),
+    cutWhen: (sees, when) => relay.catchWhen({ sees, when, act: 'cut' }),
+    stallWhen: (sees, when) => relay.catchWhen({ sees, when, act: 'stall' }),
     close: () => relay.close(),
   };
 }
@@ -52,9 +59,12 @@ type Pair = {
   readonly number: number;
   readonly client: Socket;
   readonly target: Socket;
-  answerLost: boolean;
+  opening: string | null;
+  /** What is done at the next answer. */
+  lost: Trap | null;
 };
-type Trap = { readonly sees: Sees; readonly when: 'before' | 'after'; readonly sprung: () => void };
+type Caught = { readonly sees: Sees; readonly when: 'before' | 'after'; readonly act: 'cut' | 'stall' };
+type Trap = Caught & { readonly sprung: () => void };
 
 class Relay {
   readonly #target: FaultProxyOptions['target'];
@@ -64,7 +74,6 @@ class Relay {
   #away = false;
   #stalled = false;
   #trap: Trap | null = null;
-  #sprung: (() => void) | null = null;
 
   constructor(target: FaultProxyOptions['target']) {
     this.#target = target;
@@ -116,9 +125,10 @@ class Relay {
     }
   }
 
-  cutWhen(sees: Sees, when: Trap['when']): Promise<void> {
+  /** In place of what was to be caught before. */
+  catchWhen(caught: Caught): Promise<void> {
     return new Promise((sprung) => {
-      this.#trap = { sees, when, sprung };
+      this.#trap = { ...caught, sprung };
     });
   }
 
@@ -134,7 +144,7 @@ class Relay {
     }
     const target = connect({ ...this.#target, allowHalfOpen: true });
     this.#accepted += 1;
-    const pair: Pair = { number: this.#accepted, client, target, answerLost: false };
+    const pair: Pair = { number: this.#accepted, client, target, opening: null, lost: null };
     this.#pairs.add(pair);
     this.#pipe(pair, client, target, (chunk) => this.#said(pair, chunk));
     this.#pipe(pair, target, client, () => this.#answered(pair));
@@ -160,23 +170,28 @@ class Relay {
   }
 
   #said(pair: Pair, chunk: Buffer): boolean {
+    const said = chunk.toString('latin1');
+    pair.opening ??= said;
     const trap = this.#trap;
-    if (trap === null || !trap.sees(chunk.toString('latin1'), pair.number)) return true;
+    if (trap === null || !trap.sees(said, pair.number, pair.opening)) return true;
     this.#trap = null;
     if (trap.when === 'after') {
-      pair.answerLost = true;
-      this.#sprung = trap.sprung;
+      pair.lost = trap;
       return true;
     }
-    this.cut();
-    trap.sprung();
+    this.#spring(trap);
     return false;
   }
 
   #answered(pair: Pair): boolean {
-    if (!pair.answerLost) return true;
-    this.cut();
-    this.#sprung?.();
+    if (pair.lost === null) return true;
+    this.#spring(pair.lost);
+    pair.lost = null;
     return false;
+  }
+
+  #spring({ act, sprung }: Trap): void {
+    this[act]();
+    sprung();
   }
 }
