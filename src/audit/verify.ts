@@ -105,6 +105,8 @@ export class StreamVerifier {
   /** Keys of other streams that signed batches here, with the first row that each did. */
   readonly #foreign = new Map<string, bigint>();
   readonly #recoverers = new Set<string>();
+  /** Where rows are gone, the batches alone say that nothing is missing between them. */
+  readonly #batchesAlone: boolean;
 
   /**
    * `gone`: what entries of the log account for; those entries are rows like any other, and are checked as such. `after`:
@@ -119,6 +121,7 @@ export class StreamVerifier {
     this.#stream = stream;
     this.#keys = keys;
     this.#dropped = [...gone.dropped];
+    this.#batchesAlone = gone.dropped.length > 0;
     this.#redacted = gone.redacted;
     if (after === null) return;
     this.#seq = after.seq;
@@ -130,7 +133,7 @@ export class StreamVerifier {
   batch(batch: StoredBatch): void {
     if (batch.fromSeq !== this.#batchedTo + 1n) {
       this.#found(batch.fromSeq, 'batch', 'a batch before this one is missing');
-    } else if (!batch.prevHash.equals(this.#batchedHash)) {
+    } else if (this.#batchesAlone && !batch.prevHash.equals(this.#batchedHash)) {
       this.#found(batch.fromSeq, 'batch', 'the batch does not begin where the one before it ends');
     }
     this.#batchedTo = batch.toSeq;

@@ -55,6 +55,8 @@ type Kept = {
   next: { needs: Need; readonly done: Promise<void> } | null;
   seen: Need;
   idleTicks: number;
+  /** The database has answered since it was idle. */
+  heard: boolean;
 };
 
 export function createBudgetKeeper(setup: KeeperSetup): BudgetKeeper {
@@ -73,7 +75,15 @@ export function createBudgetKeeper(setup: KeeperSetup): BudgetKeeper {
     return budgets;
   };
   const keep = (agent: string, account: Account): void => {
-    const one: Kept = { agent, account, turn: Promise.resolve(), next: null, seen: NOTHING, idleTicks: 0 };
+    const one: Kept = {
+      agent,
+      account,
+      turn: Promise.resolve(),
+      next: null,
+      seen: NOTHING,
+      idleTicks: 0,
+      heard: false,
+    };
     kept.set(account, one);
     account.onLow = () => {
       if (!closed) moreOf(one, NOTHING).catch(() => {});
@@ -122,8 +132,18 @@ export function createBudgetKeeper(setup: KeeperSetup): BudgetKeeper {
     one.seen = { rows, bytes };
     one.idleTicks = used ? 0 : one.idleTicks + 1;
     const later = (build: () => SliceRequest) => send(one, build).catch(() => {});
-    if (account.idle && one.idleTicks >= IDLE_TICKS) later(() => account.giveBack());
-    else if (account.unreported) later(() => account.tell());
+    if (used) one.heard = false;
+    if (account.idle && one.idleTicks >= IDLE_TICKS) {
+      // What is given back and not heard of is gone, and reads with it: while the database is away nothing is given back.
+      if (one.heard) later(() => account.giveBack());
+      else if (one.idleTicks % IDLE_TICKS === 0)
+        send(one, () => account.tell()).then(
+          () => {
+            one.heard = true;
+          },
+          () => {},
+        );
+    } else if (account.unreported) later(() => account.tell());
   };
   let ticks = 0;
   const timer = setInterval(() => {
