@@ -38,13 +38,13 @@ test('entries are there if and only if the transaction commits, and a rollback l
     expect(await kinds(stream)).toEqual([]);
     await client.query('BEGIN');
     await append(client, [opened, event('verdict', { requestId: 'req_1' })]);
-    await append(client, [event('request_approved', { requestId: 'req_1' })]);
+    await append(client, [event('request_denied', { requestId: 'req_1' })]);
     await client.query('COMMIT');
     await client.query('BEGIN');
     await append(client, [event('request_expired')]);
     await client.query('ROLLBACK');
     await client.query('BEGIN');
-    await append(client, [event('released', { requestId: 'req_1' })]);
+    await append(client, [event('request_ended', { requestId: 'req_1' })]);
     await client.query('COMMIT');
   });
   expect(await kinds(stream)).toEqual([
@@ -52,8 +52,8 @@ test('entries are there if and only if the transaction commits, and a rollback l
     { seq: 2, kind: 'key' },
     { seq: 3, kind: 'request_opened' },
     { seq: 4, kind: 'verdict' },
-    { seq: 5, kind: 'request_approved' },
-    { seq: 6, kind: 'released' },
+    { seq: 5, kind: 'request_denied' },
+    { seq: 6, kind: 'request_ended' },
   ]);
 });
 
