@@ -25,6 +25,7 @@ beforeAll(async () => {
     ...more,
   });
   stack = await startStack({
+    limits: { checkpointMs: 500 },
     config: (config) => ({
       ...config,
       people: config.people.map((person) =>
@@ -184,6 +185,9 @@ describe('from the wire to the log', () => {
   it('every operation answers as it is described, on a socket', async () => {
     const agent = await send('ALTER TABLE customers ADD COLUMN walked text');
     const { id } = await stack.api.waitFor('walked');
+    // It answers with a checkpoint once there is one.
+    const checkpoint = async () => (await fetch(`${stack.httpUrl}/checkpoint`)).status;
+    await expect.poll(checkpoint, { timeout: 20_000 }).toBe(200);
     // The verdict ends it: last.
     const isVerdict = ({ id }: { readonly id: string }) => id === 'giveVerdict';
     const others = OPERATIONS.filter((one) => !isVerdict(one));

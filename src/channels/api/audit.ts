@@ -83,11 +83,13 @@ export function auditRoutes(
   });
 }
 
-function readerOf({ identities, name }: Caller, address: string | null): LogReader {
+function readerOf({ identities, name, facts }: Caller, address: string | null): LogReader {
   const people = identities.map(({ kind, value }) =>
     (kind === 'person' ? value : `${kind}:${value}`).replaceAll('\0', ''),
   );
-  return { people, credential: name, address };
+  // Two keys of one person are two credentials.
+  const { key } = facts;
+  return { people, credential: key === undefined ? name : `key:${key}`, address };
 }
 
 function statementJson({
