@@ -153,7 +153,6 @@ describe('the source', () => {
     // A thread's program is given as text, with its parser by name.
     const naming = [...files].filter(([, source]) => /['"](?:node-sql-parser|libpg-query)[/'"]/.test(source));
     expect(naming.map(([path]) => path).sort()).toEqual([
-      'analyser/fingerprints.ts',
       'analyser/grammar-program.ts',
       'analyser/parser.ts',
       'analyser/second-program.ts',

@@ -1,7 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { Limits } from '../config/limits.ts';
 import type { ParseFailure, ParseResult, PlpgsqlParse } from '../statement/parse-result.ts';
-import { Fingerprints } from './fingerprints.ts';
 import { grammarProgram } from './grammar-program.ts';
 import { loadParser, parseHere, placed, plpgsqlHere } from './parser.ts';
 import { commentDepthAtMost, isHeavy } from './scan.ts';
@@ -31,11 +30,6 @@ export type Analyser = {
    * be read, is too long, or nested too deeply for this thread.
    */
   readonly parsePlpgsql: (definition: Buffer, body: string) => PlpgsqlParse;
-  /**
-   * Of one statement that `parse` reads (`Fingerprints`), on this thread, at once; null: it is too long or too deeply
-   * nested for that.
-   */
-  readonly fingerprint: (sql: Buffer) => string | null;
   readonly close: () => Promise<void>;
 };
 
@@ -57,7 +51,6 @@ export async function loadAnalyser(limits: AnalyserLimits): Promise<Analyser> {
   const worker = new ParserWorker(grammarProgram(limits), limits.parseMs);
   // An instance that threw anything but a SqlError may give wrong answers later: then all goes to the worker.
   let inlineBroken = false;
-  const fingerprints = new Fingerprints();
 
   const needsWorker = (sql: Buffer) => inlineBroken || isHeavy(sql, limits.inlineParseBytes);
   return {
@@ -91,15 +84,6 @@ export async function loadAnalyser(limits: AnalyserLimits): Promise<Analyser> {
       } catch {
         inlineBroken = true;
         return { kind: 'error', message: FAILURES.fault };
-      }
-    },
-    fingerprint(sql) {
-      if (needsWorker(sql) || sql.length > limits.statementBytes) return null;
-      try {
-        return fingerprints.of(sql);
-      } catch {
-        inlineBroken = true;
-        return null;
       }
     },
     close: () => worker.close(),

@@ -43,7 +43,7 @@ export type IntentEntry = {
   readonly observed?: { readonly rule: string; readonly decision: 'allow' | 'hold' | 'deny' };
   /** What policy asks about it beside all this, as compact JSON; left out: a plain statement. In the row's `detail`. */
   readonly facts?: string;
-  /** Equal for statements that differ in constants alone (libpg_query's, 16 hexadecimal digits). In the row's `detail`. */
+  /** Equal for statements that differ in constants alone (16 hexadecimal digits). In the row's `detail`. */
   readonly fingerprint?: string;
 };
 

@@ -21,7 +21,7 @@ import { parameterValues } from '../statement/context.ts';
 import { withSecondOpinion } from '../statement/second-opinion.ts';
 import { isSystemSchema } from '../statement/system-relations.ts';
 import { nowMicros } from './clock.ts';
-import { fingerprinted } from './fingerprinted.ts';
+import { Fingerprints } from './fingerprinted.ts';
 import type { Knowledge } from './listener-ports.ts';
 import { sslOptions } from './side-tls.ts';
 import { inSlices } from './slices.ts';
@@ -114,6 +114,7 @@ function knowledgeOf(
   const { config, policy, analyser, analysed, log } = setup;
   const context = { agent: agent.name, owner: agent.owner, database, role: agent.upstream.user };
   const view = catalogView(provider);
+  const fingerprints = new Fingerprints();
   // Asked only where its answer can count: what would run, or would with other parameters.
   const needsSecond = (analysis: Analysis): boolean =>
     decide(analysis, { ...context, at: nowMicros() }, policy(), 'enforce').decision === 'allow' ||
@@ -128,14 +129,17 @@ function knowledgeOf(
       const parse = analyser.needsWorker(sql) ? await analyser.parseLater(sql) : analyser.parse(sql);
       const values = parameters === null ? null : parameterValues(parameters);
       const seen = await inSlices(analyseInSteps(parse, view(true), scope, config.limits, values, answers));
-      return heard(sql, fingerprinted(sql, seen, analyser.fingerprint));
+      return heard(sql, fingerprints.into(parse, seen));
     };
   return {
     analyse: (sql, scope, certain, parameters) => {
       if (analyser.needsWorker(sql)) return null;
       const began = performance.now();
-      const seen = analyse(analyser.parse(sql), view(certain), scope, config.limits, parameters);
-      const analysis = fingerprinted(sql, seen, analyser.fingerprint);
+      const parse = analyser.parse(sql);
+      const analysis = fingerprints.into(
+        parse,
+        analyse(parse, view(certain), scope, config.limits, parameters),
+      );
       analysed((performance.now() - began) / 1000);
       if (second === null || !needsSecond(analysis)) return analysis;
       const reading = second.known(sql);
@@ -145,7 +149,7 @@ function knowledgeOf(
       const began = performance.now();
       const parse = analyser.needsWorker(sql) ? await analyser.parseLater(sql) : analyser.parse(sql);
       const seen = await inSlices(analyseInSteps(parse, view(certain), scope, config.limits));
-      const analysis = await heard(sql, fingerprinted(sql, seen, analyser.fingerprint));
+      const analysis = await heard(sql, fingerprints.into(parse, seen));
       analysed((performance.now() - began) / 1000);
       return analysis;
     },

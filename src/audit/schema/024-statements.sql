@@ -58,6 +58,6 @@ CREATE OR REPLACE VIEW @schema@.statements AS
 COMMENT ON VIEW @schema@.statements IS
   'Every statement of every agent, one row each: who, what, why it was allowed, held or denied, and what came of it (SOC 2 CC6.1, CC7.2). outcome: executed, failed, denied, expired, withdrawn, unknown (nobody can know: the process died), null (running). observed_rule: a rule in mode observe that would have decided instead. command, columns_read, columns_written, tags, functions, boundary: what the policy saw in it; null: not recorded (an older version, or too long).';
 COMMENT ON COLUMN @schema@.statements.fingerprint IS
-  'Equal for queries that differ in constants alone, for counting them (libpg_query''s fingerprint); null: no query, or not recorded.';
+  'Equal for queries that differ in constants alone, for counting them; null: no query, or not recorded.';
 COMMENT ON COLUMN @schema@.statements.transaction_status IS
   'What the server said after it (ReadyForQuery): I, its transaction is over: what it did is committed, unless it failed or is a ROLLBACK; T, it was one of several in a transaction that its COMMIT or ROLLBACK, a later row of the session, ended; E, that transaction had failed. null: it did not run, or the session ended before.';
