@@ -10,10 +10,7 @@ import { type Stack, startStack } from '../support/stack.ts';
 import { AILMENTS, type AuditServer, startAuditServer } from './audit-server.ts';
 
 const LONG = process.env['COUNTERSIGN_ROUNDS'] !== undefined;
-/**
- * The ordinary run has these; `npm run test:faults` all. Of a killed database the reads are known to be refused (57P03)
- * before the journal is full: the long form shows it until that is mended.
- */
+/** The ordinary run has these; `npm run test:faults` all. */
 const FEW = ['without room on its disk'];
 
 let server: AuditServer;
