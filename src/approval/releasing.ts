@@ -17,8 +17,8 @@ import { learnKeys } from './signing-keys.ts';
 /**
  * `Approvals.release`. The argument, top to bottom: the row says approved; its receipt is signed by a key of ours, which
  * is not revoked; it is about this request and exactly what is about to run, computed here from the question, not from
- * the row; the people it names may approve this now, with passkeys that are still theirs where they used one, and are enough; and of all processes and attempts, only this one
- * moved it to `consumed`.
+ * the row; the people it names may approve this now, with passkeys that are still theirs where they used one, and are
+ * enough; and of all processes and attempts, only this one moved it to `consumed`.
  */
 export async function releaseRequest(
   context: StoreContext,

@@ -1,11 +1,11 @@
 import {
+  accountedFor,
   droppedBy,
   type Gone,
-  type GoneRange,
   isUpkeep,
-  NOTHING_GONE,
   redactedBy,
   type UpkeepRow,
+  upkeepKey,
 } from './gone.ts';
 import type { StoredRow } from './verify.ts';
 
@@ -18,26 +18,17 @@ export type LeansOn = ReadonlySet<'retention' | 'redaction'>;
  */
 export class EvidenceGone {
   readonly #entries: readonly UpkeepRow[];
-  readonly #streams = new Map<string, { dropped: GoneRange[]; redacted: Set<bigint> }>();
+  readonly of: (stream: string) => Gone;
   readonly #verified = new Set<string>();
 
   constructor(entries: readonly StoredRow[]) {
     this.#entries = entries.map(({ row }) => row);
-    for (const entry of this.#entries) {
-      const dropped = droppedBy(entry);
-      if (dropped !== null) this.#goneOf(dropped.stream).dropped.push(...dropped.ranges);
-      const redacted = redactedBy(entry);
-      if (redacted !== null) for (const seq of redacted.seqs) this.#goneOf(redacted.stream).redacted.add(seq);
-    }
-  }
-
-  of(stream: string): Gone {
-    return this.#streams.get(stream) ?? NOTHING_GONE;
+    this.of = accountedFor(this.#entries);
   }
 
   /** A row that is checked with its stream. */
   verified(row: UpkeepRow): void {
-    if (isUpkeep(row.kind)) this.#verified.add(keyOf(row));
+    if (isUpkeep(row.kind)) this.#verified.add(upkeepKey(row));
   }
 
   /** Entries that streams lean on, and that were not among the rows that were checked; with their lines, from 1. */
@@ -47,18 +38,8 @@ export class EvidenceGone {
     return this.#entries.flatMap((entry, i) => {
       const stream = droppedBy(entry)?.stream ?? redactedBy(entry)?.stream ?? '';
       const kind = entry.kind === 'retention' ? 'retention' : 'redaction';
-      const isNeeded = leans.get(stream)?.has(kind) === true && !this.#verified.has(keyOf(entry));
+      const isNeeded = leans.get(stream)?.has(kind) === true && !this.#verified.has(upkeepKey(entry));
       return isNeeded ? [{ line: i + 1, entry }] : [];
     });
   }
-
-  #goneOf(stream: string): { dropped: GoneRange[]; redacted: Set<bigint> } {
-    const made = this.#streams.get(stream) ?? { dropped: [], redacted: new Set<bigint>() };
-    this.#streams.set(stream, made);
-    return made;
-  }
-}
-
-function keyOf({ stream, seq, at, kind, detail }: UpkeepRow): string {
-  return JSON.stringify([stream, String(seq), String(at), kind, detail]);
 }

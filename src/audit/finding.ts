@@ -13,7 +13,6 @@ export type Check =
   | 'redaction'
   | 'passkey'
   | 'key'
-  | 'request'
   | 'tree'
   | 'checkpoint';
 

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import type { Finding } from './finding.ts';
-import { droppedBy, type Gone, type GoneRange, NOTHING_GONE, redactedBy, type UpkeepRow } from './gone.ts';
+import { accountedFor, droppedBy, type Gone, type UpkeepRow, upkeepKey } from './gone.ts';
 
 export type GoneRows = {
   readonly of: (stream: string) => Gone;
@@ -14,24 +14,8 @@ export type GoneRows = {
  */
 export async function goneIn(client: pg.ClientBase, schema: string): Promise<GoneRows> {
   const entries = await upkeepRows(client, schema);
-  const streams = new Map<string, { dropped: GoneRange[]; redacted: Set<bigint> }>();
-  const goneOf = (stream: string) => {
-    const known = streams.get(stream);
-    if (known !== undefined) return known;
-    const made = { dropped: [], redacted: new Set<bigint>() };
-    streams.set(stream, made);
-    return made;
-  };
-  for (const entry of entries) {
-    const dropped = droppedBy(entry);
-    if (dropped !== null) goneOf(dropped.stream).dropped.push(...dropped.ranges);
-    const redacted = redactedBy(entry);
-    if (redacted !== null) for (const seq of redacted.seqs) goneOf(redacted.stream).redacted.add(seq);
-  }
-  for (const { dropped } of streams.values())
-    dropped.sort((a, b) => (a.fromSeq < b.fromSeq ? -1 : a.fromSeq > b.fromSeq ? 1 : 0));
   return {
-    of: (stream) => streams.get(stream) ?? NOTHING_GONE,
+    of: accountedFor(entries),
     findings: async (verified) => [
       ...unverified(entries, verified),
       ...(await tooEarly(client, schema, entries)),
@@ -55,11 +39,9 @@ async function upkeepRows(client: pg.ClientBase, schema: string): Promise<readon
 
 /** One snapshot, and still: a view may show one thing here and another there. */
 function unverified(entries: readonly UpkeepRow[], verified: readonly UpkeepRow[]): readonly Finding[] {
-  const key = ({ stream, seq, at, kind, detail }: UpkeepRow) =>
-    JSON.stringify([stream, String(seq), String(at), kind, detail]);
-  const known = new Set(verified.map(key));
+  const known = new Set(verified.map(upkeepKey));
   return entries
-    .filter((entry) => !known.has(key(entry)))
+    .filter((entry) => !known.has(upkeepKey(entry)))
     .map(({ stream, seq, kind }) => ({
       ...{ stream, seq, check: kind === 'retention' ? 'retention' : 'redaction', ok: false },
       detail: `this entry of ${kind} is not a row of its stream: what it accounts for is not accounted for`,

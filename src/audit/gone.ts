@@ -67,6 +67,30 @@ export function redactedBy(
   return { stream, seqs };
 }
 
+/** What these entries account for, by stream. They are believed here; whether each is a row of its stream is for others. */
+export function accountedFor(entries: readonly UpkeepRow[]): (stream: string) => Gone {
+  const streams = new Map<string, { readonly dropped: GoneRange[]; readonly redacted: Set<bigint> }>();
+  const goneOf = (stream: string) => {
+    const made = streams.get(stream) ?? { dropped: [], redacted: new Set<bigint>() };
+    streams.set(stream, made);
+    return made;
+  };
+  for (const entry of entries) {
+    const dropped = droppedBy(entry);
+    if (dropped !== null) goneOf(dropped.stream).dropped.push(...dropped.ranges);
+    const redacted = redactedBy(entry);
+    if (redacted !== null) for (const seq of redacted.seqs) goneOf(redacted.stream).redacted.add(seq);
+  }
+  for (const { dropped } of streams.values())
+    dropped.sort((a, b) => (a.fromSeq < b.fromSeq ? -1 : a.fromSeq > b.fromSeq ? 1 : 0));
+  return (stream) => streams.get(stream) ?? NOTHING_GONE;
+}
+
+/** Equal for two readings of one entry that say the same. */
+export function upkeepKey({ stream, seq, at, kind, detail }: UpkeepRow): string {
+  return JSON.stringify([stream, String(seq), String(at), kind, detail]);
+}
+
 /** Whether a row that is named as the end of its stream was dropped, with that hash where it is known. */
 export function isDroppedEnd({ dropped }: Gone, seq: bigint, hash: string): boolean {
   return dropped.some(

@@ -292,39 +292,6 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION @schema@.verify(
-  "from" timestamptz DEFAULT NULL,
-  "to" timestamptz DEFAULT NULL,
-  checkpoint text DEFAULT NULL,
-  keys jsonb DEFAULT NULL,
-  "full" boolean DEFAULT false
-) RETURNS TABLE (stream text, seq bigint, "check" text, ok boolean, detail text)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-  since CONSTANT timestamptz := coalesce("from", '-infinity');
-  until CONSTANT timestamptz := coalesce("to", 'infinity');
-BEGIN
-  IF keys IS NOT NULL AND NOT EXISTS (SELECT FROM @schema@.ed25519_keys(keys)) THEN
-    RAISE EXCEPTION 'keys is no JWK set with an Ed25519 key in it: {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": …}]}'
-      USING ERRCODE = 'invalid_parameter_value';
-  END IF;
-  RETURN QUERY
-    SELECT c.stream, c.seq, c."check", c.ok,
-           CASE WHEN c.seq IS NULL AND c."check" = 'batch' THEN split_part(c.detail, ';', 1) ELSE c.detail END
-      FROM @schema@.verify_chain("from", "to") c;
-  RETURN QUERY
-    SELECT s.stream, s.seq, s."check", s.ok, s.detail FROM @schema@.verify_signatures(since, until, keys, "full") s;
-  RETURN QUERY SELECT p.* FROM @schema@.verify_passkeys(since, until, keys, "full") p;
-  RETURN QUERY SELECT r.* FROM @schema@.verify_revocations(since, until, keys) r;
-  RETURN QUERY SELECT d.* FROM @schema@.verify_digests(since, until) d;
-  RETURN QUERY
-    SELECT c.stream, c.seq, c."check", c.ok, c.detail FROM @schema@.verify_checkpoints(checkpoint, keys) c;
-END
-$$;
-COMMENT ON FUNCTION @schema@.verify IS
-  'Checks the log: a row for each check made and one for each finding; ok is false where something was altered. SELECT * FROM verify() WHERE NOT ok must be empty. checkpoint: a signed note that was kept elsewhere; keys: the public keys of the installation and of people''s passkeys as a JWK set, as /.well-known/jwks.json has them; full: every signature, not a sample.';
-
 COMMENT ON COLUMN @schema@.signing_key.purpose IS
   'installation: signs receipts and endorses streams; passkey: a device of the person that countersign_person in public_jwk names.';
 

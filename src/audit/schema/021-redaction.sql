@@ -294,38 +294,6 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
    WHERE b.from_seq <> b.before + 1 OR b.prev_hash <> b.before_hash
 $$;
 
-CREATE OR REPLACE FUNCTION @schema@.verify(
-  "from" timestamptz DEFAULT NULL,
-  "to" timestamptz DEFAULT NULL,
-  checkpoint text DEFAULT NULL,
-  keys jsonb DEFAULT NULL,
-  "full" boolean DEFAULT false
-) RETURNS TABLE (stream text, seq bigint, "check" text, ok boolean, detail text)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-  since CONSTANT timestamptz := coalesce("from", '-infinity');
-  until CONSTANT timestamptz := coalesce("to", 'infinity');
-BEGIN
-  IF keys IS NOT NULL AND NOT EXISTS (SELECT FROM @schema@.ed25519_keys(keys)) THEN
-    RAISE EXCEPTION 'keys is no JWK set with an Ed25519 key in it: {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": …}]}'
-      USING ERRCODE = 'invalid_parameter_value';
-  END IF;
-  RETURN QUERY
-    SELECT c.stream, c.seq, c."check", c.ok,
-           CASE WHEN c.seq IS NULL AND c."check" = 'batch' THEN split_part(c.detail, ';', 1) ELSE c.detail END
-      FROM @schema@.verify_chain("from", "to") c;
-  RETURN QUERY
-    SELECT s.stream, s.seq, s."check", s.ok, s.detail FROM @schema@.verify_signatures(since, until, keys, "full") s;
-  RETURN QUERY SELECT p.* FROM @schema@.verify_passkeys(since, until, keys, "full") p;
-  RETURN QUERY SELECT r.* FROM @schema@.verify_revocations(since, until, keys) r;
-  RETURN QUERY SELECT d.* FROM @schema@.verify_digests(since, until) d;
-  RETURN QUERY
-    SELECT c.stream, c.seq, c."check", c.ok, c.detail FROM @schema@.verify_checkpoints(checkpoint, keys) c;
-  RETURN QUERY SELECT u.stream, u.seq, u."check", u.ok, u.detail FROM @schema@.verify_upkeep(keys) u;
-END
-$$;
-
 REVOKE ALL ON FUNCTION @schema@.is_redaction, @schema@.redactable, @schema@.holds_over, @schema@.redact,
   @schema@.verify_present, @schema@.dropped_spans, @schema@.accounted_for, @schema@.verify_chain,
   @schema@.verify_upkeep, @schema@.false_retentions FROM PUBLIC;

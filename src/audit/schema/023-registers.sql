@@ -1,5 +1,5 @@
--- verify() also checks what stands beside the entries: streams' facts and times, keys, approvals that must have a
--- receipt, and the present state of requests; and says so where a row is of a kind that stops a check.
+-- verify() with all checks of the files before this one, and of what stands beside the entries: streams' facts and times,
+-- keys, approvals that must have a receipt. It says so where a row is of a kind that stops a check.
 
 -- Text as JSON; null where it is none.
 CREATE FUNCTION @schema@.json_or_null(value text) RETURNS jsonb
@@ -80,6 +80,7 @@ BEGIN
     SELECT e.stream, e.seq, 'receipt', false, 'an approval without a receipt'
       FROM @schema@.entry e
      WHERE e.kind IN ('request_approved', 'released')
+       -- So that the index of such rows is used.
        AND e.kind NOT IN ('intent', 'outcome')
        AND e.receipt IS NULL AND e.at >= since AND e.at <= until;
 END
@@ -105,11 +106,41 @@ BEGIN
 END
 $$;
 
-ALTER FUNCTION @schema@.verify(timestamptz, timestamptz, text, jsonb, boolean) RENAME TO verify_entries;
-REVOKE ALL ON FUNCTION @schema@.verify_entries FROM PUBLIC, @auditor@;
+DROP FUNCTION @schema@.verify(timestamptz, timestamptz, text, jsonb, boolean);
 -- Parts run with the rights of the whole.
-ALTER FUNCTION @schema@.verify_entries SECURITY INVOKER;
 ALTER FUNCTION @schema@.verify_present SECURITY INVOKER;
+
+CREATE FUNCTION @schema@.verify_entries(
+  "from" timestamptz DEFAULT NULL,
+  "to" timestamptz DEFAULT NULL,
+  checkpoint text DEFAULT NULL,
+  keys jsonb DEFAULT NULL,
+  "full" boolean DEFAULT false
+) RETURNS TABLE (stream text, seq bigint, "check" text, ok boolean, detail text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  since CONSTANT timestamptz := coalesce("from", '-infinity');
+  until CONSTANT timestamptz := coalesce("to", 'infinity');
+BEGIN
+  IF keys IS NOT NULL AND NOT EXISTS (SELECT FROM @schema@.ed25519_keys(keys)) THEN
+    RAISE EXCEPTION 'keys is no JWK set with an Ed25519 key in it: {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": …}]}'
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  RETURN QUERY
+    SELECT c.stream, c.seq, c."check", c.ok,
+           CASE WHEN c.seq IS NULL AND c."check" = 'batch' THEN split_part(c.detail, ';', 1) ELSE c.detail END
+      FROM @schema@.verify_chain("from", "to") c;
+  RETURN QUERY
+    SELECT s.stream, s.seq, s."check", s.ok, s.detail FROM @schema@.verify_signatures(since, until, keys, "full") s;
+  RETURN QUERY SELECT p.* FROM @schema@.verify_passkeys(since, until, keys, "full") p;
+  RETURN QUERY SELECT r.* FROM @schema@.verify_revocations(since, until, keys) r;
+  RETURN QUERY SELECT d.* FROM @schema@.verify_digests(since, until) d;
+  RETURN QUERY
+    SELECT c.stream, c.seq, c."check", c.ok, c.detail FROM @schema@.verify_checkpoints(checkpoint, keys) c;
+  RETURN QUERY SELECT u.stream, u.seq, u."check", u.ok, u.detail FROM @schema@.verify_upkeep(keys) u;
+END
+$$;
 COMMENT ON FUNCTION @schema@.verify_entries IS 'The part of verify() that checks rows, chain, signatures and tree.';
 
 CREATE FUNCTION @schema@.verify(
@@ -143,7 +174,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @schema@.verify IS
-  'Checks the log: a row for each check made and one for each finding; ok is false where something was altered. SELECT * FROM verify() WHERE NOT ok must be empty. checkpoint: a signed note that was kept elsewhere; keys: the installation''s public keys as a JWK set; full: every signature, not a sample.';
-REVOKE ALL ON FUNCTION @schema@.verify, @schema@.verify_streams, @schema@.verify_keys,
+  'Checks the log: a row for each check made and one for each finding; ok is false where something was altered. SELECT * FROM verify() WHERE NOT ok must be empty. checkpoint: a signed note that was kept elsewhere; keys: the public keys of the installation and of people''s passkeys as a JWK set, as /.well-known/jwks.json has them; full: every signature, not a sample.';
+REVOKE ALL ON FUNCTION @schema@.verify, @schema@.verify_entries, @schema@.verify_streams, @schema@.verify_keys,
   @schema@.verify_receipts_present, @schema@.verify_plainly, @schema@.json_or_null FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @schema@.verify TO @auditor@;
