@@ -19,7 +19,15 @@ const PARTS: Parts = {
   statement: ['statement/'],
   policy: ['policy/'],
   'config types': ['config/config.ts', 'config/limits.ts'],
-  'audit port': ['audit/entry.ts', 'audit/port.ts'],
+  'audit port': ['audit/entry.ts', 'audit/port.ts', 'audit/logger.ts', 'audit/quote-name.ts'],
+  'audit chain': ['audit/chain/'],
+  'audit journal': ['audit/journal/'],
+  'audit shipping': ['audit/shipping/'],
+  'audit log': ['audit/log/'],
+  'audit checkpoints': ['audit/checkpoints/'],
+  'audit verify': ['audit/verify/'],
+  'audit evidence': ['audit/evidence/'],
+  'audit upkeep': ['audit/upkeep/'],
   'approval port': ['approval/port.ts', 'approval/guard.ts'],
   'approval core': [
     'approval/machine.ts',
@@ -60,7 +68,16 @@ const ARROWS: Arrows = {
   config: ['config types', 'statement', 'policy', 'budget', 'approval core', 'signing'],
   telemetry: ['statement'],
   signing: ['config types', 'audit port', 'approval port', 'approval core'],
-  audit: ['config types', 'audit port', 'approval core'],
+  // What verifies leans on nothing that writes.
+  'audit chain': [],
+  'audit journal': ['audit port', 'audit chain'],
+  'audit shipping': ['audit port', 'audit chain', 'audit journal'],
+  'audit log': ['config types', 'audit port', 'audit chain', 'audit journal', 'audit shipping'],
+  'audit checkpoints': ['config types', 'audit port', 'audit chain'],
+  'audit verify': ['audit port', 'audit chain', 'audit checkpoints'],
+  'audit evidence': ['audit port', 'audit chain', 'audit checkpoints', 'audit verify'],
+  'audit upkeep': ['audit port', 'audit log'],
+  audit: ['audit port'],
   approval: ['policy', 'budget', 'config types', 'audit port', 'approval port', 'approval core', 'signing'],
   channels: [
     'config types',
@@ -104,9 +121,8 @@ const PURE = [
   'approval/look-alikes.ts',
   'approval/digest.ts',
   'approval/canonical-json.ts',
-  'audit/canonical.ts',
-  'audit/chain.ts',
-  'audit/verify.ts',
+  'audit/chain/',
+  'audit/verify/verify.ts',
 ];
 
 const isPure = (path: string) =>

@@ -1,6 +1,7 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import pg from 'pg';
+import { quoteName } from './quote-name.ts';
 
 /** The roles of the audit schema. Those with a password can log in; without one a role is left as it is. */
 export type AuditRoles = {
@@ -90,13 +91,15 @@ async function createRoles(client: pg.Client, roles: AuditRoles): Promise<void> 
     await client.query(`
       DO $$ BEGIN
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = '${role.name}') THEN
-          CREATE ROLE ${quote(role.name)} NOLOGIN NOINHERIT;
+          CREATE ROLE ${quoteName(role.name)} NOLOGIN NOINHERIT;
         END IF;
       EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
       END $$`);
     if (role.password !== null) {
       // The verifier, not the password: statements may be logged.
-      await client.query(`ALTER ROLE ${quote(role.name)} LOGIN PASSWORD '${scramVerifier(role.password)}'`);
+      await client.query(
+        `ALTER ROLE ${quoteName(role.name)} LOGIN PASSWORD '${scramVerifier(role.password)}'`,
+      );
     }
   }
 }
@@ -108,13 +111,15 @@ async function createSchema(client: pg.Client, schema: string, roles: AuditRoles
        CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END) AS may`,
     [roles.owner],
   );
-  if (may[0]?.may !== true) await client.query(`GRANT ${quote(roles.owner)} TO CURRENT_USER`);
-  await client.query(`CREATE SCHEMA IF NOT EXISTS ${quote(schema)} AUTHORIZATION ${quote(roles.owner)}`);
+  if (may[0]?.may !== true) await client.query(`GRANT ${quoteName(roles.owner)} TO CURRENT_USER`);
+  await client.query(
+    `CREATE SCHEMA IF NOT EXISTS ${quoteName(schema)} AUTHORIZATION ${quoteName(roles.owner)}`,
+  );
   const { rows } = await client.query<{ owner: string }>(
     `SELECT nspowner::regrole::text AS owner FROM pg_catalog.pg_namespace WHERE nspname = $1`,
     [schema],
   );
-  if (rows[0]?.owner !== roles.owner && rows[0]?.owner !== quote(roles.owner)) {
+  if (rows[0]?.owner !== roles.owner && rows[0]?.owner !== quoteName(roles.owner)) {
     throw new MigrationFailed(
       'audit_schema_taken',
       `schema ${schema} belongs to ${rows[0]?.owner ?? 'nobody'}, not to ${roles.owner}: choose another audit.schema`,
@@ -131,12 +136,12 @@ async function applyMissing(
   const present: string[] = [];
   await inTransaction(client, roles.owner, () =>
     client.query(`
-      CREATE TABLE IF NOT EXISTS ${quote(schema)}.migration (
+      CREATE TABLE IF NOT EXISTS ${quoteName(schema)}.migration (
         name text PRIMARY KEY, sha256 text NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp())`),
   );
   for (const migration of migrations()) {
     const { rows } = await client.query<{ sha256: string }>(
-      `SELECT sha256 FROM ${quote(schema)}.migration WHERE name = $1`,
+      `SELECT sha256 FROM ${quoteName(schema)}.migration WHERE name = $1`,
       [migration.name],
     );
     if (rows[0] !== undefined) {
@@ -145,7 +150,7 @@ async function applyMissing(
     }
     await inTransaction(client, roles.owner, async () => {
       await client.query(fill(migration.sql, schema, roles));
-      await client.query(`INSERT INTO ${quote(schema)}.migration (name, sha256) VALUES ($1, $2)`, [
+      await client.query(`INSERT INTO ${quoteName(schema)}.migration (name, sha256) VALUES ($1, $2)`, [
         migration.name,
         migration.sha256,
       ]);
@@ -159,7 +164,7 @@ async function applyMissing(
 /** Partitions for today and the days to come, so that appending seldom makes one. */
 async function makeDaysAhead(client: pg.Client, schema: string): Promise<void> {
   await client.query(`
-    SELECT ${quote(schema)}.ensure_day((clock_timestamp() AT TIME ZONE 'UTC')::date + ahead)
+    SELECT ${quoteName(schema)}.ensure_day((clock_timestamp() AT TIME ZONE 'UTC')::date + ahead)
       FROM generate_series(0, ${DAYS_AHEAD}) ahead`);
 }
 
@@ -170,7 +175,7 @@ async function inTransaction(client: pg.Client, owner: string, work: () => Promi
   await client.query('BEGIN');
   try {
     // Whatever the administrator's own settings are: names in what follows mean pg_catalog's.
-    await client.query(`SET LOCAL ROLE ${quote(owner)}; SET LOCAL search_path = pg_catalog, pg_temp;
+    await client.query(`SET LOCAL ROLE ${quoteName(owner)}; SET LOCAL search_path = pg_catalog, pg_temp;
       SET LOCAL check_function_bodies = on`);
     await work();
     await client.query('COMMIT');
@@ -196,9 +201,9 @@ function migrations(): Migration[] {
 
 function fill(sql: string, schema: string, roles: AuditRoles): string {
   return sql
-    .replaceAll('@schema@', quote(schema))
-    .replaceAll('@writer@', quote(roles.writer.name))
-    .replaceAll('@auditor@', quote(roles.auditor.name));
+    .replaceAll('@schema@', quoteName(schema))
+    .replaceAll('@writer@', quoteName(roles.writer.name))
+    .replaceAll('@auditor@', quoteName(roles.auditor.name));
 }
 
 /** Names come from the configuration; they are also put into string literals of function bodies. */
@@ -208,10 +213,6 @@ function checkName(name: string): void {
     'audit_name',
     `${JSON.stringify(name)} cannot be used: names in the audit schema are 1 to 48 of letters, digits, _ and -, not beginning with a digit, - or pg_`,
   );
-}
-
-function quote(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }
 
 /** RFC 5803 form, as pg_authid keeps it. */

@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { quoteName } from './store.ts';
+import { quoteName } from './quote-name.ts';
 
 export type StreamStatus = {
   readonly stream: string;

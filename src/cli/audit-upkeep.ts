@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
 import pg from 'pg';
-import { addHold, type HoldScope, releaseHold } from '../audit/legal-hold.ts';
-import { type RedactionScope, redactStatements } from '../audit/redaction.ts';
-import { dropOldDays } from '../audit/retention.ts';
-import { quoteName } from '../audit/store.ts';
-import { type Upkeep, UpkeepRefused } from '../audit/upkeep.ts';
+import { quoteName } from '../audit/quote-name.ts';
+import { addHold, type HoldScope, releaseHold } from '../audit/upkeep/legal-hold.ts';
+import { type RedactionScope, redactStatements } from '../audit/upkeep/redaction.ts';
+import { dropOldDays } from '../audit/upkeep/retention.ts';
+import { type Upkeep, UpkeepRefused } from '../audit/upkeep/upkeep.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import { durationMs } from '../policy/duration.ts';

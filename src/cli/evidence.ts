@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { type Evidence, EvidenceRefused, writeEvidence } from '../audit/evidence.ts';
-import { verifyEvidence } from '../audit/evidence-verify.ts';
-import type { Period } from '../audit/evidence-views.ts';
+import { verifyEvidence } from '../audit/evidence/verify-folder.ts';
+import type { Period } from '../audit/evidence/views.ts';
+import { type Evidence, EvidenceRefused, writeEvidence } from '../audit/evidence/write-folder.ts';
 import { CliError } from './exit.ts';
 import { timeOption } from './time-option.ts';
 import { auditAddress, readCheckpoint, readJwks } from './verify.ts';

@@ -1,8 +1,8 @@
 import { performance } from 'node:perf_hooks';
 import type { AuditLog } from '../audit/entry.ts';
+import { recordedSearch } from '../audit/log/recorded-search.ts';
+import { openAuditSearch } from '../audit/log/search.ts';
 import type { AuditSearch } from '../audit/port.ts';
-import { recordedSearch } from '../audit/recorded-search.ts';
-import { openAuditSearch } from '../audit/search.ts';
 import type { CredentialCheck, PersonTokens } from '../channels/api/credentials.ts';
 import { clientAddress } from '../channels/api/forwarded.ts';
 import type { GatePorts } from '../channels/api/gate.ts';

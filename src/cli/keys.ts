@@ -8,7 +8,7 @@ import {
   recordRotation,
   registerKeys,
 } from '../approval/signing-keys.ts';
-import { createTransactionalAppender } from '../audit/transactional.ts';
+import { createTransactionalAppender } from '../audit/log/transactional.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Revocation } from '../signing/key-directory.ts';
 import { newPrivateKeyText } from '../signing/key-text.ts';

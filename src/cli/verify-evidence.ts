@@ -1,5 +1,9 @@
-import { NoEvidence } from '../audit/evidence-folder.ts';
-import { type EvidenceFinding, type EvidenceResult, verifyEvidence } from '../audit/evidence-verify.ts';
+import { NoEvidence } from '../audit/evidence/folder.ts';
+import {
+  type EvidenceFinding,
+  type EvidenceResult,
+  verifyEvidence,
+} from '../audit/evidence/verify-folder.ts';
 import { CliError } from './exit.ts';
 
 /** Checks an evidence folder. Throws `CliError` where it is none. */

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { lastNote } from '../audit/anchors.ts';
-import { parseCheckpoint, type SignedCheckpoint } from '../audit/checkpoint.ts';
-import type { Finding } from '../audit/finding.ts';
-import type { Jwks } from '../audit/trusted-keys.ts';
-import { type VerifyResult, verifyLog } from '../audit/verify-database.ts';
+import { lastNote } from '../audit/checkpoints/anchors.ts';
+import { parseCheckpoint, type SignedCheckpoint } from '../audit/checkpoints/checkpoint.ts';
+import type { Finding } from '../audit/verify/finding.ts';
+import type { Jwks } from '../audit/verify/trusted-keys.ts';
+import { type VerifyResult, verifyLog } from '../audit/verify/verify-database.ts';
 import { loadConfig } from '../config/load.ts';
 import { CliError } from './exit.ts';
 import { evidenceJson, evidenceText, verifiedEvidence } from './verify-evidence.ts';

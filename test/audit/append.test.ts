@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { appendCall, type SignedBatch } from '../../src/audit/batch.ts';
+import { appendCall, type SignedBatch } from '../../src/audit/shipping/batch.ts';
 import { makeStream } from './stream-maker.ts';
 import { type AuditDatabase, createAuditDatabase, event, intent, makeSigner, outcome } from './support.ts';
 

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { appendCall } from '../../src/audit/batch.ts';
 import type { EventEntry } from '../../src/audit/entry.ts';
+import { appendCall } from '../../src/audit/shipping/batch.ts';
 import { makeStream } from './stream-maker.ts';
 import { type AuditDatabase, createAuditDatabase, event, makeSigner, SESSION } from './support.ts';
 

@@ -1,6 +1,11 @@
 import { createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { checkpointText, keyIdOf, parseCheckpoint, signedNote } from '../../src/audit/checkpoint.ts';
+import {
+  checkpointText,
+  keyIdOf,
+  parseCheckpoint,
+  signedNote,
+} from '../../src/audit/checkpoints/checkpoint.ts';
 
 const { publicKey, privateKey } = generateKeyPairSync('ed25519');
 const raw = Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url');

@@ -5,12 +5,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Anchor, databaseAnchor, fileAnchor, lastNote, webhookAnchor } from '../../src/audit/anchors.ts';
-import { appendCall } from '../../src/audit/batch.ts';
-import { parseCheckpoint, type SignedCheckpoint } from '../../src/audit/checkpoint.ts';
-import { type CheckpointOptions, startCheckpoints } from '../../src/audit/checkpointer.ts';
+import {
+  type Anchor,
+  databaseAnchor,
+  fileAnchor,
+  lastNote,
+  webhookAnchor,
+} from '../../src/audit/checkpoints/anchors.ts';
+import { parseCheckpoint, type SignedCheckpoint } from '../../src/audit/checkpoints/checkpoint.ts';
+import { type CheckpointOptions, startCheckpoints } from '../../src/audit/checkpoints/checkpointer.ts';
 import type { LogSigner } from '../../src/audit/port.ts';
-import { verifySnapshot } from '../../src/audit/verify-database.ts';
+import { appendCall } from '../../src/audit/shipping/batch.ts';
+import { verifySnapshot } from '../../src/audit/verify/verify-database.ts';
 import { makeStream } from './stream-maker.ts';
 import { type AuditDatabase, createAuditDatabase, intent, makeSigner, outcome, until } from './support.ts';
 

@@ -1,13 +1,13 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { appendCall } from '../../src/audit/batch.ts';
-import { ByteWriter } from '../../src/audit/bytes.ts';
-import { columnsOf } from '../../src/audit/canonical.ts';
-import { contentHash, rowHash } from '../../src/audit/chain.ts';
-import { COPIED_SQL, CopiedRows } from '../../src/audit/copied-rows.ts';
-import { copyOut } from '../../src/audit/copy-out.ts';
-import type { Linked, StoredRow } from '../../src/audit/verify.ts';
-import { verifySnapshot } from '../../src/audit/verify-database.ts';
+import { ByteWriter } from '../../src/audit/chain/bytes.ts';
+import { columnsOf } from '../../src/audit/chain/canonical.ts';
+import { contentHash, rowHash } from '../../src/audit/chain/chain.ts';
+import { appendCall } from '../../src/audit/shipping/batch.ts';
+import { COPIED_SQL, CopiedRows } from '../../src/audit/verify/copied-rows.ts';
+import { copyOut } from '../../src/audit/verify/copy-out.ts';
+import type { Linked, StoredRow } from '../../src/audit/verify/verify.ts';
+import { verifySnapshot } from '../../src/audit/verify/verify-database.ts';
 import { makeStream } from './stream-maker.ts';
 import {
   type AuditDatabase,

@@ -1,6 +1,6 @@
 /** A process that records statements as fast as it can until it is killed; says on stdout what it has written. */
 import { writeSync } from 'node:fs';
-import { openAuditLog } from '../../src/audit/log.ts';
+import { openAuditLog } from '../../src/audit/log/log.ts';
 import { intent, outcome, QUIET, SESSION, signerFromPem } from './support.ts';
 
 const { directory, url, pem, jwk, aheadBytes } = JSON.parse(process.argv[2] ?? '{}');

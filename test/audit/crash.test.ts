@@ -3,8 +3,8 @@ import { generateKeyPairSync } from 'node:crypto';
 import { readdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openAuditLog } from '../../src/audit/log.ts';
-import { verifyLog } from '../../src/audit/verify-database.ts';
+import { openAuditLog } from '../../src/audit/log/log.ts';
+import { verifyLog } from '../../src/audit/verify/verify-database.ts';
 import {
   type AuditDatabase,
   createAuditDatabase,

@@ -2,16 +2,16 @@ import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { appendText, signBatch } from '../../src/audit/batch.ts';
-import { BatchEncoder } from '../../src/audit/batch-encoder.ts';
-import { SALT_BYTES, saltsOf } from '../../src/audit/block.ts';
-import { ByteReader, ByteWriter } from '../../src/audit/bytes.ts';
-import { GENESIS_HASH, rowHash } from '../../src/audit/chain.ts';
+import { ByteReader, ByteWriter } from '../../src/audit/chain/bytes.ts';
+import { GENESIS_HASH, rowHash } from '../../src/audit/chain/chain.ts';
 import type { Entry, IntentEntry } from '../../src/audit/entry.ts';
-import type { RawRecord } from '../../src/audit/journal-reader.ts';
-import { KIND_NUMBERS, readRecord, writeRecord } from '../../src/audit/record.ts';
-import { entryRow } from '../../src/audit/row.ts';
-import { createStreamKey, keyEntry, streamStart } from '../../src/audit/stream-key.ts';
+import { SALT_BYTES, saltsOf } from '../../src/audit/journal/block.ts';
+import type { RawRecord } from '../../src/audit/journal/journal-reader.ts';
+import { KIND_NUMBERS, readRecord, writeRecord } from '../../src/audit/journal/record.ts';
+import { appendText, signBatch } from '../../src/audit/shipping/batch.ts';
+import { BatchEncoder } from '../../src/audit/shipping/batch-encoder.ts';
+import { entryRow } from '../../src/audit/shipping/row.ts';
+import { createStreamKey, keyEntry, streamStart } from '../../src/audit/shipping/stream-key.ts';
 import {
   type AuditDatabase,
   createAuditDatabase,

@@ -1,10 +1,10 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { appendCall } from '../../src/audit/batch.ts';
+import { jwkThumbprint } from '../../src/audit/chain/thumbprint.ts';
 import type { Entry, EventEntry } from '../../src/audit/entry.ts';
 import type { LogSigner } from '../../src/audit/port.ts';
-import { jwkThumbprint } from '../../src/audit/stream-key.ts';
+import { appendCall } from '../../src/audit/shipping/batch.ts';
 import { makeStream } from './stream-maker.ts';
 import { type AuditDatabase, createAuditDatabase, event, intent, outcome, SESSION } from './support.ts';
 

@@ -15,12 +15,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { appendCall } from '../../src/audit/batch.ts';
-import { parseCheckpoint } from '../../src/audit/checkpoint.ts';
-import { startCheckpoints } from '../../src/audit/checkpointer.ts';
-import { parseCsv, textOfCell } from '../../src/audit/csv.ts';
-import { type Evidence, writeEvidence } from '../../src/audit/evidence.ts';
-import { verifyEvidence } from '../../src/audit/evidence-verify.ts';
+import { parseCheckpoint } from '../../src/audit/checkpoints/checkpoint.ts';
+import { startCheckpoints } from '../../src/audit/checkpoints/checkpointer.ts';
+import { parseCsv, textOfCell } from '../../src/audit/evidence/csv.ts';
+import { verifyEvidence } from '../../src/audit/evidence/verify-folder.ts';
+import { type Evidence, writeEvidence } from '../../src/audit/evidence/write-folder.ts';
+import { appendCall } from '../../src/audit/shipping/batch.ts';
 import { makeStream } from './stream-maker.ts';
 import { type AuditDatabase, createAuditDatabase, intent, makeSigner, now, outcome } from './support.ts';
 

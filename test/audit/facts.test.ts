@@ -1,12 +1,12 @@
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { appendText } from '../../src/audit/batch.ts';
-import { BatchEncoder } from '../../src/audit/batch-encoder.ts';
-import { ByteWriter } from '../../src/audit/bytes.ts';
-import { GENESIS_HASH } from '../../src/audit/chain.ts';
+import { ByteWriter } from '../../src/audit/chain/bytes.ts';
+import { GENESIS_HASH } from '../../src/audit/chain/chain.ts';
 import type { Entry } from '../../src/audit/entry.ts';
-import { KIND_NUMBERS, writeRecord } from '../../src/audit/record.ts';
-import { createStreamKey, keyEntry, streamStart } from '../../src/audit/stream-key.ts';
+import { KIND_NUMBERS, writeRecord } from '../../src/audit/journal/record.ts';
+import { appendText } from '../../src/audit/shipping/batch.ts';
+import { BatchEncoder } from '../../src/audit/shipping/batch-encoder.ts';
+import { createStreamKey, keyEntry, streamStart } from '../../src/audit/shipping/stream-key.ts';
 import { CUT, factsText } from '../../src/policy/statement-facts.ts';
 import { NOTHING } from '../../src/policy/told.ts';
 import type { StatementAnalysis } from '../../src/statement/analysis.ts';

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { parseCheckpoint } from '../../src/audit/checkpoint.ts';
-import { verifySnapshot } from '../../src/audit/verify-database.ts';
+import { parseCheckpoint } from '../../src/audit/checkpoints/checkpoint.ts';
+import { verifySnapshot } from '../../src/audit/verify/verify-database.ts';
 import { type AuditDatabase, createAuditDatabase } from './support.ts';
 import { FIXTURE, type Fixture } from './tampering/make.ts';
 

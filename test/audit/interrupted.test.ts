@@ -1,8 +1,8 @@
 /** Rests of results in the views, as entries tell of them. */
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { appendCall } from '../../src/audit/batch.ts';
 import type { RestFacts } from '../../src/audit/entry.ts';
+import { appendCall } from '../../src/audit/shipping/batch.ts';
 import { makeStream } from './stream-maker.ts';
 import {
   type AuditDatabase,

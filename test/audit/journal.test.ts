@@ -2,12 +2,12 @@ import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
-import { ByteReader, ByteWriter } from '../../src/audit/bytes.ts';
+import { ByteReader, ByteWriter } from '../../src/audit/chain/bytes.ts';
 import type { Entry } from '../../src/audit/entry.ts';
-import { Journal } from '../../src/audit/journal.ts';
-import { JournalAltered, JournalReader } from '../../src/audit/journal-reader.ts';
-import { readRecord, writeRecord } from '../../src/audit/record.ts';
-import { scanJournal } from '../../src/audit/scan.ts';
+import { Journal } from '../../src/audit/journal/journal.ts';
+import { JournalAltered, JournalReader } from '../../src/audit/journal/journal-reader.ts';
+import { readRecord, writeRecord } from '../../src/audit/journal/record.ts';
+import { scanJournal } from '../../src/audit/journal/scan.ts';
 import { event, intent, outcome, SESSION, temporaryDirectory } from './support.ts';
 
 const directories: string[] = [];

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AuditUnavailable } from '../../src/audit/entry.ts';
-import { type OpenAuditLog, openAuditLog } from '../../src/audit/log.ts';
+import { type OpenAuditLog, openAuditLog } from '../../src/audit/log/log.ts';
 import {
   type AuditDatabase,
   createAuditDatabase,

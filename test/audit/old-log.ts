@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
-import { appendCall, type Head, type SignedBatch, signBatch } from '../../src/audit/batch.ts';
-import { GENESIS_HASH } from '../../src/audit/chain.ts';
+import { GENESIS_HASH } from '../../src/audit/chain/chain.ts';
 import type { Entry } from '../../src/audit/entry.ts';
 import type { LogSigner } from '../../src/audit/port.ts';
-import { entryRow } from '../../src/audit/row.ts';
-import { createStreamKey, keyEntry, streamStart } from '../../src/audit/stream-key.ts';
+import { appendCall, type Head, type SignedBatch, signBatch } from '../../src/audit/shipping/batch.ts';
+import { entryRow } from '../../src/audit/shipping/row.ts';
+import { createStreamKey, keyEntry, streamStart } from '../../src/audit/shipping/stream-key.ts';
 import { event, intent, outcome, SESSION } from './support.ts';
 
 export const DAY = 86_400_000_000n;

@@ -1,7 +1,7 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { passkeyProblem } from '../../src/audit/passkey-check.ts';
-import { passkeysIn, thumbprintOf } from '../../src/audit/passkey-keys.ts';
+import { passkeyProblem } from '../../src/audit/verify/passkey-check.ts';
+import { passkeysIn, thumbprintOf } from '../../src/audit/verify/passkey-keys.ts';
 import { approver, type Changes, makeDevice, newDigest, SITE } from './passkey-maker.ts';
 import { type AuditDatabase, createAuditDatabase } from './support.ts';
 

@@ -1,5 +1,5 @@
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
-import { thumbprintOf } from '../../src/audit/passkey-keys.ts';
+import { thumbprintOf } from '../../src/audit/verify/passkey-keys.ts';
 
 /** A device with a passkey, in software, and how what it signs can be wrong. */
 export type Device = {

@@ -1,13 +1,13 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { appendCall } from '../../src/audit/batch.ts';
 import type { Entry } from '../../src/audit/entry.ts';
-import { thumbprintOf } from '../../src/audit/passkey-keys.ts';
 import type { LogSigner } from '../../src/audit/port.ts';
-import { keyEntry } from '../../src/audit/stream-key.ts';
-import type { Jwks } from '../../src/audit/trusted-keys.ts';
-import { verifySnapshot } from '../../src/audit/verify-database.ts';
+import { appendCall } from '../../src/audit/shipping/batch.ts';
+import { keyEntry } from '../../src/audit/shipping/stream-key.ts';
+import { thumbprintOf } from '../../src/audit/verify/passkey-keys.ts';
+import type { Jwks } from '../../src/audit/verify/trusted-keys.ts';
+import { verifySnapshot } from '../../src/audit/verify/verify-database.ts';
 import { approver, type Device, makeDevice, newDigest } from './passkey-maker.ts';
 import { makeStream } from './stream-maker.ts';
 import { type AuditDatabase, createAuditDatabase, event, makeSigner } from './support.ts';

@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { appendCall } from '../../src/audit/batch.ts';
+import { appendCall } from '../../src/audit/shipping/batch.ts';
 import { makePolicy, rulesText } from '../../src/config/policy.ts';
 import { makeStream } from './stream-maker.ts';
 import { type AuditDatabase, createAuditDatabase, event, intent, makeSigner, outcome } from './support.ts';

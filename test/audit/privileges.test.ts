@@ -1,8 +1,8 @@
 import { readdirSync } from 'node:fs';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { appendCall } from '../../src/audit/batch.ts';
 import { type AuditRoles, migrateAudit } from '../../src/audit/migrate.ts';
+import { appendCall } from '../../src/audit/shipping/batch.ts';
 import { createDatabase } from '../support/postgres.ts';
 import { makeStream } from './stream-maker.ts';
 import {

@@ -1,7 +1,7 @@
 import { createHash, generateKeyPairSync, sign, verify } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { receiptProblem } from '../../src/audit/receipt-check.ts';
-import { jwkThumbprint } from '../../src/audit/stream-key.ts';
+import { jwkThumbprint } from '../../src/audit/chain/thumbprint.ts';
+import { receiptProblem } from '../../src/audit/verify/receipt-check.ts';
 import { type AuditDatabase, createAuditDatabase } from './support.ts';
 
 const { publicKey, privateKey } = generateKeyPairSync('ed25519');

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { AuditUnavailable, type Entry } from '../../src/audit/entry.ts';
-import { recordedSearch } from '../../src/audit/recorded-search.ts';
+import { recordedSearch } from '../../src/audit/log/recorded-search.ts';
 
 const FILTER = { from: new Date(0), to: null, text: 'a\0b', limit: 5 };
 const READER = { people: ['ana'], credential: 'key:laptop', address: null };

@@ -1,10 +1,10 @@
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { appendCall } from '../../src/audit/batch.ts';
-import { addHold } from '../../src/audit/legal-hold.ts';
-import { type RedactionScope, redactStatements, seqsText } from '../../src/audit/redaction.ts';
-import { dropOldDays } from '../../src/audit/retention.ts';
-import { verifyLog } from '../../src/audit/verify-database.ts';
+import { appendCall } from '../../src/audit/shipping/batch.ts';
+import { addHold } from '../../src/audit/upkeep/legal-hold.ts';
+import { type RedactionScope, redactStatements, seqsText } from '../../src/audit/upkeep/redaction.ts';
+import { dropOldDays } from '../../src/audit/upkeep/retention.ts';
+import { verifyLog } from '../../src/audit/verify/verify-database.ts';
 import { ago, fillOldLog, type OldLog } from './old-log.ts';
 import { makeStream } from './stream-maker.ts';
 import { type AuditDatabase, createAuditDatabase, event, makeSigner } from './support.ts';

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { migrateApprovals } from '../../src/approval/migrate.ts';
-import { appendCall } from '../../src/audit/batch.ts';
+import { appendCall } from '../../src/audit/shipping/batch.ts';
 import { withClient } from '../support/postgres.ts';
 import { makeStream } from './stream-maker.ts';
 import {

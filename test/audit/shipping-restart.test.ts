@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AuditUnavailable } from '../../src/audit/entry.ts';
-import type { OpenAuditLog } from '../../src/audit/log.ts';
-import { openAuditLog } from '../../src/audit/log.ts';
-import { verifyLog } from '../../src/audit/verify-database.ts';
+import type { OpenAuditLog } from '../../src/audit/log/log.ts';
+import { openAuditLog } from '../../src/audit/log/log.ts';
+import { verifyLog } from '../../src/audit/verify/verify-database.ts';
 import {
   type AuditDatabase,
   createAuditDatabase,

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { type Head, type SignedBatch, signBatch } from '../../src/audit/batch.ts';
-import { GENESIS_HASH } from '../../src/audit/chain.ts';
+import { GENESIS_HASH } from '../../src/audit/chain/chain.ts';
 import type { Entry } from '../../src/audit/entry.ts';
 import type { LogSigner } from '../../src/audit/port.ts';
-import { entryRow } from '../../src/audit/row.ts';
-import { createStreamKey, keyEntry, streamStart } from '../../src/audit/stream-key.ts';
+import { type Head, type SignedBatch, signBatch } from '../../src/audit/shipping/batch.ts';
+import { entryRow } from '../../src/audit/shipping/row.ts';
+import { createStreamKey, keyEntry, streamStart } from '../../src/audit/shipping/stream-key.ts';
 import { now } from './support.ts';
 
 /** A stream as a writer of its own would make it, batch by batch, without a journal. */

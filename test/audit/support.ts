@@ -3,11 +3,11 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
+import { jwkThumbprint } from '../../src/audit/chain/thumbprint.ts';
 import type { Entry, EventEntry, IntentEntry, OutcomeEntry, SessionFacts } from '../../src/audit/entry.ts';
 import type { AuditLogger } from '../../src/audit/logger.ts';
 import { type AuditRoles, migrateAudit } from '../../src/audit/migrate.ts';
 import type { LogSigner } from '../../src/audit/port.ts';
-import { jwkThumbprint } from '../../src/audit/stream-key.ts';
 import { createDatabase, superuser, type TestDatabase } from '../support/postgres.ts';
 
 export type AuditDatabase = TestDatabase & {

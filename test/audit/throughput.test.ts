@@ -1,9 +1,9 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { Journal } from '../../src/audit/journal.ts';
-import { openAuditLog } from '../../src/audit/log.ts';
-import { verifyLog } from '../../src/audit/verify-database.ts';
+import { Journal } from '../../src/audit/journal/journal.ts';
+import { openAuditLog } from '../../src/audit/log/log.ts';
+import { verifyLog } from '../../src/audit/verify/verify-database.ts';
 import { createAuditDatabase, intent, makeSigner, outcome, QUIET, temporaryDirectory } from './support.ts';
 
 /** Printed, not asserted: machines differ, and this one has other work. */

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createTransactionalAppender } from '../../src/audit/transactional.ts';
-import { verifyLog } from '../../src/audit/verify-database.ts';
+import { createTransactionalAppender } from '../../src/audit/log/transactional.ts';
+import { verifyLog } from '../../src/audit/verify/verify-database.ts';
 import { type AuditDatabase, createAuditDatabase, event, makeSigner } from './support.ts';
 
 let database: AuditDatabase;

@@ -1,7 +1,14 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { EMPTY_TREE, isFrontier, leafHash, nodeHash, rootOf, withLeaves } from '../../src/audit/tree.ts';
+import {
+  EMPTY_TREE,
+  isFrontier,
+  leafHash,
+  nodeHash,
+  rootOf,
+  withLeaves,
+} from '../../src/audit/chain/tree.ts';
 
 /** The definition of RFC 6962, section 2.1, word for word. */
 function definition(leaves: readonly Buffer[]): Buffer {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { appendCall } from '../../src/audit/batch.ts';
+import { appendCall } from '../../src/audit/shipping/batch.ts';
 import { auditCommand } from '../../src/cli/audit.ts';
 import { verifyCommand } from '../../src/cli/verify.ts';
 import { makeStream } from './stream-maker.ts';

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Question } from '../../src/approval/port.ts';
 import { type ApprovalHandle, openApprovals } from '../../src/approval/store.ts';
-import { createTransactionalAppender } from '../../src/audit/transactional.ts';
+import { createTransactionalAppender } from '../../src/audit/log/transactional.ts';
 import type { ApiKey, Config, Person } from '../../src/config/config.ts';
 import { openKeys } from '../../src/signing/keys.ts';
 import { question } from '../approval/support.ts';

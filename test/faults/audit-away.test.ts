@@ -3,7 +3,7 @@
  * back by itself, with nothing lost.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { verifyLog } from '../../src/audit/verify-database.ts';
+import { verifyLog } from '../../src/audit/verify/verify-database.ts';
 import { connectPg, failure } from '../proxy/support.ts';
 import { withClient } from '../support/postgres.ts';
 import { type Stack, startStack } from '../support/stack.ts';

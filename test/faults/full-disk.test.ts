@@ -1,13 +1,13 @@
 /** The disk of the journal is full: what cannot be written down does not run, and nobody sees its result. */
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
-import { verifyLog } from '../../src/audit/verify-database.ts';
+import { verifyLog } from '../../src/audit/verify/verify-database.ts';
 import { connectPg } from '../proxy/support.ts';
 import { type Stack, startStack } from '../support/stack.ts';
 
-type Files = typeof import('../../src/audit/segment-files.ts');
+type Files = typeof import('../../src/audit/journal/segment-files.ts');
 
 const disk = vi.hoisted(() => ({ full: false, refused: 0 }));
-vi.mock('../../src/audit/segment-files.ts', async (original) => {
+vi.mock('../../src/audit/journal/segment-files.ts', async (original) => {
   const files = await original<Files>();
   return {
     ...files,

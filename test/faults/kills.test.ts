@@ -4,8 +4,8 @@
  * all kinds of statements, COUNTERSIGN_ROUNDS times; the ordinary run a few.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { Jwks } from '../../src/audit/trusted-keys.ts';
-import { verifyLog } from '../../src/audit/verify-database.ts';
+import type { Jwks } from '../../src/audit/verify/trusted-keys.ts';
+import { verifyLog } from '../../src/audit/verify/verify-database.ts';
 import { RawClient } from '../support/raw-client.ts';
 import { compare, requestsOf } from './compare.ts';
 import { approve, killAt, type Round } from './doomed-round.ts';

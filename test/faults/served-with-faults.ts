@@ -3,7 +3,7 @@
  * before they run. A line on stdin says where and at which statement: `{"point": …, "marker": …}`.
  */
 import { createInterface } from 'node:readline';
-import { Journal } from '../../src/audit/journal.ts';
+import { Journal } from '../../src/audit/journal/journal.ts';
 import { runCli } from '../../src/cli/program.ts';
 import { Wire } from '../../src/proxy/wire.ts';
 import { Session } from '../../src/session/session.ts';

@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { Journal } from '../../src/audit/journal.ts';
-import { scanJournal } from '../../src/audit/scan.ts';
+import { Journal } from '../../src/audit/journal/journal.ts';
+import { scanJournal } from '../../src/audit/journal/scan.ts';
 import { intent, outcome } from '../audit/support.ts';
 
 const STREAM = '20260101T000000Z-00000000000000aa';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CompactSign, exportJWK, generateKeyPair } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { endorsementBytes } from '../../src/audit/chain.ts';
+import { endorsementBytes } from '../../src/audit/chain/chain.ts';
 import { type Keys, keySetFromJwks, openKeys } from '../../src/signing/keys.ts';
 import {
   type ReceiptClaims,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Entry, EventEntry, IntentEntry, OutcomeEntry, SessionFacts } from '../../../src/audit/entry.ts';
-import { keyEntry, type StreamKey } from '../../../src/audit/stream-key.ts';
+import { keyEntry, type StreamKey } from '../../../src/audit/shipping/stream-key.ts';
 import { append, checkpoint, fixedKey, type Log, started, streamOf } from './log-model.ts';
 
 /** Keys of the installation: one that was followed by another, and one that was revoked. */

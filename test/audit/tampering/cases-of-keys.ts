@@ -1,4 +1,4 @@
-import { endorsementBytes } from '../../../src/audit/chain.ts';
+import { endorsementBytes } from '../../../src/audit/chain/chain.ts';
 import { at, event, LOST, NEW, OLD, STREAM_KEYS, STREAMS } from './base-log.ts';
 import type { TamperingCase } from './cases.ts';
 import {

@@ -1,11 +1,18 @@
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
-import type { Content, Row } from '../../../src/audit/canonical.ts';
-import { type BatchFacts, batchBytes, contentHash, GENESIS_HASH, rowHash } from '../../../src/audit/chain.ts';
-import { checkpointText, signedNote } from '../../../src/audit/checkpoint.ts';
+import type { Content, Row } from '../../../src/audit/chain/canonical.ts';
+import {
+  type BatchFacts,
+  batchBytes,
+  contentHash,
+  GENESIS_HASH,
+  rowHash,
+} from '../../../src/audit/chain/chain.ts';
+import { jwkThumbprint } from '../../../src/audit/chain/thumbprint.ts';
+import { leafHash, rootOf, withLeaves } from '../../../src/audit/chain/tree.ts';
+import { checkpointText, signedNote } from '../../../src/audit/checkpoints/checkpoint.ts';
 import type { Entry } from '../../../src/audit/entry.ts';
-import { entryRow } from '../../../src/audit/row.ts';
-import { jwkThumbprint, keyEntry, type StreamKey, streamStart } from '../../../src/audit/stream-key.ts';
-import { leafHash, rootOf, withLeaves } from '../../../src/audit/tree.ts';
+import { entryRow } from '../../../src/audit/shipping/row.ts';
+import { keyEntry, type StreamKey, streamStart } from '../../../src/audit/shipping/stream-key.ts';
 
 /** A log as its tables hold it, in memory, to be changed at will: by an honest writer first, then by somebody else. */
 
