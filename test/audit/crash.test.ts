@@ -97,6 +97,34 @@ test.each([
   60_000,
 );
 
+test('a stream that the database refuses stands in the way of none, and is recovered when they agree again', async () => {
+  const refused = (await killAfter(200, database.writerUrl, 1e4)).stream;
+  const setHead = (seq: string) =>
+    database.query(
+      `ALTER TABLE audit.stream DISABLE TRIGGER ALL;
+       UPDATE audit.stream s SET head_seq = ${seq} WHERE stream = '${refused}';
+       ALTER TABLE audit.stream ENABLE TRIGGER ALL`,
+    );
+  await setHead('s.head_seq + 1000');
+  const fine = (await killAfter(200, database.writerUrl, 1e4)).stream;
+  const ends = async () =>
+    (
+      await database.query(
+        `SELECT DISTINCT stream FROM audit.entry WHERE kind = 'log_recovered' AND stream IN ('${refused}', '${fine}') ORDER BY stream`,
+      )
+    ).rows.map(({ stream }) => stream);
+  const log = await open(root);
+  await log.recovered();
+  expect(await ends()).toEqual([fine]);
+  expect(readdirSync(root)).toContain(refused);
+  await setHead('s.head_seq - 1000');
+  await log.recovered();
+  expect(await ends()).toEqual([refused, fine].sort());
+  await log.close();
+  expect(readdirSync(root).filter((name) => name.includes('-'))).toEqual([]);
+  expect(await whole()).toMatchObject({ findings: [], whole: true });
+}, 120_000);
+
 /** A TCP relay that can be cut and mended. */
 async function relayTo(port: number) {
   const sockets = new Set<Socket>();

@@ -67,6 +67,15 @@ export async function claim(root: string, dead: DeadStream, claimer: string): Pr
   }
 }
 
+/** Leaves a claimed directory to be claimed again, by this process or, when it is gone, by another. */
+export async function giveBack(root: string, stream: string, claimer: string): Promise<void> {
+  try {
+    await rename(join(root, `${stream}.${claimer}`), join(root, stream));
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+}
+
 /** Removes a directory whose entries are all in the database. */
 export async function removeStreamDirectory(directory: string): Promise<void> {
   await rm(directory, { recursive: true, force: true });

@@ -7,6 +7,7 @@ import {
   claim,
   type DeadStream,
   deadStreams,
+  giveBack,
   readJson,
   removeStreamDirectory,
   writeJson,
@@ -44,8 +45,8 @@ export type RecoveredStream = {
  */
 export class Recovery {
   readonly #options: RecoveryOptions;
-  /** Streams that could not be recovered; the next start tries again. */
-  readonly #left = new Set<string>();
+  /** How often streams could not be recovered. One that never can must not stand in the way of those behind it. */
+  readonly #failures = new Map<string, number>();
   #shipping: Shipping | null = null;
   #running: Promise<void> | null = null;
   #stopped = false;
@@ -72,18 +73,24 @@ export class Recovery {
   async #all(): Promise<void> {
     for (const dead of await deadStreams(this.#options.root)) {
       if (this.#stopped) return;
-      if (this.#left.has(dead.stream)) continue;
       try {
         await this.#one(dead);
       } catch (error) {
         if (this.#stopped) return;
-        this.#left.add(dead.stream);
-        this.#options.log.error(
-          { err: error, stream: dead.stream },
-          'a journal could not be recovered; it is kept',
-        );
+        await this.#failed(dead.stream, error);
       }
     }
+  }
+
+  /** What a dead process sent last may still arrive after it was asked for: the second look finds it. */
+  async #failed(stream: string, error: unknown): Promise<void> {
+    const { root, stream: claimer, log } = this.#options;
+    const failures = (this.#failures.get(stream) ?? 0) + 1;
+    this.#failures.set(stream, failures);
+    const again = failures < TRIES;
+    const facts = { err: error, stream, again };
+    log.error(facts, 'a journal could not be recovered; it is kept, and the next start tries again');
+    if (again) await giveBack(root, stream, claimer);
   }
 
   async #one(dead: DeadStream): Promise<void> {
@@ -144,3 +151,5 @@ export class Recovery {
 }
 
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
+/** In one process; each try is an entry in the journal. */
+const TRIES = 3;

@@ -125,17 +125,29 @@ export class Shipper {
         if (this.#sleeping?.kind !== 'pause') this.#sleeping?.wake();
       },
     });
-    if (this.#prepareFrom === null) {
-      const head = (await store.head(stream)) ?? this.#shipped;
-      await this.#catchUp(head.seq);
-      this.#prepareFrom = head;
-      this.#stored(head);
-      this.#catchingUp();
+    try {
+      if (this.#prepareFrom === null) await this.#beginAt(await store.head(stream));
+      if (lost) throw new Error('the connection was lost');
+    } catch (error) {
+      void store.close();
+      throw error;
     }
-    if (lost) throw new Error('the connection was lost');
     this.#store = store;
     if (this.#prepared.length === 0) this.#back();
     return store;
+  }
+
+  /** Where the stream ends in the database; null: it is not there. */
+  async #beginAt(there: Head | null): Promise<void> {
+    const head = there ?? this.#shipped;
+    const { writtenSeq } = this.#options.journal;
+    if (head.seq > writtenSeq) {
+      throw new JournalAltered(`the database ends at ${head.seq}, the journal at ${writtenSeq}`);
+    }
+    await this.#catchUp(head.seq);
+    this.#prepareFrom = head;
+    this.#stored(head);
+    this.#catchingUp();
   }
 
   /** Sends the oldest prepared batch, and prepares the next while the database works. True: something was stored. */

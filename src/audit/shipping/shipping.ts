@@ -93,10 +93,14 @@ export class Shipping {
     return since === null ? 0 : Math.max(1, Date.now() - since);
   }
 
-  /** Resolves when that entry, which is written, is stored; rejects with `AuditUnavailable` after `waitMs` (0: never). */
+  /**
+   * Resolves when that entry, which is written, is stored; rejects with `AuditUnavailable` after `waitMs` (0: never), and
+   * at once where the database refuses what this journal has.
+   */
   committed(seq: bigint, waitMs: number): Promise<void> {
     if (seq <= this.#status.shipped.seq) return Promise.resolve();
     if (this.#stopped) return Promise.reject(closed());
+    if (this.#status.refused) return Promise.reject(disagreed());
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#giveUp(waiter, waitMs), waitMs === 0 ? FOREVER_MS : waitMs);
       const waiter: Waiter = { seq, resolve, reject, timer };
@@ -233,6 +237,11 @@ export class Shipping {
       clearTimeout(timer);
       resolve();
     }
+    if (status.refused)
+      for (const { timer, reject } of this.#waiters.splice(0)) {
+        clearTimeout(timer);
+        reject(disagreed());
+      }
   }
 
   /** After a death: something was stored, or there is nothing left that is not. */
@@ -278,6 +287,10 @@ export class Shipping {
   #post(message: ToShipper): void {
     this.#thread.postMessage(message);
   }
+}
+
+function disagreed(): AuditUnavailable {
+  return new AuditUnavailable('the audit database and this journal do not agree', 'audit_database_away');
 }
 
 function closed(): AuditUnavailable {
