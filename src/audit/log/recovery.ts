@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { EventEntry } from '../entry.ts';
+import { AuditUnavailable, type EventEntry } from '../entry.ts';
 import { Journal } from '../journal/journal.ts';
 import { openToJson, unknownOutcome } from '../journal/open-statements.ts';
 import { scanJournal } from '../journal/scan.ts';
@@ -117,10 +117,19 @@ export class Recovery {
     const { key, url, schema, log } = this.#options;
     const shipping = new Shipping({ journal, key, url, schema, log, keepOpen: async () => {} });
     this.#shipping = shipping;
+    let watch: NodeJS.Timeout | undefined;
+    // A stream that the database does not take must not keep those behind it waiting.
+    const refused = new Promise<never>((_, reject) => {
+      const check = () => {
+        if (shipping.refused) reject(new AuditUnavailable(REFUSED, 'audit_stream_refused'));
+      };
+      watch = setInterval(check, REFUSED_MS);
+    });
     try {
-      await shipping.committed(journal.seq, 0);
+      await Promise.race([shipping.committed(journal.seq, 0), refused]);
       return shipping.shipped;
     } finally {
+      clearInterval(watch);
       this.#shipping = null;
       await shipping.stop();
     }
@@ -144,3 +153,6 @@ export class Recovery {
 }
 
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
+const REFUSED = 'the audit database has another history of this stream than its journal';
+/** How often it is looked whether the database refused, milliseconds. */
+const REFUSED_MS = 250;

@@ -127,6 +127,14 @@ export class Shipper {
     });
     if (this.#prepareFrom === null) {
       const head = (await store.head(stream)) ?? this.#shipped;
+      // Somebody else appended: taking those rows for ours would take what is here for stored.
+      const { writtenSeq } = this.#options.journal;
+      if (head.seq > writtenSeq) {
+        await store.close();
+        throw new JournalAltered(
+          `the stream ends at ${head.seq} in the database, and its journal at ${writtenSeq}`,
+        );
+      }
       await this.#catchUp(head.seq);
       this.#prepareFrom = head;
       this.#stored(head);
