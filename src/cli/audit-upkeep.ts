@@ -11,6 +11,8 @@ import { durationMs } from '../policy/duration.ts';
 import { CliError } from './exit.ts';
 import { operator, trustedKeys } from './installation-keys.ts';
 import { configOption } from './options.ts';
+import { oneLine } from './requests-text.ts';
+import { jsonLine } from './terminal-text.ts';
 import { timeOption } from './time-option.ts';
 import { auditAddress } from './verify.ts';
 
@@ -138,7 +140,8 @@ async function list(options: ListOptions): Promise<void> {
       `SELECT hold, agent, person, "from", "to", reason, added_by, added_at, in_force, released_at, released_by, release_reason
          FROM ${quoteName(schema)}.legal_holds ORDER BY added_at, hold`,
     );
-    for (const row of rows) process.stdout.write(`${options.json ? JSON.stringify(row) : holdText(row)}\n`);
+    for (const row of rows)
+      process.stdout.write(`${options.json ? jsonLine(row) : oneLine(holdText(row))}\n`);
     if (!options.json) process.stdout.write(`${rows.length} holds\n`);
   } finally {
     await client.end();

@@ -5,6 +5,7 @@ import { DEFAULT_AUDIT_ROLES, type MigrationResult, migrateAudit } from '../audi
 import { auditStatus, type StreamStatus } from '../audit/status.ts';
 import { loadConfig } from '../config/load.ts';
 import { upkeepCommands } from './audit-upkeep.ts';
+import { oneLine } from './requests-text.ts';
 import { auditAddress } from './verify.ts';
 
 type Options = { readonly config: string; readonly url?: string; readonly schema?: string };
@@ -71,7 +72,8 @@ function migrationText({ applied, present }: MigrationResult): string {
 function statusText(streams: readonly StreamStatus[]): string {
   const lines = streams.map(({ stream, state, entries, signedUpTo, complete, host, pid }) => {
     const problem = complete ? '' : '  NOT COMPLETE: run countersign verify';
-    return `${stream}  ${state.padEnd(9)}  ${entries} entries, signed up to ${signedUpTo}  ${host}/${pid}${problem}`;
+    const where = oneLine(`${host}/${pid}`);
+    return `${oneLine(stream)}  ${state.padEnd(9)}  ${entries} entries, signed up to ${signedUpTo}  ${where}${problem}`;
   });
   lines.push(`${streams.length} streams`);
   return `${lines.join('\n')}\n`;

@@ -56,7 +56,10 @@ export async function openCheckpoints(
     schema,
     origin,
     signer: () => keys.signer,
-    publicKeys: () => keys.jwks().keys,
+    publicKeys: () => {
+      const { keys: believed, revoked = [] } = keys.jwks();
+      return [...believed, ...revoked];
+    },
     everyMs: config.limits.checkpointMs,
     anchors: anchors.map(anchorAt),
     log,

@@ -20,6 +20,7 @@ const EXPECTED = new Set([
   'ConfigError',
   'DataDirectoryError',
   'EmbeddedPostgresUnavailable',
+  'JournalRefused',
   'KeyError',
   'SecretUnavailable',
 ]);

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import pg from 'pg';
-import { visible } from '../channels/visible.ts';
 import { CliError } from './exit.ts';
 import { type BudgetUse, budgetLines, readBudgets } from './report-budgets.ts';
+import { oneLine } from './requests-text.ts';
 import { auditAddress } from './verify.ts';
 
 type Options = {
@@ -107,8 +107,9 @@ export function reportLines(observed: readonly Observed[], columns: number | nul
       one.relation ?? '-',
       one.statements,
       one.sessions,
-      visible(one.latest ?? '').replace(/\s+/g, ' '),
-    ].map(String),
+      one.latest ?? '',
+      // Agents choose the names of what they make, not only texts.
+    ].map((cell) => oneLine(String(cell))),
   );
   if (columns === null) return cells.map((row) => row.join('\t'));
   if (cells.length === 0) return ['Nothing that ran in mode observe would have been held or denied.'];

@@ -5,6 +5,8 @@ import {
   verifyEvidence,
 } from '../audit/evidence/verify-folder.ts';
 import { CliError } from './exit.ts';
+import { oneLine } from './requests-text.ts';
+import { jsonLine } from './terminal-text.ts';
 
 /** Checks an evidence folder. Throws `CliError` where it is none. */
 export async function verifiedEvidence(
@@ -14,8 +16,8 @@ export async function verifiedEvidence(
     return await verifyEvidence(source);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    if (error instanceof NoEvidence) throw new CliError(error.code, `--evidence: ${why}`);
-    throw new CliError('could_not_check', `the evidence could not be read: ${why}`);
+    if (error instanceof NoEvidence) throw new CliError(error.code, `--evidence: ${oneLine(why)}`);
+    throw new CliError('could_not_check', `the evidence could not be read: ${oneLine(why)}`);
   }
 }
 
@@ -39,11 +41,11 @@ export function evidenceText(result: EvidenceResult): string {
 /** One finding a line, then the summary. */
 export function evidenceJson({ findings, ...summary }: EvidenceResult): string {
   const lines = findings.map((one) => ({ ...one, seq: one.seq === null ? null : String(one.seq) }));
-  return [...lines, summary].map((line) => `${JSON.stringify(line)}\n`).join('');
+  return [...lines, summary].map((line) => `${jsonLine(line)}\n`).join('');
 }
 
 function findingText({ file, line, stream, seq, check, ok, detail }: EvidenceFinding): string {
   const place = line === null ? file : `${file} line ${line}`;
   const row = stream === null ? '' : seq === null ? `: stream ${stream}` : `: stream ${stream} row ${seq}`;
-  return `${ok === null ? 'not checked' : 'ALTERED'}: ${place}${row}: ${check}: ${detail}`;
+  return oneLine(`${ok === null ? 'not checked' : 'ALTERED'}: ${place}${row}: ${check}: ${detail}`);
 }

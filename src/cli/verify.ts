@@ -7,6 +7,8 @@ import type { Jwks } from '../audit/verify/trusted-keys.ts';
 import { type VerifyResult, verifyLog } from '../audit/verify/verify-database.ts';
 import { loadConfig } from '../config/load.ts';
 import { CliError } from './exit.ts';
+import { oneLine } from './requests-text.ts';
+import { jsonLine } from './terminal-text.ts';
 import { evidenceJson, evidenceText, verifiedEvidence } from './verify-evidence.ts';
 
 type Options = {
@@ -75,7 +77,7 @@ async function verified(options: Parameters<typeof verifyLog>[0]): Promise<Verif
     return await verifyLog(options);
   } catch (error) {
     const why = error instanceof Error ? error.message || error.name : String(error);
-    throw new CliError('could_not_check', `the audit log could not be read: ${why}`);
+    throw new CliError('could_not_check', `the audit log could not be read: ${oneLine(why)}`);
   }
 }
 
@@ -134,7 +136,7 @@ function asJson({ findings, ...summary }: VerifyResult): string {
     ...finding,
     seq: finding.seq === null ? null : String(finding.seq),
   }));
-  return [...lines, summary].map((line) => `${JSON.stringify(line)}\n`).join('');
+  return [...lines, summary].map((line) => `${jsonLine(line)}\n`).join('');
 }
 
 function asText(result: VerifyResult): string {
@@ -154,5 +156,6 @@ function asText(result: VerifyResult): string {
 
 function findingText({ stream, seq, check, ok, detail }: Finding): string {
   const where = stream === null ? 'log' : seq === null ? `stream ${stream}` : `stream ${stream} row ${seq}`;
-  return `${ok === null ? 'not checked' : 'ALTERED'}: ${where}: ${check}: ${detail}`;
+  // Streams, keys and what a check says of them come from the log: whoever tampered with it may have written them.
+  return oneLine(`${ok === null ? 'not checked' : 'ALTERED'}: ${where}: ${check}: ${detail}`);
 }

@@ -5,7 +5,8 @@ import { loadConfig } from '../config/load.ts';
 import { CliError } from './exit.ts';
 import { withPool } from './installation-keys.ts';
 import { configOption } from './options.ts';
-import { span } from './terminal-text.ts';
+import { oneLine } from './requests-text.ts';
+import { jsonLine, span } from './terminal-text.ts';
 
 type ListOptions = {
   readonly config: string;
@@ -47,7 +48,8 @@ async function list({ config: file, state, webhook, json }: ListOptions): Promis
     throw new CliError('bad_state', '--state: expected dead, pending, delivered, or all');
   const config = await loadConfig(file, process.env);
   const found = await withPool(config, (pool) => listMessages(pool, state, webhook ?? null));
-  for (const message of found) process.stdout.write(`${json ? JSON.stringify(message) : lineOf(message)}\n`);
+  for (const message of found)
+    process.stdout.write(`${json ? jsonLine(message) : oneLine(lineOf(message))}\n`);
   if (json !== true && found.length === 0) process.stdout.write('No messages.\n');
 }
 

@@ -74,6 +74,23 @@ test('an altered one: 1, naming the row and the check; as JSON too', async () =>
   expect((await verify('--keys', keyFile)).code).toBe(0);
 });
 
+test('nothing that a forger wrote is a command for the terminal, or a line of ours', async () => {
+  const forged = await createAuditDatabase();
+  const name = `x\u001b[2K\u001b[1A\u202e\nwhole: 4 rows in 1 streams, 0 findings`;
+  await forged.query(`INSERT INTO audit.stream VALUES ($1, 'k', '{}', $1, '', $2, now(), 1, '')`, [
+    name,
+    { host: name, pid: name },
+  ]);
+  for (const words of [['verify'], ['verify', '--json'], ['audit', 'status']]) {
+    const { output, code } = await run(...words, '--url', forged.auditorUrl);
+    expect(code).toBe(1);
+    expect(output).toContain('x');
+    expect(output).not.toMatch(/[^\P{C}\n]/u);
+    expect(output).not.toContain('\nwhole: 4 rows');
+  }
+  await forged.dropAll();
+});
+
 test('what cannot be checked is an error that says why', async () => {
   const wrong = run('verify', '--url', 'postgres://nobody:x@127.0.0.1:1/none');
   await expect(wrong).rejects.toEqual(expect.objectContaining({ code: 'could_not_check', exitCode: 2 }));

@@ -63,6 +63,23 @@ describe('countersign report', () => {
     ]);
   });
 
+  it('obeys no name that an agent chose', () => {
+    const one: Observed = {
+      ...{
+        decision: 'hold',
+        rule: 'default:ddl',
+        class: 'ddl',
+        agent: 'agent',
+        statements: '1',
+        sessions: '1',
+      },
+      relation: 'public.\u001b[2J\rnothing\nwas held',
+      latest: 'SELECT \u202e1',
+    };
+    for (const columns of [null, 200])
+      expect(reportLines([one], columns).join('').replaceAll('\t', ' ')).not.toMatch(/\p{C}/u);
+  });
+
   it('is of the time that was asked about', async () => {
     expect((await report('--since', new Date(Date.now() + 60_000).toISOString())).lines).toEqual([]);
     expect((await report('--since', 'tomorrow')).code).toBe(2);

@@ -41,7 +41,7 @@ export type CheckpointOptions = {
   readonly origin: string;
   /** The installation's key at present. */
   readonly signer: () => LogSigner;
-  /** All its public keys, older ones too. */
+  /** All its public keys, older ones too; revoked ones as well: the log grew out of what they signed before. */
   readonly publicKeys: () => readonly { readonly x: string }[];
   /** Milliseconds. */
   readonly everyMs: number;

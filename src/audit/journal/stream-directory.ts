@@ -22,6 +22,31 @@ export function thisProcess(): Owner {
   return { host: hostname(), boot: bootId(), pid: process.pid, started: startOf(process.pid) };
 }
 
+/** The journal directory cannot be used, and what to do about it. */
+export class JournalRefused extends Error {
+  override readonly name = 'JournalRefused';
+  readonly code = 'audit_journal_directory';
+}
+
+/**
+ * Makes the journal directory where it is missing. Who can write to it can leave a journal there that a start takes for
+ * that of a process that died, and signs into the log: throws `JournalRefused` where others can.
+ */
+export async function makeJournalDirectory(root: string): Promise<void> {
+  await mkdir(root, { recursive: true, mode: 0o700 });
+  if (process.platform === 'win32') return;
+  const { mode, uid } = await stat(root);
+  if ((mode & 0o022) !== 0)
+    throw new JournalRefused(
+      `${root} can be written by others, who could put entries into the log: look at what is in it, and run chmod 700 on it.`,
+    );
+  const own = process.geteuid?.() ?? 0;
+  if (own !== 0 && uid !== own && uid !== 0)
+    throw new JournalRefused(
+      `${root} belongs to user ${uid}, and this program runs as ${own}: give it a data directory of its own.`,
+    );
+}
+
 export async function makeStreamDirectory(root: string, stream: string): Promise<string> {
   const directory = join(root, stream);
   await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -45,7 +70,10 @@ export type DeadStream = { readonly stream: string; readonly directory: string }
 /** Streams whose process is gone. */
 export async function deadStreams(root: string): Promise<DeadStream[]> {
   const dead: DeadStream[] = [];
-  for (const name of (await readdir(root)).sort()) {
+  const found = await readdir(root, { withFileTypes: true });
+  // A link leads to what somebody else may write.
+  const names = found.filter((one) => one.isDirectory()).map(({ name }) => name);
+  for (const name of names.sort()) {
     const [stream = '', claimer] = name.split('.');
     if (!STREAM_ID.test(stream) || liveStreams.has(stream)) continue;
     if (claimer !== undefined && (liveStreams.has(claimer) || (await isAlive(join(root, claimer))))) continue;

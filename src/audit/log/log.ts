@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Limits } from '../../config/limits.ts';
@@ -9,6 +8,7 @@ import { openToJson, unknownOutcome } from '../journal/open-statements.ts';
 import {
   beat,
   HEARTBEAT_MS,
+  makeJournalDirectory,
   makeStreamDirectory,
   readJson,
   removeStreamDirectory,
@@ -55,11 +55,11 @@ export type OpenAuditLog = AuditLog & {
 
 /**
  * Opens this process' stream: a journal here, its rows in the audit database as soon as that can be reached. Streams
- * that dead processes left in the directory are recovered in the background.
+ * that dead processes left in the directory are recovered in the background. Throws `JournalRefused`.
  */
 export async function openAuditLog(options: AuditLogOptions): Promise<OpenAuditLog> {
   const { directory: root, url, schema, limits, log, signer } = options;
-  await mkdir(root, { recursive: true, mode: 0o700 });
+  await makeJournalDirectory(root);
   const stream = newStreamId();
   const directory = await makeStreamDirectory(root, stream);
   const key = createStreamKey();

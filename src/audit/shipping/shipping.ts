@@ -290,7 +290,7 @@ export class Shipping {
 }
 
 function disagreed(): AuditUnavailable {
-  return new AuditUnavailable('the audit database and this journal do not agree', 'audit_database_away');
+  return new AuditUnavailable('the audit database and this journal do not agree', 'audit_stream_refused');
 }
 
 function closed(): AuditUnavailable {
