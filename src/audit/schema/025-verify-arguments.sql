@@ -86,7 +86,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
        WHERE k.kid IS NULL OR k.public_jwk IS NULL OR k.purpose IS NULL OR k.valid_from IS NULL) n
 $$;
 
--- Raises invalid_parameter_value where an argument of verify() means nothing.
+-- Raises invalid_parameter_value where an argument of verify() means nothing. In ASCII: a client that speaks LATIN1 would
+-- get another error instead.
 CREATE FUNCTION @schema@.require_arguments(since timestamptz, until timestamptz, checkpoint text, keys jsonb) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -106,14 +107,14 @@ BEGIN
       END IF;
     END LOOP;
     IF NOT EXISTS (SELECT FROM @schema@.ed25519_keys(keys)) THEN
-      RAISE EXCEPTION 'keys is no JWK set with an Ed25519 key in it: {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": …}]}'
+      RAISE EXCEPTION 'keys is no JWK set with an Ed25519 key in it: {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "..."}]}'
         USING ERRCODE = 'invalid_parameter_value';
     END IF;
   END IF;
   IF checkpoint IS NOT NULL AND NOT EXISTS (SELECT FROM @schema@.note_parts(checkpoint)) THEN
     RAISE EXCEPTION 'checkpoint is no signed note of a log: expected the whole text, as it was published'
       USING ERRCODE = 'invalid_parameter_value',
-            HINT = 'Line feeds alone end its lines, the last one too; in SQL write E''…\n…''.';
+            HINT = 'Line feeds alone end its lines, the last one too; in SQL write E''...\n...''.';
   END IF;
 END
 $$;
