@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { lastNote } from '../audit/checkpoints/anchors.ts';
 import { parseCheckpoint, type SignedCheckpoint } from '../audit/checkpoints/checkpoint.ts';
 import type { Finding } from '../audit/verify/finding.ts';
-import type { Jwks } from '../audit/verify/trusted-keys.ts';
+import { type Jwks, jwksProblem } from '../audit/verify/trusted-keys.ts';
 import { type VerifyResult, verifyLog } from '../audit/verify/verify-database.ts';
 import { loadConfig } from '../config/load.ts';
 import { CliError } from './exit.ts';
@@ -83,19 +83,22 @@ async function verified(options: Parameters<typeof verifyLog>[0]): Promise<Verif
 
 /** A JWK set from a file or URL. Throws `CliError`. */
 export async function readJwks(source: string): Promise<Jwks> {
-  const text = /^https?:/.test(source) ? await fetchText(source) : await readText(source);
+  const jwks = jwksIn(/^https?:/.test(source) ? await fetchText(source) : await readText(source));
+  const problem =
+    jwks === null ? 'is not a JWK set: expected {"keys":[…]} with at least one key' : jwksProblem(jwks);
+  if (jwks === null || problem !== null) throw new CliError('bad_jwks', `--keys: ${source} ${problem}`);
+  return jwks;
+}
+
+function jwksIn(text: string): Jwks | null {
   try {
     const parsed: unknown = JSON.parse(text);
     const keys: unknown = Reflect.get(Object(parsed), 'keys');
     const revoked: unknown = Reflect.get(Object(parsed), 'revoked') ?? [];
-    if (isJwks(keys) && keys.length > 0 && isJwks(revoked)) return { keys, revoked };
+    return isJwks(keys) && keys.length > 0 && isJwks(revoked) ? { keys, revoked } : null;
   } catch {
-    // Told below.
+    return null;
   }
-  throw new CliError(
-    'bad_jwks',
-    `--keys: ${source} is not a JWK set: expected {"keys":[…]} with at least one key`,
-  );
 }
 
 /** A signed note, or a line of a file anchor (the last one). Throws `CliError`. */

@@ -34,6 +34,16 @@ async function verified(
   return rows.map(({ ok }) => ok);
 }
 
+/** The same of Ed25519 where SQL computes many at once. */
+async function verifiedTogether(cases: readonly Omit<Vector, 'name' | 'valid'>[]): Promise<boolean[]> {
+  const { rows } = await database.query('SELECT audit.ed25519_verify_many($1, $2, $3) AS good', [
+    cases.map((c) => hex(c.key)),
+    cases.map((c) => hex(c.message)),
+    cases.map((c) => hex(c.signature)),
+  ]);
+  return rows[0]?.good;
+}
+
 /** OpenSSL's answer, by way of Node; keys as a JWK has them, so a P-256 key that is not 4, x, y is none. */
 function nodeSays(algorithm: 'p256' | 'ed25519', c: Omit<Vector, 'name' | 'valid'>): boolean {
   const [key, message, signature] = [hex(c.key), hex(c.message), hex(c.signature)];
@@ -66,6 +76,60 @@ describe.each(['p256', 'ed25519'] as const)('signatures at the edges, %s', (algo
     );
     expect(vectors.filter(({ valid }) => valid).length).toBeGreaterThan(5);
     expect(new Set(vectors.map(({ name }) => name)).size).toBe(vectors.length);
+  });
+});
+
+describe('Ed25519 in SQL, many at once', () => {
+  const file = new URL('../../fixtures/audit/ed25519-vectors.json', import.meta.url);
+  const { vectors } = JSON.parse(readFileSync(file, 'utf8')) as { vectors: readonly Vector[] };
+  const said = (list: readonly Vector[], verdicts: readonly unknown[]) =>
+    list.map(({ name }, i) => `${name}: ${verdicts[i]}`);
+
+  it('says of each vector what it says alone, as they stand, by key, and where each key has four of it', async () => {
+    expect(vectors.length).toBe(170);
+    const byKey = vectors.toSorted((a, b) => a.key.localeCompare(b.key));
+    const fourfold = byKey.flatMap((vector) => [vector, vector, vector, vector]);
+    for (const list of [vectors, byKey, fourfold])
+      expect(said(list, await verifiedTogether(list))).toEqual(
+        said(
+          list,
+          list.map(({ valid }) => valid),
+        ),
+      );
+  });
+
+  it('says what OpenSSL says of 600 of one key and 50 of another, every second with one bit changed', async () => {
+    const cases = [600, 50].flatMap((count) => {
+      const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+      const key = Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url').toString('hex');
+      return Array.from({ length: count }, (_, i) => {
+        const message = randomBytes(i);
+        const signature = sign(null, message, privateKey);
+        if (i % 2 === 1) {
+          const at = i % 64;
+          signature.writeUInt8(signature.readUInt8(at) ^ (1 << (i % 8)), at);
+        }
+        return { key, message: message.toString('hex'), signature: signature.toString('hex') };
+      });
+    });
+    const together = await verifiedTogether(cases);
+    expect(together).toEqual(cases.map((c) => nodeSays('ed25519', c)));
+    expect(together).toEqual(cases.map((_, i) => i % 2 === 0));
+  });
+
+  it('takes nothing for good that is null, and as many of each as there are', async () => {
+    const good = vectors.find(({ valid }) => valid);
+    const [k, m, s] = [good?.key, good?.message, good?.signature].map((bytes) => `decode('${bytes}', 'hex')`);
+    const { rows } = await database.query(
+      `SELECT audit.ed25519_verify_many(ARRAY[${k}, NULL, ${k}, ${k}, ${k}, ${k}, ${k}, ${k}],
+         ARRAY[${m}, ${m}, NULL, ${m}, ${m}, ${m}, NULL, ${m}],
+         ARRAY[${s}, ${s}, ${s}, NULL, ${s}, '\\x', ${s}, ${s}]) AS good,
+         audit.ed25519_verify_many('{}', '{}', '{}') AS none`,
+    );
+    expect(rows).toEqual([{ good: [true, false, false, false, true, false, false, true], none: [] }]);
+    await expect(
+      database.query(`SELECT audit.ed25519_verify_many(ARRAY[${k}], ARRAY[${m}], ARRAY[${s}, ${s}])`),
+    ).rejects.toMatchObject({ code: '22023' });
   });
 });
 

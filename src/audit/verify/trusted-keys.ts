@@ -12,6 +12,17 @@ export type Jwks = {
   readonly revoked?: readonly Readonly<Record<string, unknown>>[];
 };
 
+/** What is wrong with a key set that an installation's log shall be verified with; null: nothing. */
+export function jwksProblem({ keys, revoked = [] }: Jwks): string | null {
+  const all = [...keys, ...revoked];
+  if (all.some((jwk) => PRIVATE.some((member) => Object.hasOwn(jwk, member))))
+    return 'has a private or secret key in it: give the public ones, as /.well-known/jwks.json has them, and see who could read that one';
+  return all.some(isEd25519) ? null : 'has no Ed25519 key of an installation in it';
+}
+
+/** Members of a JWK that only its owner may know (RFC 7518, section 6; RFC 8037). */
+const PRIVATE = ['d', 'k', 'p', 'q', 'dp', 'dq', 'qi', 'oth'];
+
 /** Streams' keys that the installation's keys endorse, and what is wrong with the others. */
 export function trustIn(
   { keys: current, revoked: ended = [] }: Jwks,
@@ -51,7 +62,7 @@ function isEd25519(
   jwk: Jwk,
 ): jwk is Jwk & { readonly kty: string; readonly crv: string; readonly x: string } {
   if ('countersign_person' in jwk) return false;
-  return jwk['kty'] === 'OKP' && jwk['crv'] === 'Ed25519' && typeof jwk['x'] === 'string';
+  return jwk['kty'] === 'OKP' && jwk['crv'] === 'Ed25519' && thumbprintOf(jwk) !== null;
 }
 
 /** Seconds since 1970 UTC by thumbprint; a key that does not say since when never counted. */

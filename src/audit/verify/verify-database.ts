@@ -5,6 +5,7 @@ import type { SignedCheckpoint } from '../checkpoints/checkpoint.ts';
 import { quoteName } from '../quote-name.ts';
 import { COPIED_SQL, CopiedRows } from './copied-rows.ts';
 import { copyOut } from './copy-out.ts';
+import { emptyColumns, NOTHING_ELSE_CHECKED } from './empty-columns.ts';
 import type { Finding } from './finding.ts';
 import { type Gone, isDroppedEnd, type UpkeepRow } from './gone.ts';
 import { goneIn } from './gone-rows.ts';
@@ -52,15 +53,21 @@ export async function verifyLog(options: VerifyOptions): Promise<VerifyResult> {
   }
 }
 
-/** The same in the transaction that the caller has open, whose search_path it pins. */
+/** The same in the transaction that the caller has open, whose settings it pins. */
 export async function verifySnapshot(
   client: pg.ClientBase,
   schemaName: string,
   given: Jwks | undefined,
   kept?: SignedCheckpoint | undefined,
 ): Promise<VerifyResult> {
-  await client.query(`SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL bytea_output = 'hex'`);
+  await client.query(SETTINGS);
   const schema = quoteName(schemaName);
+  const keysFromLog = given === undefined;
+  const empty = await emptyColumns(client, schema);
+  if (empty.length > 0) {
+    const found = [...empty, NOTHING_ELSE_CHECKED];
+    return { findings: found, whole: false, altered: true, keysFromLog, rows: 0, streams: 0 };
+  }
   const findings: Finding[] = [];
   const streams = await readStreams(client, schema);
   const { keys, known, findings: untrusted } = trustIn(given ?? (await keysInLog(client, schema)), streams);
@@ -89,7 +96,7 @@ export async function verifySnapshot(
     findings,
     whole: findings.every(({ ok }) => ok === true),
     altered: findings.some(({ ok }) => ok === false),
-    keysFromLog: given === undefined,
+    keysFromLog,
     rows,
     streams: streams.length,
   };
@@ -285,6 +292,10 @@ function batchFrom(row: BatchRow): StoredBatch {
   };
 }
 
+/** What a role or a database may have set, and must have no say. A policy that would hide rows is an error. */
+const SETTINGS = `SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL row_security = off;
+  SET LOCAL standard_conforming_strings = on; SET LOCAL bytea_output = 'hex'; SET LOCAL "TimeZone" = 'UTC';
+  SET LOCAL "DateStyle" = 'ISO, MDY'; SET LOCAL "IntervalStyle" = 'postgres'; SET LOCAL extra_float_digits = 1`;
 const PAGE_ROWS = 5_000;
 const PAGE_BATCHES = 500;
 const MAX_BIGINT = 2n ** 63n - 1n;

@@ -68,7 +68,7 @@ export class TreeVerifier {
       this.#found(kept.size, 'the given checkpoint is not signed with a trusted key');
     else if (kept.size > leaves)
       this.#found(kept.size, `cut off: the given checkpoint covers ${kept.size} batches, here are ${leaves}`);
-    else if (kept.size > 0n && !this.#keptRoot?.equals(kept.root))
+    else if (!(kept.size === 0n ? rootOf(EMPTY_TREE) : this.#keptRoot)?.equals(kept.root))
       this.#found(
         kept.size,
         `another history: the first ${kept.size} batches are not those of the given checkpoint`,
