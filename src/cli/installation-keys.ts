@@ -1,6 +1,7 @@
 import { userInfo } from 'node:os';
 import pg from 'pg';
 import { heedRevocations } from '../approval/signing-keys.ts';
+import { ISO_DATES } from '../audit/iso-dates.ts';
 import type { Config } from '../config/config.ts';
 import { type Keys, keysFrom, openKeys } from '../signing/keys.ts';
 import { publishedPasskeys } from '../signing/passkey.ts';
@@ -27,7 +28,12 @@ export async function withPool<T>(
   { audit }: Pick<Config, 'audit'>,
   work: (pool: pg.Pool) => Promise<T>,
 ): Promise<T> {
-  const pool = new pg.Pool({ connectionString: audit.url, application_name: 'countersign command', max: 1 });
+  const pool = new pg.Pool({
+    connectionString: audit.url,
+    application_name: 'countersign command',
+    options: ISO_DATES,
+    max: 1,
+  });
   pool.on('error', () => {});
   try {
     return await work(pool);
