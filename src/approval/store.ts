@@ -1,5 +1,6 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { ISO_DATES } from '../audit/iso-dates.ts';
 import type { TransactionalAppend } from '../audit/port.ts';
 import type { Person } from '../config/config.ts';
 import type { Keys } from '../signing/keys.ts';
@@ -68,6 +69,7 @@ export async function openApprovals(options: ApprovalOptions): Promise<ApprovalH
   const pool = new pg.Pool({
     connectionString: options.url,
     application_name: 'countersign requests',
+    options: ISO_DATES,
     max: limits.connections,
     connectionTimeoutMillis: limits.connectMs,
     statement_timeout: limits.statementMs,

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import pg from 'pg';
+import { ISO_DATES } from '../audit/iso-dates.ts';
 import { quoteName } from '../audit/quote-name.ts';
 import { addHold, type HoldScope, releaseHold } from '../audit/upkeep/legal-hold.ts';
 import { type RedactionScope, redactStatements } from '../audit/upkeep/redaction.ts';
@@ -133,7 +134,11 @@ async function release(hold: string, { config: file, reason }: Options): Promise
 
 async function list(options: ListOptions): Promise<void> {
   const { url, schema } = await auditAddress(options);
-  const client = new pg.Client({ connectionString: url, application_name: 'countersign audit hold' });
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: 'countersign audit hold',
+    options: ISO_DATES,
+  });
   await client.connect();
   try {
     const { rows } = await client.query<Record<string, unknown> & HoldRow>(

@@ -1,9 +1,10 @@
 import { userInfo } from 'node:os';
 import pg from 'pg';
 import { heedRevocations } from '../approval/signing-keys.ts';
+import { ISO_DATES } from '../audit/iso-dates.ts';
 import type { Config } from '../config/config.ts';
 import { type Keys, keysFrom, openKeys } from '../signing/keys.ts';
-import { publishedPasskeys } from '../signing/passkey.ts';
+import { publishedPasskeys, publishedRetired } from '../signing/passkey.ts';
 
 /** The keys that sign and verify, from where the configuration says. Throws `KeyError`. */
 export function installationKeys({ keys }: Pick<Config, 'keys'>): Promise<Keys> {
@@ -27,7 +28,12 @@ export async function withPool<T>(
   { audit }: Pick<Config, 'audit'>,
   work: (pool: pg.Pool) => Promise<T>,
 ): Promise<T> {
-  const pool = new pg.Pool({ connectionString: audit.url, application_name: 'countersign command', max: 1 });
+  const pool = new pg.Pool({
+    connectionString: audit.url,
+    application_name: 'countersign command',
+    options: ISO_DATES,
+    max: 1,
+  });
   pool.on('error', () => {});
   try {
     return await work(pool);
@@ -46,9 +52,16 @@ export function operator(): string {
 }
 
 /** What verifies receipts, for `/.well-known/jwks.json`: the keys that sign them, and those of the people who approve. */
-export function publishedKeys(keys: Pick<Keys, 'jwks'>, { people }: Pick<Config, 'people'>) {
-  const { keys: own, ...rest } = keys.jwks();
-  return { keys: [...own, ...publishedPasskeys(people)], ...rest };
+export function publishedKeys(
+  keys: Pick<Keys, 'jwks'>,
+  { people, retiredPasskeys = [] }: Pick<Config, 'people' | 'retiredPasskeys'>,
+) {
+  const { keys: own, revoked = [] } = keys.jwks();
+  const ended = [...revoked, ...publishedRetired(retiredPasskeys)];
+  return {
+    keys: [...own, ...publishedPasskeys(people)],
+    ...(ended.length === 0 ? {} : { revoked: ended }),
+  };
 }
 
 /** For the log: whose passkeys count from now on, by thumbprint. */

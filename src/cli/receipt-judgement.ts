@@ -101,6 +101,12 @@ function passkeyFinding({ person, passkey, result }: PasskeyFinding): Found {
       );
     case 'other_person':
       return found('not_good', 'passkey_other_person', `passkey ${passkey} of ${person} is ${result.of}'s`);
+    case 'retired':
+      return found(
+        'not_good',
+        'passkey_retired',
+        `passkey ${passkey} of ${person} counted until ${iso(result.at)}, before it was used`,
+      );
     case 'fault':
       return found(
         'not_good',

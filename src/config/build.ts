@@ -76,6 +76,11 @@ export async function buildConfig(
     },
     agents: await agents(reader, shape.agents),
     people: shape.people,
+    retiredPasskeys: shape.retiredPasskeys.map(({ person, key, retired }) => ({
+      person,
+      key,
+      retiredAt: retired,
+    })),
     groups: shape.groups.map(({ name, slackUserGroup }) => ({
       name,
       slackUserGroup: slackUserGroup ?? null,

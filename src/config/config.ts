@@ -43,6 +43,8 @@ export type Config = {
   };
   readonly agents: readonly Agent[];
   readonly people: readonly Person[];
+  /** Passkeys that people had: what they signed before is verified, and they approve nothing. Left out: none. */
+  readonly retiredPasskeys?: readonly RetiredPasskey[];
   readonly groups: readonly Group[];
   readonly policy: Policy;
   readonly analysis: {
@@ -192,6 +194,13 @@ export type Passkey = {
   /** The credential's id, base64url, by which the browser finds it. */
   readonly id: string;
   readonly key: PasskeyJwk;
+};
+/** A passkey that counts for nothing that came at `retiredAt` or later; its person may be in the configuration no more. */
+export type RetiredPasskey = {
+  readonly person: string;
+  readonly key: PasskeyJwk;
+  /** Seconds since 1970 UTC. */
+  readonly retiredAt: number;
 };
 /** RFC 7518, section 6.2; the only kind of key that is taken. */
 export type PasskeyJwk = {

@@ -6,7 +6,7 @@ import type { ConfigShape } from './schema.ts';
 type Add = (path: Path, problem: string, code?: ConfigErrorCode) => void;
 
 /** Passkeys that are none, that mean two people, or that no browser could use here. */
-export function checkPasskeys({ people, http }: ConfigShape, add: Add): void {
+export function checkPasskeys({ people, retiredPasskeys, http }: ConfigShape, add: Add): void {
   const seen = new Map<string, string>();
   people.forEach(({ id: person, passkeys }, index) => {
     passkeys.forEach(({ id, key }, at) => {
@@ -30,6 +30,21 @@ export function checkPasskeys({ people, http }: ConfigShape, add: Add): void {
         'browsers have passkeys only where http.publicUrl is https:// and a name, or http://localhost',
         WRONG,
       );
+  });
+  checkRetired(retiredPasskeys, seen, add);
+}
+
+/** None may count and be retired, or be retired for two. */
+function checkRetired(retired: ConfigShape['retiredPasskeys'], seen: Map<string, string>, add: Add): void {
+  retired.forEach(({ key }, at) => {
+    const path: Path = ['retiredPasskeys', at, 'key'];
+    const fault = passkeyFault(key);
+    if (fault !== null) add(path, `${fault}; expected what was in people[].passkeys`, WRONG);
+    const name = `key ${passkeyThumbprint(key)}`;
+    const before = seen.get(name);
+    if (before !== undefined)
+      add(path, `this passkey is used above (${before}); one that is retired counts for nobody`, WRONG);
+    seen.set(name, 'retired');
   });
 }
 

@@ -6,14 +6,25 @@ const coordinate = z
   .string()
   .regex(/^[A-Za-z0-9_-]{43}$/, 'expected 32 bytes in base64url, 43 characters without padding');
 
+const passkeyJwk = z
+  .strictObject({ kty: z.literal('EC'), crv: z.literal('P-256'), x: coordinate, y: coordinate })
+  .describe('Its public key, a JWK.');
+
 const passkeySchema = z.strictObject({
   id: z
     .string()
     .regex(/^[A-Za-z0-9_-]{8,1366}$/, 'expected the id of the credential, in base64url')
     .describe('Of the credential, base64url.'),
-  key: z
-    .strictObject({ kty: z.literal('EC'), crv: z.literal('P-256'), x: coordinate, y: coordinate })
-    .describe('Its public key, a JWK.'),
+  key: passkeyJwk,
+});
+
+export const retiredPasskeySchema = z.strictObject({
+  person: name.describe('Whose it was; who has left need not be among people.'),
+  key: passkeyJwk,
+  retired: z.iso
+    .datetime({ offset: true, error: 'expected a time, for example 2026-12-31T00:00:00Z' })
+    .describe('When the last process that took it ended: nothing counts that it signs from then on.')
+    .transform((text) => Math.ceil(Date.parse(text) / 1000)),
 });
 
 /** A person and every account that is theirs: an account of two people is an error (`cross-check.ts`). */

@@ -4,7 +4,7 @@ import { listedFunctions } from './function-schema.ts';
 import { keysSection } from './keys-schema.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { network } from './network-schema.ts';
-import { groupSchema, personSchema } from './person-schema.ts';
+import { groupSchema, personSchema, retiredPasskeySchema } from './person-schema.ts';
 import { ruleSchema } from './rule-schema.ts';
 import { name, secret } from './secret-schema.ts';
 import { webhook } from './webhook-schema.ts';
@@ -215,6 +215,12 @@ export const configSchema = z.strictObject({
   }),
   agents: z.array(agent).min(1),
   people: z.array(personSchema).min(1),
+  retiredPasskeys: z
+    .array(retiredPasskeySchema)
+    .default([])
+    .describe(
+      'Passkeys that were in people[].passkeys: published as revoked, so that what they signed can be verified.',
+    ),
   groups: z.array(groupSchema).default([]),
   policy: policy.default({}),
   analysis: z

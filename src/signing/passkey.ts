@@ -1,7 +1,7 @@
 /** Passkeys: public keys of people's own devices (WebAuthn Level 3, ES256 alone), which the configuration names. */
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import { isIP } from 'node:net';
-import type { Passkey, PasskeyJwk } from '../config/config.ts';
+import type { Passkey, PasskeyJwk, RetiredPasskey } from '../config/config.ts';
 import { isRecord } from './key-text.ts';
 
 /** Where passkeys of this installation are made and used; browsers bind each of them to `id`. */
@@ -57,33 +57,67 @@ export type PublishedPasskey = PasskeyJwk & {
 export function publishedPasskeys(
   people: readonly { readonly id: string; readonly passkeys?: readonly Passkey[] }[],
 ): readonly PublishedPasskey[] {
-  return people.flatMap(({ id, passkeys = [] }) =>
-    passkeys.map(({ key: { x, y } }) => {
-      const key = { kty: 'EC', crv: 'P-256', x, y } as const;
-      const kid = passkeyThumbprint(key);
-      return { ...key, kid, use: 'sig', alg: 'ES256', countersign_person: id } as const;
-    }),
-  );
+  return people.flatMap(({ id, passkeys = [] }) => passkeys.map(({ key }) => publishedAs(id, key)));
+}
+
+/** As they are published among what is revoked: they verify what was signed before. */
+export function publishedRetired(retired: readonly RetiredPasskey[]): readonly (PublishedPasskey & {
+  readonly revoked: { readonly revoked_at: number; readonly reason: string };
+})[] {
+  return retired.map(({ person, key, retiredAt }) => ({
+    ...publishedAs(person, key),
+    revoked: { revoked_at: retiredAt, reason: 'superseded' },
+  }));
+}
+
+function publishedAs(person: string, { x, y }: PasskeyJwk): PublishedPasskey {
+  const key = { kty: 'EC', crv: 'P-256', x, y } as const;
+  return { ...key, kid: passkeyThumbprint(key), use: 'sig', alg: 'ES256', countersign_person: person };
 }
 
 /** Whose passkey it is, by the verifier's own key set. */
 export type PasskeySet = {
-  readonly find: (thumbprint: string) => { readonly person: string; readonly key: PasskeyJwk } | null;
+  readonly find: (thumbprint: string) => KnownPasskey | null;
+};
+export type KnownPasskey = {
+  readonly person: string;
+  readonly key: PasskeyJwk;
+  /** Seconds since 1970 UTC, from which on it counts no more; null: it counts still. */
+  readonly retiredAt: number | null;
 };
 
-/** The passkeys in a JWKS document, each under its own thumbprint, whatever `kid` it claims. */
+/**
+ * The passkeys in a JWKS document, each under its own thumbprint, whatever `kid` it claims. One that is among the revoked
+ * ones counts until then, and never where they do not say since when.
+ */
 export function passkeySetFromJwks(document: unknown): PasskeySet {
-  const keys = isRecord(document) && Array.isArray(document['keys']) ? document['keys'] : [];
-  const known = new Map<string, { readonly person: string; readonly key: PasskeyJwk } | null>();
-  for (const jwk of keys) {
+  const known = new Map<string, KnownPasskey | null>();
+  for (const [jwk, revoked] of [...keysOf(document, 'keys'), ...keysOf(document, 'revoked')]) {
     const passkey = passkeyIn(jwk);
     if (passkey === null) continue;
     const thumbprint = passkeyThumbprint(passkey.key);
     const before = known.get(thumbprint);
+    const retiredAt = earlier(before?.retiredAt ?? null, revoked ? revokedAt(jwk) : null);
     // One that two people have is nobody's.
-    known.set(thumbprint, before === undefined || before?.person === passkey.person ? passkey : null);
+    const same = before === undefined || before?.person === passkey.person;
+    known.set(thumbprint, same ? { ...passkey, retiredAt } : null);
   }
   return { find: (thumbprint) => known.get(thumbprint) ?? null };
+}
+
+function keysOf(document: unknown, member: 'keys' | 'revoked'): readonly (readonly [unknown, boolean])[] {
+  const keys = isRecord(document) && Array.isArray(document[member]) ? document[member] : [];
+  return keys.map((jwk) => [jwk, member === 'revoked' || (isRecord(jwk) && 'revoked' in jwk)] as const);
+}
+
+function revokedAt(jwk: unknown): number {
+  const revoked = isRecord(jwk) ? jwk['revoked'] : undefined;
+  const at = isRecord(revoked) ? revoked['revoked_at'] : undefined;
+  return typeof at === 'number' ? at : Number.NEGATIVE_INFINITY;
+}
+
+function earlier(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? (a ?? b) : Math.min(a, b);
 }
 
 function passkeyIn(jwk: unknown): { readonly person: string; readonly key: PasskeyJwk } | null {

@@ -13,6 +13,8 @@ export type PasskeyFinding = {
     /** Not among the given keys: one that was removed since, or never was there. */
     | { readonly kind: 'unknown_passkey' }
     | { readonly kind: 'other_person'; readonly of: string }
+    /** By the receipt's own time it was given at that time (seconds since 1970 UTC) or later. */
+    | { readonly kind: 'retired'; readonly at: number }
     | { readonly kind: 'fault'; readonly fault: AssertionFault };
 };
 
@@ -26,7 +28,7 @@ export function passkeyFindings(
 ): readonly PasskeyFinding[] {
   return approvers
     .filter(({ assurance }) => assurance === 3)
-    .map(({ person, facts }): PasskeyFinding => {
+    .map(({ person, facts, at }): PasskeyFinding => {
       const assertion = recordedAssertion(facts);
       if (assertion === null) return { person, passkey: null, result: { kind: 'missing' } };
       const { passkey } = assertion;
@@ -34,6 +36,8 @@ export function passkeyFindings(
       if (known === null) return { person, passkey, result: { kind: 'unknown_passkey' } };
       if (known.person !== person)
         return { person, passkey, result: { kind: 'other_person', of: known.person } };
+      if (known.retiredAt !== null && at >= known.retiredAt)
+        return { person, passkey, result: { kind: 'retired', at: known.retiredAt } };
       const fault = assertionFault(assertion, known.key, digest, null);
       if (fault !== null) return { person, passkey, result: { kind: 'fault', fault } };
       return { person, passkey, result: { kind: 'good', site: siteIn(assertion) } };

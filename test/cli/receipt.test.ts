@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { PasskeyAssertion } from '../../src/approval/guard.ts';
 import { type Keys, openKeys } from '../../src/signing/keys.ts';
-import { passkeyThumbprint, publishedPasskeys } from '../../src/signing/passkey.ts';
+import { passkeyThumbprint, publishedPasskeys, publishedRetired } from '../../src/signing/passkey.ts';
 import { type ReceiptClaims, signReceipt } from '../../src/signing/receipt.ts';
 import { device, PRESENT } from '../support/authenticator.ts';
 import { cli } from './in-process.ts';
@@ -119,11 +119,15 @@ describe('countersign receipt verify', () => {
       { id: 'deputy', passkeys: [other.passkey] },
     ];
     /** Verifies a receipt with these facts for assurance 3, with the keys of the installation and of these people. */
-    async function judged(facts: Record<string, string>, published = publishedPasskeys(people)) {
+    async function judged(
+      facts: Record<string, string>,
+      published = publishedPasskeys(people),
+      revoked: readonly object[] = [],
+    ) {
       const approvers = approver === undefined ? [] : [{ ...approver, assurance: 3 as const, facts }];
       const path = file('signed', await signReceipt({ ...CLAIMS, approvers }, keys.signer));
       const all = [...keys.jwks().keys, ...published];
-      return verify(path, '--jwks', file('all.json', JSON.stringify({ keys: all })), '--json');
+      return verify(path, '--jwks', file('all.json', JSON.stringify({ keys: all, revoked })), '--json');
     }
     const factsOf = ({ id: _, ...assertion }: PasskeyAssertion, passkey = thumbprint) => ({
       passkey,
@@ -153,6 +157,18 @@ describe('countersign receipt verify', () => {
     ])('is 1 where %s', async (_, facts, finding) => {
       const { code, stdout } = await judged(facts);
       expect([code, JSON.parse(stdout).findings[0].code]).toEqual([1, finding]);
+    });
+
+    it.each([
+      ['good where it was retired later', 1, 0, 'passkey_good'],
+      ['1 where it was retired before', 0, 1, 'passkey_retired'],
+    ] as const)('is %s', async (_, later, code, finding) => {
+      const { key } = own.passkey;
+      const retiredAt = (approver?.at ?? 0) + later;
+      const retired = publishedRetired([{ person: 'reviewer', key, retiredAt }]);
+      const result = await judged(good, [], retired);
+      expect(result.code).toBe(code);
+      expect(JSON.parse(result.stdout).findings).toContainEqual(expect.objectContaining({ code: finding }));
     });
 
     it('is 2 with a key set that does not have it', async () => {

@@ -57,3 +57,28 @@ describe('people[].passkeys', () => {
     expect(problems.every(({ line }) => line === 12 || line === 13)).toBe(true);
   });
 });
+
+describe('retiredPasskeys', () => {
+  const retired = (...list: readonly object[]) => `retiredPasskeys: ${JSON.stringify(list)}\n`;
+  const gone = { person: 'who-has-left', key: other.key, retired: '2026-03-01T12:00:00.5+01:00' };
+
+  it('are of whoever had them, with the second from which they do not count', async () => {
+    expect((await load(`${configured(yaml(one))}${retired(gone)}`)).retiredPasskeys).toEqual([
+      { person: 'who-has-left', key: other.key, retiredAt: Date.parse('2026-03-01T11:00:01Z') / 1000 },
+    ]);
+    expect((await load(MINIMAL)).retiredPasskeys).toEqual([]);
+  });
+
+  it.each([
+    ['one that counts still', retired({ ...gone, key: one.key }), 'this passkey is used above (approver)'],
+    [
+      'one of two people',
+      retired(gone, { ...gone, person: 'other' }),
+      'this passkey is used above (retired)',
+    ],
+    ['a key off the curve', retired({ ...gone, key: { ...gone.key, y: gone.key.x } }), 'no point of P-256'],
+    ['one without a time', retired({ ...gone, retired: 'yesterday' }), 'expected a time'],
+  ])('refuse %s', async (_what, text, words) => {
+    expect((await refusal(`${configured(yaml(one))}${text}`)).message).toContain(words);
+  });
+});

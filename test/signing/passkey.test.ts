@@ -14,6 +14,7 @@ import {
   passkeySetFromJwks,
   passkeyThumbprint,
   publishedPasskeys,
+  publishedRetired,
   relyingPartyOf,
 } from '../../src/signing/passkey.ts';
 import { readReceipt } from '../../src/signing/receipt.ts';
@@ -174,6 +175,7 @@ describe('public keys of passkeys', () => {
     expect(passkeySetFromJwks({ keys: published }).find(thumbprint)).toEqual({
       person: 'approver',
       key: own.passkey.key,
+      retiredAt: null,
     });
     const renamed = published.map((jwk) => ({ ...jwk, kid: 'another' }));
     expect(passkeySetFromJwks({ keys: renamed }).find('another')).toBeNull();
@@ -181,6 +183,27 @@ describe('public keys of passkeys', () => {
     expect(passkeySetFromJwks({ keys: shared }).find(thumbprint)).toBeNull();
     const nobodys = published.map(({ countersign_person: _, ...jwk }) => jwk);
     expect(passkeySetFromJwks({ keys: nobodys }).find(thumbprint)).toBeNull();
+  });
+
+  it('are published as revoked where they are retired, and count until then', () => {
+    const { key } = own.passkey;
+    const thumbprint = passkeyThumbprint(key);
+    const revoked = publishedRetired([{ person: 'approver', key, retiredAt: 1_000 }]);
+    expect(revoked).toEqual([
+      {
+        ...{ ...key, kid: thumbprint, use: 'sig', alg: 'ES256', countersign_person: 'approver' },
+        revoked: { revoked_at: 1_000, reason: 'superseded' },
+      },
+    ]);
+    const until = (set: object) => passkeySetFromJwks(set).find(thumbprint)?.retiredAt;
+    expect(until({ keys: [], revoked })).toBe(1_000);
+    const published = publishedPasskeys([{ id: 'approver', passkeys: [own.passkey] }]);
+    // Whichever list it stands in first, the stricter one counts.
+    expect(until({ keys: published, revoked })).toBe(1_000);
+    expect(until({ keys: revoked })).toBe(1_000);
+    expect(until({ keys: [], revoked: published })).toBe(Number.NEGATIVE_INFINITY);
+    const owners = published.map((jwk) => ({ ...jwk, countersign_person: 'owner' }));
+    expect(passkeySetFromJwks({ keys: owners, revoked }).find(thumbprint)).toBeNull();
   });
 
   it('never verify a receipt, whatever algorithm it names', async () => {

@@ -44,6 +44,7 @@ export function evidenceViews(schemaName: string, { from, to }: Period): readonl
     made('denials', within('at'), byPlace),
     empty(made('executed_without_approval', within('at'), `${byPlace}, problem`)),
     empty(made('segregation_of_duties', within('at'), `${byPlace}, problem, person, detail`)),
+    empty(made('request_differences', within('at'), 'at, request_id, problem, person, stream, seq')),
     made('observed', within('at'), byPlace),
     made('agents', during('first_seen', 'last_seen'), 'agent, owner'),
     made('sessions', during('started_at', 'ended_at'), 'started_at, stream, seq'),

@@ -82,6 +82,16 @@ export async function deadStreams(root: string): Promise<DeadStream[]> {
   return dead;
 }
 
+/** Streams that somebody writes to: not those that are taken over from a process that is gone. */
+export async function livingStreams(root: string): Promise<string[]> {
+  const living: string[] = [];
+  for (const name of (await readdir(root)).sort()) {
+    if (STREAM_ID.test(name) && (liveStreams.has(name) || (await isAlive(join(root, name)))))
+      living.push(name);
+  }
+  return living;
+}
+
 /** Takes over a dead stream's directory; null: another process was faster. A rename is atomic: one of them wins. */
 export async function claim(root: string, dead: DeadStream, claimer: string): Promise<string | null> {
   const claimed = join(root, `${dead.stream}.${claimer}`);
@@ -148,8 +158,13 @@ async function isAlive(directory: string): Promise<boolean> {
     // A stream of this process that is not live any more was left by a failed close.
     return owner.pid !== process.pid && processExists(owner.pid) && startOf(owner.pid) === owner.started;
   }
-  const { mtimeMs } = await stat(path);
-  return Date.now() - mtimeMs < SILENT_MS;
+  try {
+    return Date.now() - (await stat(path)).mtimeMs < SILENT_MS;
+  } catch (error) {
+    // Taken over or removed in this moment.
+    if (isMissing(error)) return false;
+    throw error;
+  }
 }
 
 function processExists(pid: number): boolean {

@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Limits } from '../../config/limits.ts';
 import { type AuditLog, AuditUnavailable, type Entry, type EventEntry } from '../entry.ts';
 import { Journal } from '../journal/journal.ts';
@@ -8,6 +8,7 @@ import { openToJson, unknownOutcome } from '../journal/open-statements.ts';
 import {
   beat,
   HEARTBEAT_MS,
+  livingStreams,
   makeJournalDirectory,
   makeStreamDirectory,
   readJson,
@@ -64,9 +65,7 @@ export async function openAuditLog(options: AuditLogOptions): Promise<OpenAuditL
   const directory = await makeStreamDirectory(root, stream);
   const key = createStreamKey();
   const journal = new Journal({ directory, stream, limitBytes: limits.journalBytes });
-  journal.append(
-    streamStart(stream, key, signer, now(), { ...processFacts('statements'), ...(await previousEnd(root)) }),
-  );
+  journal.append(streamStart(stream, key, signer, now(), await factsOf(root, stream)));
   journal.append(keyEntry(signer.kid, signer.publicJwk, 'installation', now()));
   await journal.sync();
 
@@ -93,6 +92,20 @@ export async function openAuditLog(options: AuditLogOptions): Promise<OpenAuditL
 export function newStreamId(): string {
   const stamp = new Date().toISOString().replace(/[-:]|\.\d+/g, '');
   return `${stamp}-${randomBytes(8).toString('hex')}`;
+}
+
+/**
+ * Beside what it is: which journal directory it uses, by a digest of its path, and which streams of others in there are
+ * being written. So that one that has not ended counts as lost only if its process is not there any more.
+ */
+async function factsOf(root: string, stream: string): Promise<Record<string, string>> {
+  const others = (await livingStreams(root)).filter((one) => one !== stream);
+  return {
+    ...processFacts('statements'),
+    ...(await previousEnd(root)),
+    journal: createHash('sha256').update(resolve(root)).digest('hex').slice(0, 16),
+    beside: others.join(' '),
+  };
 }
 
 /** Facts about this process for the first entry of a stream. */

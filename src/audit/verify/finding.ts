@@ -13,6 +13,7 @@ export type Check =
   | 'redaction'
   | 'passkey'
   | 'key'
+  | 'request'
   | 'tree'
   | 'checkpoint';
 

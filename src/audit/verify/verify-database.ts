@@ -12,6 +12,7 @@ import { goneIn } from './gone-rows.ts';
 import type { BroughtKey } from './key-check.ts';
 import { checkRegisteredKeys, MICROSECONDS } from './registered-keys.ts';
 import { checkDigests, type RequestDigest } from './request-digests.ts';
+import { requestFindings } from './request-states.ts';
 import { type Jwk, type Jwks, noteKeys, trustIn } from './trusted-keys.ts';
 import { type NamedEnd, type StoredBatch, type StoredStream, StreamVerifier } from './verify.ts';
 import { TreeVerifier } from './verify-tree.ts';
@@ -91,6 +92,7 @@ export async function verifySnapshot(
   findings.push(...(await gone.findings(upkeep)), ...checkDigests(digests));
   findings.push(...(await checkNamedEnds(client, schema, named, gone.of)), ...(await strays(client, schema)));
   findings.push(...(await checkRegisteredKeys(client, schema, brought)));
+  findings.push(...(await requestFindings(client, schema)));
   findings.push(...(await checkTree(client, schema, kept ?? null, { jwks: known, trusted: keys.trusted })));
   return {
     findings,
