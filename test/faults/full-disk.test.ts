@@ -1,7 +1,7 @@
 /** The disk of the journal is full: what cannot be written down does not run, and nobody sees its result. */
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { verifyLog } from '../../src/audit/verify/verify-database.ts';
-import { connectPg } from '../proxy/support.ts';
+import { connectPg, failure } from '../proxy/support.ts';
 import { type Stack, startStack } from '../support/stack.ts';
 
 type Files = typeof import('../../src/audit/journal/segment-files.ts');
@@ -70,6 +70,13 @@ it.each([
   },
   120_000,
 );
+
+it('who comes then is told that nothing begins, and is let in when there is room', async () => {
+  disk.full = true;
+  expect(await failure(connectPg({ connectionString: stack.agentUrl }))).toMatchObject({ code: '57P03' });
+  disk.full = false;
+  await (await connectPg({ connectionString: stack.agentUrl })).end();
+}, 60_000);
 
 it('and the log is whole', async () => {
   const answer = await fetch(`${stack.httpUrl}/.well-known/jwks.json`);
