@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { atRest, takeUp } from './aftermath.ts';
 import type { BrokenPromise } from './broken-promises.ts';
 import { compare } from './compare.ts';
+import { printCounts } from './counts.ts';
 import { type Kill, killAt } from './doomed-round.ts';
 import { type Installation, makeInstallation } from './installation.ts';
 import type { Kind } from './kinds.ts';
@@ -59,7 +60,7 @@ it('names what programs that break a promise did', async () => {
   const last = await place.start();
   await atRest(place);
   const said = [...(await takeUp(place, last, kills)), ...(await compare(place, kills)).findings];
-  process.stderr.write(`\nwhat broken programs did, as it was found:\n${said.join('\n')}\n`);
+  printCounts('what broken programs did, as it was found:', ...said);
   for (const [at, [broken, { found }]] of Object.entries(WHILE_IT_RUNS).entries())
     expect([broken, ...said.filter((one) => one.includes(`broken${at}x`))]).toEqual([
       broken,

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { verifyLog } from '../../src/audit/verify/verify-database.ts';
 import { connectPg, failure } from '../proxy/support.ts';
 import { type Stack, startStack } from '../support/stack.ts';
+import { printCounts } from './counts.ts';
 
 type Files = typeof import('../../src/audit/journal/segment-files.ts');
 
@@ -79,6 +80,7 @@ it('who comes then is told that nothing begins, and is let in when there is room
 }, 60_000);
 
 it('and the log is whole', async () => {
+  printCounts(`the journal's disk was full for ${disk.refused} writes`);
   const answer = await fetch(`${stack.httpUrl}/.well-known/jwks.json`);
   const keys = (await answer.json()) as { keys: Record<string, unknown>[] };
   const verified = await verifyLog({ url: stack.auditorUrl, schema: 'audit', keys });

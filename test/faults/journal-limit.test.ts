@@ -6,6 +6,7 @@ import { connectPg, failure } from '../proxy/support.ts';
 import { withClient } from '../support/postgres.ts';
 import { type Stack, startStack } from '../support/stack.ts';
 import { type AuditServer, startAuditServer } from './audit-server.ts';
+import { printCounts } from './counts.ts';
 
 const JOURNAL_BYTES = 512 * 1024;
 /** So that the journal is full after some twenty. */
@@ -99,8 +100,8 @@ it('reads go on to the limit, then nothing does, and what ran is all there after
     await again.end();
     // What was refused never reached the server, so nothing is said of it.
     expect(await audited("SELECT sql FROM audit.statements WHERE sql LIKE '%/* late%'")).toEqual([]);
-    process.stderr.write(
-      `\njournal of ${JOURNAL_BYTES} bytes: ${done} reads until it was full, all of them in the log afterwards, 4 refusals\n`,
+    printCounts(
+      `a journal of ${JOURNAL_BYTES} bytes took ${done} reads, all of them in the log afterwards, and refused 4 statements and log-ins`,
     );
   });
 }, 240_000);

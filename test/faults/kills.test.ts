@@ -8,6 +8,7 @@ import type { Jwks } from '../../src/audit/verify/trusted-keys.ts';
 import { verifyLog } from '../../src/audit/verify/verify-database.ts';
 import { allClosed, atRest, takeUp } from './aftermath.ts';
 import { compare } from './compare.ts';
+import { printCounts } from './counts.ts';
 import { type Kill, killAt } from './doomed-round.ts';
 import { type Installation, makeInstallation } from './installation.ts';
 import { ALL_KINDS, KINDS, type Kind } from './kinds.ts';
@@ -75,7 +76,9 @@ function tell(
     const kills = rounds.filter((round) => round.point === point);
     return `${point.padEnd(34)}${String(kills.length).padStart(4)}  ${[...new Set(kills.map(({ kind }) => kind))].join(' ')}`;
   });
-  process.stderr.write(
-    `\npoint                            kills  kinds\n${lines.join('\n')}\n${rounds.length} kills; the server ran ${ran} statements, the log has ${recorded}, of ${unknown} nobody knows the outcome; ${releases} releases\n`,
+  printCounts(
+    'point                            kills  kinds',
+    ...lines,
+    `${rounds.length} kills; the server ran ${ran} statements, the log has ${recorded}, of ${unknown} nobody knows the outcome; ${releases} releases`,
   );
 }

@@ -9,6 +9,7 @@ import { verifyLog } from '../../src/audit/verify/verify-database.ts';
 import { allClosed, atRest, takeUp } from './aftermath.ts';
 import { type AuditServer, startAuditServer } from './audit-server.ts';
 import { type Compared, compare } from './compare.ts';
+import { printCounts } from './counts.ts';
 import { type Installation, makeInstallation } from './installation.ts';
 import { ALL_KINDS } from './kinds.ts';
 import { type Random, type Weathered, weather } from './storm.ts';
@@ -34,7 +35,7 @@ afterAll(async () => {
 }, 120_000);
 
 it('whatever comes together, the log tells what ran, nothing runs twice, and no verdict is lost', async () => {
-  process.stderr.write(`\nseed ${SEED}\n`);
+  printCounts(`seed ${SEED}`);
   const until = Date.now() + SECONDS * 1_000;
   const goesOn = (round: number) => (SECONDS > 0 ? Date.now() < until : round < ROUNDS);
   const weathered = await weather({ place, audit, random: numbersFrom(SEED), agents: AGENTS, goesOn });
@@ -57,8 +58,9 @@ function tell({ rounds, faults }: Weathered, { ran, recorded, unknown, releases 
   const done = rounds.filter(({ completed }) => completed).length;
   const verdicts = rounds.filter(({ verdictTaken }) => verdictTaken).length;
   const lines = Object.entries(faults).map(([name, times]) => `${String(times).padStart(4)}  ${name}`);
-  process.stderr.write(
-    `\n${lines.join('\n')}\nseed ${SEED}: ${rounds.length} statements (${kinds.join(', ')}), ${done} were answered to their end, ${verdicts} approvals taken; the server ran ${ran}, the log has ${recorded}, of ${unknown} nobody knows the outcome; ${releases} releases\n`,
+  printCounts(
+    ...lines,
+    `seed ${SEED}: ${rounds.length} statements (${kinds.join(', ')}), ${done} were answered to their end, ${verdicts} approvals taken; the server ran ${ran}, the log has ${recorded}, of ${unknown} nobody knows the outcome; ${releases} releases`,
   );
 }
 

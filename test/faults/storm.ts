@@ -33,7 +33,7 @@ export type StormOptions = {
 export async function weather(options: StormOptions): Promise<Weathered> {
   const { place, random, agents } = options;
   const storm: Storm = {
-    ...{ ...options, over: false, rounds: [], faults: {}, taken: [] },
+    ...{ ...options, over: false, quiet: false, rounds: [], faults: {}, taken: [] },
     doomed: await place.start(),
   };
   const answering = answer(storm);
@@ -43,15 +43,16 @@ export async function weather(options: StormOptions): Promise<Weathered> {
   try {
     for (let round = 0; options.goesOn(round); round += 1)
       for (const fault of shuffled(FAULTS, random)) {
-        await sleep(random() * 1_500);
+        await someWork(storm);
         await befall(storm, fault);
       }
+    storm.over = true;
+    await Promise.all(working);
   } finally {
     storm.over = true;
+    storm.quiet = true;
+    await answering;
   }
-  await Promise.all(working);
-  storm.quiet = true;
-  await answering;
   const { rounds, faults, taken, doomed } = storm;
   return {
     ...{ faults, doomed },
@@ -62,12 +63,23 @@ export async function weather(options: StormOptions): Promise<Weathered> {
   };
 }
 
+/** Until agents have come to the end of some statements: on a slow machine faults would only meet other faults. */
+async function someWork({ rounds, random }: Storm): Promise<void> {
+  const enough = rounds.length + 1 + random() * MOST_WORK;
+  for (const until = Date.now() + PATIENCE_MS; rounds.length < enough; await sleep(20))
+    if (Date.now() > until) throw new Error(`no work is done: ${rounds.length} statements have ended`);
+  await sleep(random() * 200);
+}
+/** Statements between two faults. */
+const MOST_WORK = 16;
+const PATIENCE_MS = 120_000;
+
 type Storm = StormOptions & {
   doomed: Doomed;
   /** No more statements. */
   over: boolean;
   /** No more answers. */
-  quiet?: boolean;
+  quiet: boolean;
   readonly rounds: Round[];
   readonly faults: Record<string, number>;
   /** Statements of requests whose approval was taken. */
@@ -157,7 +169,7 @@ async function send(client: RawClient, kind: Kind, marker: string): Promise<Roun
 /** Approves whatever is asked, over and over. */
 async function answer(storm: Storm): Promise<void> {
   const { place, taken } = storm;
-  while (storm.quiet !== true) {
+  while (!storm.quiet) {
     await sleep(100);
     const open = await place
       .requests("SELECT id, sql FROM countersign.request WHERE state = 'open'")

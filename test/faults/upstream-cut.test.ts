@@ -12,6 +12,7 @@ import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { superuser } from '../support/postgres.ts';
 import { RawClient } from '../support/raw-client.ts';
 import { type Stack, startStack } from '../support/stack.ts';
+import { printCounts } from './counts.ts';
 import { SAMPLE } from './kinds.ts';
 
 const APPLICATION = 'cut-agent';
@@ -21,7 +22,7 @@ const Q = serialize.query;
 let way: FaultProxy;
 let auditWay: FaultProxy;
 let stack: Stack;
-const numbers = { next: 0, ends: 0 };
+const numbers = { next: 0 };
 beforeAll(async () => {
   const { host, port } = superuser();
   way = await startFaultProxy({ target: { host, port } });
@@ -214,7 +215,6 @@ describe('the way is cut', () => {
       await run(client, mark);
       await sprung;
       const frames = await toItsEnd(client);
-      numbers.ends += 1;
       expect(letters(frames)).toBe(heard);
       if (heard.endsWith('E')) expect(fieldsOf(frames.at(-1))).toMatchObject(GONE);
       await expect.poll(() => outcomesOf(mark), PATIENCE).toEqual(outcomes);
@@ -375,8 +375,8 @@ it('after all that the log is whole, and no statement is without its outcome', a
     'SELECT outcome, count(*)::int AS n FROM audit.statements WHERE application_name = $1 GROUP BY 1 ORDER BY 1',
     [APPLICATION],
   );
-  process.stderr.write(
-    `\nthe way to the database was cut ${numbers.next} times; outcomes: ${counted.map(({ outcome, n }) => `${outcome} ${n}`).join(', ')}\n`,
+  printCounts(
+    `the way to the database was cut ${numbers.next} times; outcomes: ${counted.map(({ outcome, n }) => `${outcome} ${n}`).join(', ')}`,
   );
   expect(counted.map(({ outcome }) => outcome)).not.toContain(null);
   const keys = (await (await fetch(`${stack.httpUrl}/.well-known/jwks.json`)).json()) as Jwks;
