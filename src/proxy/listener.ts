@@ -3,20 +3,17 @@
 import { constants } from 'node:crypto';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
-import { encodeError, fatalError } from '../protocol/backend.ts';
-import { SQLSTATE } from '../protocol/sqlstate.ts';
 import { Admission, Strangers } from './admission.ts';
 import { createAuthentication } from './authentication.ts';
 import { Cancels } from './cancels.ts';
 import { type LoggedIn, type LoginSetup, logIn } from './client-login.ts';
-import { LoginRefused } from './client-parameters.ts';
 import { nowMicros } from './clock.ts';
+import { notServed } from './farewells.ts';
 import type { ListenerPorts } from './listener-ports.ts';
 import { openSession } from './open-session.ts';
 import { RefusedLogins } from './refused-logins.ts';
 import type { Relay } from './relay.ts';
 import { serverEndPoint } from './server-end-point.ts';
-import { UpstreamRefused } from './upstream.ts';
 
 export type Listener = {
   readonly address: { readonly host: string; readonly port: number };
@@ -124,21 +121,12 @@ class Sessions {
 
   /** A client that proved who it is, but cannot be served. */
   #sendAway(client: LoggedIn, error: Error, address: string | null): void {
-    const code =
-      error instanceof LoginRefused
-        ? error.code
-        : error instanceof UpstreamRefused
-          ? (error.fields['C'] ?? '')
-          : SQLSTATE.sqlclientUnableToConnect;
+    const { code, word } = notServed(error);
     this.#refused.add(
       { user: client.proof.agent.name, code, message: error.message, tls: client.tls },
       address,
     );
-    const fields =
-      error instanceof UpstreamRefused ? encodeError({ ...error.fields, S: 'FATAL', V: 'FATAL' }) : null;
-    client.wire.write(
-      fields ?? fatalError(code, error.message, error instanceof LoginRefused ? error.hint : undefined),
-    );
+    client.wire.write(word);
     client.wire.end();
   }
 

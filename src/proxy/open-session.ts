@@ -134,6 +134,7 @@ function begin(
   const { config, audit, approvals, log, observe } = ports;
   const { facts } = setup;
   recordEvent(audit, 'session_start', facts, {});
+  audit.write();
   let key = { processId: 0 };
   let expiry = () => {};
   const relay: Relay = new Relay(
@@ -172,7 +173,6 @@ function begin(
   watch.began(relay);
   const { until } = client.proof;
   if (until !== null) expiry = endWithCredential(relay, until, config.limits.tokenGraceMs);
-  audit.write();
   client.wire.write(greeting(upstream, issued));
   relay.start(client.ahead());
 }

@@ -2,6 +2,7 @@
 import { FRONTEND } from '../protocol/frontend.ts';
 import type { Analysis } from '../statement/analysis.ts';
 import type { LedgerEntry } from './ledger.ts';
+import type { Run } from './run.ts';
 import type { CopyIn, SessionState } from './state.ts';
 
 /** What may be sent while COPY data are expected. */
@@ -52,6 +53,12 @@ export function copyOpened(state: SessionState, copy: CopyIn): void {
   copy.open = true;
   const isEnd = (entry: LedgerEntry) => entry.kind === 'copyEnd';
   state.ledger.removeBehindHead(isEnd, isEnd);
+}
+
+/** The server waits for data of a COPY whose end was not sent: without that it takes none of them. */
+export function neverEnded({ copy }: SessionState, run: Run): boolean {
+  if (copy === null || !copy.open || copy.closed || !copy.entry.runs.includes(run)) return false;
+  return run.copyIn && (run.state === 'sent' || run.state === 'bound');
 }
 
 /** The COPY statement is complete; each Sync among its data was eaten, if it took any. */

@@ -2,6 +2,7 @@
 import { BACKEND } from '../protocol/backend.ts';
 import type { DataHandled } from '../protocol/backend-scanner.ts';
 import { FRONTEND } from '../protocol/frontend.ts';
+import { neverEnded } from './copy.ts';
 import type { Effect } from './effect.ts';
 import { injectFlush } from './forward.ts';
 import { giveUp } from './give-up.ts';
@@ -10,6 +11,7 @@ import type { EntryKind } from './ledger.ts';
 import { process } from './messages.ts';
 import { endRequests, recordOutcome } from './record.ts';
 import { data, type Relay, reply } from './replies.ts';
+import type { Run } from './run.ts';
 import type { SessionSetup } from './setup.ts';
 import { type CopyIn, createState, type SessionState } from './state.ts';
 import { cancelEnded } from './stopping.ts';
@@ -151,8 +153,8 @@ export class Session {
     if (state.clientGone)
       for (const frame of state.copyProbe?.ready ?? []) state.effects.push({ kind: 'toClient', frame });
     const runs = state.openRuns.takeAll();
-    const outcomeOf = (failed: boolean) => (failed ? 'failed' : 'unknown');
-    const outcomes = new Map(runs.map((run) => [run, outcomeOf(run.state === 'failed')] as const));
+    const failed = (run: Run) => run.state === 'failed' || neverEnded(state, run);
+    const outcomes = new Map(runs.map((run) => [run, failed(run) ? 'failed' : 'unknown'] as const));
     for (const run of runs) recordOutcome(state, run, outcomes.get(run) ?? 'unknown');
     endRequests(state, runs, (run) => outcomes.get(run) ?? 'unknown');
     state.effects.push({ kind: 'stopTimers', end: 'failed' }, { kind: 'unwatch' });

@@ -116,6 +116,10 @@ test('past its limit the journal takes no new statement, but the outcomes of tho
   expect(fill).toThrow(expect.objectContaining({ name: 'AuditUnavailable', code: 'audit_journal_full' }));
   expect(taken).toBeGreaterThan(100);
   expect(log.healthy()).toBe(false);
+  // Strangers can have themselves refused as often as they like.
+  expect(() => {
+    for (let i = 0; i < 10_000; i += 1) log.append(event('login_refused'));
+  }).toThrow(AuditUnavailable);
   log.append(outcome(0));
   await expect(log.close()).resolves.toBeUndefined();
 }, 20_000);

@@ -8,6 +8,7 @@ import { connectPg, failure } from '../proxy/support.ts';
 import { withClient } from '../support/postgres.ts';
 import { type Stack, startStack } from '../support/stack.ts';
 import { AILMENTS, type AuditServer, startAuditServer } from './audit-server.ts';
+import { printCounts } from './counts.ts';
 
 const LONG = process.env['COUNTERSIGN_ROUNDS'] !== undefined;
 /** The ordinary run has these; `npm run test:faults` all. */
@@ -15,7 +16,7 @@ const FEW = ['without room on its disk'];
 
 let server: AuditServer;
 let stack: Stack;
-const numbers = { next: 0 };
+const numbers = { next: 0, reads: 0, refused: 0 };
 beforeAll(async () => {
   server = await startAuditServer();
   stack = await startStack({
@@ -108,6 +109,8 @@ describe.each(ailments)('the audit database is %s', (_name, ailment) => {
       await ailment.end(server);
     }
     await expect.poll(() => outcomeOf('write'), { timeout: 60_000, interval: 500 }).toBe('done');
+    numbers.reads += read.length + 1;
+    numbers.refused += refused.length + 1;
     for (const mark of read)
       await expect
         .poll(() => audited(`SELECT outcome FROM audit.statements WHERE sql LIKE '%${mark}%'`), {
@@ -130,6 +133,9 @@ it('after all that every row is there, once, and the log is whole', async () => 
       return rows.map(({ sql }) => /'(.*)'/.exec(String(sql))?.[1]).sort();
     })
     .toEqual(ran.sort());
+  printCounts(
+    `the audit database in ${ailments.length} states: ${numbers.reads} reads went on, ${numbers.refused} other statements did not start, ${ran.length} writes ran while it was there and are in the log`,
+  );
   const keys = { keys: [...(await jwks())] };
   expect(await verifyLog({ url: server.auditorUrl(), schema: 'audit', keys })).toMatchObject({
     findings: [],

@@ -33,7 +33,7 @@ type Requested = {
 
 /** Where each request of a round stands, and what the log says of it. */
 export async function requestsOf(place: Installation): Promise<readonly Requested[]> {
-  const { rows } = await place.stack.audit.query(`
+  const rows = await place.requests(`
     SELECT id, sql, state,
       (SELECT count(*)::int FROM countersign.verdict v WHERE v.request_id = r.id) AS verdicts,
       (SELECT count(*)::int FROM audit.entry e WHERE e.request_id = r.id AND e.kind = 'verdict') AS told_verdicts,
@@ -46,9 +46,7 @@ export async function requestsOf(place: Installation): Promise<readonly Requeste
 /** To be called when everything was recovered and nothing runs. */
 export async function compare(place: Installation, rounds: readonly Round[]): Promise<Compared> {
   const lines = await place.upstream.statements(AGENT_APPLICATION);
-  const { rows } = await place.stack.audit.query(
-    'SELECT sql, decision, outcome, request_id FROM audit.statements',
-  );
+  const rows = await place.requests('SELECT sql, decision, outcome, request_id FROM audit.statements');
   const recorded = rows as Recorded[];
   const requests = await requestsOf(place);
   const marks = await place.shop('SELECT mark, count(*)::int AS n FROM marks GROUP BY mark');
@@ -64,7 +62,7 @@ export async function compare(place: Installation, rounds: readonly Round[]): Pr
       table: tables.some(({ relname }) => relname === round.marker),
     };
     return [...unrecorded(round, facts), ...untrue(round, facts), ...unapproved(round, facts)].map(
-      (what) => `${round.kind} killed at '${round.point}' (${round.marker}): ${what}`,
+      (what) => `${round.kind} ${round.when} (${round.marker}): ${what}`,
     );
   });
   return {
@@ -109,11 +107,20 @@ function* untrue({ kind, completed }: Round, { ran, recorded, marks, table }: Fa
     yield `the client was told that it is done, and the log says ${outcomes.join(', ')}`;
   if (marks > script.marks) yield `it ran twice: ${marks} rows`;
   // In a pipeline all is undone where its Sync does not arrive.
-  const left = kind === 'ddl' ? table : kind === 'pipeline' || marks === script.marks;
+  const left = kind === 'ddl' ? table : kind === 'pipeline' || marks >= script.marks;
   if (outcomes.includes('executed') && !left) yield 'the log says executed, and nothing of it is there';
-  if (marks > 0 && outcomes.every((outcome) => outcome === 'failed'))
-    yield 'the log says failed, and it left its rows';
+  if (
+    marks > 0 &&
+    recorded.length > 0 &&
+    outcomes.every((outcome) => outcome !== null && UNDONE.has(outcome))
+  )
+    yield `the log says ${outcomes.join(', ')}, and it left its rows`;
+  if (ran > 0 && recorded.length > 0 && outcomes.every((outcome) => outcome !== null && UNSENT.has(outcome)))
+    yield `the log says ${outcomes.join(', ')}, and the server ran it`;
 }
+
+const UNSENT: ReadonlySet<string> = new Set(['denied', 'expired', 'withdrawn']);
+const UNDONE: ReadonlySet<string> = new Set(['failed', ...UNSENT]);
 
 /** One approval, one release; no verdict lost. */
 function* unapproved({ kind }: Round, { ran, requests }: Facts): Generator<string> {

@@ -7,7 +7,8 @@ import { AGENT_APPLICATION, isInside, type Point, SEEN } from './points.ts';
 export type Round = {
   readonly marker: string;
   readonly kind: Kind;
-  readonly point: Point;
+  /** What befell it. */
+  readonly when: string;
   /** Frames of the result that the client has had. */
   readonly result: number;
   /** A CommandComplete came. */
@@ -16,14 +17,16 @@ export type Round = {
   readonly verdictTaken: boolean;
 };
 
+export type Kill = Round & { readonly point: Point };
+
 const DIES_MS = 90_000;
 
 /** Rejects where the process outlives the statement: then it does not pass that point. */
 export async function killAt(
   place: Installation,
   doomed: Doomed,
-  round: Pick<Round, 'marker' | 'kind' | 'point'>,
-): Promise<Round> {
+  round: Pick<Kill, 'marker' | 'kind' | 'point'>,
+): Promise<Kill> {
   const { marker, kind, point } = round;
   if (isInside(point)) await doomed.arm(point, marker);
   else {
@@ -56,7 +59,7 @@ export async function killAt(
     way.resume();
   }
   return {
-    ...{ marker, kind, point },
+    ...{ marker, kind, point, when: `killed at '${point}'` },
     result: types.filter((type) => 'TDCG'.includes(type)).length,
     completed: types.includes('C'),
     verdictTaken: taken,
@@ -82,7 +85,7 @@ export async function approve(
   dead: () => boolean,
 ): Promise<boolean> {
   while (!dead()) {
-    const { rows } = await place.stack.audit.query(
+    const rows = await place.requests(
       "SELECT id FROM countersign.request WHERE sql LIKE $1 AND state = 'open'",
       [`%${marker}%`],
     );

@@ -1,8 +1,9 @@
 /** The disk of the journal is full: what cannot be written down does not run, and nobody sees its result. */
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { verifyLog } from '../../src/audit/verify/verify-database.ts';
-import { connectPg } from '../proxy/support.ts';
+import { connectPg, failure } from '../proxy/support.ts';
 import { type Stack, startStack } from '../support/stack.ts';
+import { printCounts } from './counts.ts';
 
 type Files = typeof import('../../src/audit/journal/segment-files.ts');
 
@@ -71,7 +72,15 @@ it.each([
   120_000,
 );
 
+it('who comes then is told that nothing begins, and is let in when there is room', async () => {
+  disk.full = true;
+  expect(await failure(connectPg({ connectionString: stack.agentUrl }))).toMatchObject({ code: '57P03' });
+  disk.full = false;
+  await (await connectPg({ connectionString: stack.agentUrl })).end();
+}, 60_000);
+
 it('and the log is whole', async () => {
+  printCounts(`the journal's disk was full for ${disk.refused} writes`);
   const answer = await fetch(`${stack.httpUrl}/.well-known/jwks.json`);
   const keys = (await answer.json()) as { keys: Record<string, unknown>[] };
   const verified = await verifyLog({ url: stack.auditorUrl, schema: 'audit', keys });

@@ -8,7 +8,9 @@ import type { Limits } from '../../src/config/limits.ts';
 import { type Running, run } from '../cli/child.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { withClient } from '../support/postgres.ts';
-import { type Stack, startStack } from '../support/stack.ts';
+import { startStack } from '../support/stack.ts';
+import type { AuditServer } from './audit-server.ts';
+import type { BrokenPromise } from './broken-promises.ts';
 import { SAMPLE } from './kinds.ts';
 import { type LoggedServer, startLoggedServer } from './logged-server.ts';
 import type { InsidePoint } from './points.ts';
@@ -28,26 +30,43 @@ export type Installation = {
   readonly upstream: LoggedServer;
   /** The ways to the two databases. */
   readonly ways: { readonly upstream: FaultProxy; readonly audit: FaultProxy };
-  readonly stack: Stack;
-  readonly start: () => Promise<Doomed>;
+  /** `broken`: a program that breaks this promise. */
+  readonly start: (broken?: BrokenPromise) => Promise<Doomed>;
+  /** Kills every process that `start` has started. */
+  readonly killAll: () => Promise<void>;
   /** Resolves when the journals of killed processes are all in the audit database. */
   readonly recovered: () => Promise<void>;
   readonly agentUser: string;
   readonly approverToken: string;
+  /** Rows in the audit database, asked directly as the superuser. */
+  readonly requests: (sql: string, values?: readonly unknown[]) => Promise<pg.QueryResultRow[]>;
+  readonly auditorUrl: () => string;
   /** Rows in the database that the agent works with, asked directly. */
   readonly shop: (sql: string, values?: readonly unknown[]) => Promise<pg.QueryResultRow[]>;
   readonly journal: string;
   readonly close: () => Promise<void>;
 };
 
-export type InstallationOptions = { readonly limits?: Partial<Limits>; readonly auditPort?: number };
+export type InstallationOptions = {
+  readonly limits?: Partial<Limits>;
+  /** The audit database is there; else on the tests' shared server. */
+  readonly audit?: AuditServer;
+};
 
 /** With nothing running: `start` does that. */
 export async function makeInstallation(options: InstallationOptions = {}): Promise<Installation> {
   const upstream = await startLoggedServer();
   // It lends its databases, roles and keys; its own process is not needed.
-  const stack = await startStack({ sample: 'CREATE TABLE unused (id integer)' });
+  const { audit } = options;
+  const stack = await startStack({
+    sample: 'CREATE TABLE unused (id integer)',
+    config: (config) =>
+      audit === undefined
+        ? config
+        : { ...config, audit: { ...config.audit, url: audit.url, adminUrl: audit.adminUrl() } },
+  });
   await stack.running.close();
+  const adminUrl = () => audit?.adminUrl() ?? stack.config.audit.adminUrl ?? '';
   const [agent] = stack.config.agents;
   if (agent === undefined) throw new Error('the stack has no agent');
   const { user, password } = agent.upstream;
@@ -59,17 +78,15 @@ export async function makeInstallation(options: InstallationOptions = {}): Promi
   await withClient({ ...upstream.superuser(), user, password: password ?? '' }, (client) =>
     client.query(SAMPLE),
   );
-  const { port: auditPort } = new URL(stack.config.audit.url);
+  const auditUrl = new URL(stack.config.audit.url);
   const ways = {
     upstream: await startFaultProxy({ target: { host: '127.0.0.1', port: upstream.port } }),
-    audit: await startFaultProxy({
-      target: { host: '127.0.0.1', port: options.auditPort ?? Number(auditPort) },
-    }),
+    audit:
+      audit?.way ?? (await startFaultProxy({ target: { host: '127.0.0.1', port: Number(auditUrl.port) } })),
   };
+  auditUrl.port = String(ways.audit.port);
   const directory = mkdtempSync(join(tmpdir(), 'cs-doomed-'));
   const approverToken = randomBytes(16).toString('hex');
-  const audit = new URL(stack.config.audit.url);
-  audit.port = String(ways.audit.port);
   const file = join(directory, 'countersign.yaml');
   const config = {
     version: 1,
@@ -106,23 +123,33 @@ export async function makeInstallation(options: InstallationOptions = {}): Promi
   // JSON is YAML.
   writeFileSync(file, JSON.stringify(config));
   const env = {
-    AUDIT_URL: audit.href,
-    AUDIT_ADMIN_URL: stack.config.audit.adminUrl ?? '',
+    AUDIT_URL: auditUrl.href,
     AGENT_VERIFIER: agent.auth.kind === 'scram' ? agent.auth.verifier : '',
     AGENT_PASSWORD: password ?? '',
   };
   const children = new Set<Running>();
+  const killAll = async () => {
+    for (const child of children) {
+      child.process.kill('SIGKILL');
+      await child.ended;
+    }
+  };
   const journal = join(directory, 'data', 'journal');
   return {
     upstream,
     ways,
-    stack,
-    start: async () => {
-      const child = run('test/faults/served-with-faults.ts', ['serve', '--config', file], env);
+    start: async (broken) => {
+      const breaks = broken === undefined ? [] : [`--broken=${broken}`];
+      const child = run('test/faults/served-with-faults.ts', ['serve', '--config', file, ...breaks], {
+        ...env,
+        // A server that was started again has another port.
+        AUDIT_ADMIN_URL: adminUrl(),
+      });
       children.add(child);
       void child.ended.then(() => children.delete(child));
       return ready(child);
     },
+    killAll,
     recovered: async () => {
       // A stream's directory goes when all of it is in the database; one is the running process'.
       for (const until = Date.now() + 300_000; ; await new Promise((done) => setTimeout(done, 100))) {
@@ -135,15 +162,18 @@ export async function makeInstallation(options: InstallationOptions = {}): Promi
     },
     agentUser: user,
     approverToken,
+    requests: (sql, values = []) =>
+      withClient(
+        { connectionString: adminUrl() },
+        async (client) => (await client.query(sql, [...values])).rows,
+      ),
+    auditorUrl: () => audit?.auditorUrl() ?? stack.auditorUrl,
     shop: (sql, values = []) =>
       withClient(upstream.superuser(), async (client) => (await client.query(sql, [...values])).rows),
     journal,
     close: async () => {
-      for (const child of children) {
-        child.process.kill('SIGKILL');
-        await child.ended;
-      }
-      for (const way of Object.values(ways)) await way.close();
+      await killAll();
+      for (const way of Object.values(ways)) if (way !== audit?.way) await way.close();
       await upstream.close();
       await stack.close();
       rmSync(directory, { recursive: true, force: true });

@@ -2,7 +2,7 @@
 import { serialize } from 'pg-protocol';
 import type { RawClient } from '../support/raw-client.ts';
 
-export type Kind = 'read' | 'write' | 'ddl' | 'export' | 'copy' | 'multi' | 'pipeline';
+export type Kind = 'read' | 'write' | 'ddl' | 'export' | 'copy' | 'multi' | 'pipeline' | 'bulk';
 
 export type Script = {
   /** A person is asked: `before` it runs, or `midway`. */
@@ -20,6 +20,7 @@ export type Script = {
 
 export const SAMPLE = `
   CREATE TABLE marks (mark text);
+  CREATE TABLE scratch (id integer);
   CREATE TABLE items (id integer, kind text, body text) WITH (autovacuum_enabled = off);
   INSERT INTO items SELECT i, 'old', 'x' FROM generate_series(1, 30000) i;
   ANALYZE;
@@ -44,6 +45,10 @@ export const KINDS: Record<Kind, Script> = {
   ddl: {
     ...{ asked: 'before', read: false, lines: 1, marks: 0, intents: 1 },
     run: simple((marker) => `CREATE TABLE ${marker} (id integer)`),
+  },
+  bulk: {
+    ...{ asked: 'before', read: false, lines: 1, marks: 1, intents: 1 },
+    run: simple((marker) => `WITH gone AS (DELETE FROM scratch) INSERT INTO marks VALUES ('${marker}')`),
   },
   export: {
     ...{ asked: 'midway', read: true, lines: 1, marks: 0, intents: 1 },

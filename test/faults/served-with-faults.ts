@@ -1,13 +1,20 @@
 /**
  * `countersign serve` that kills itself at a point: started in the program's place, it wraps the program's own parts
- * before they run. A line on stdin says where and at which statement: `{"point": …, "marker": …}`.
+ * before they run. A line on stdin says where and at which statement: `{"point": …, "marker": …}`. With
+ * `--broken=<promise>` as the last argument it is a program that breaks that promise.
  */
 import { createInterface } from 'node:readline';
 import { Journal } from '../../src/audit/journal/journal.ts';
 import { runCli } from '../../src/cli/program.ts';
 import { Wire } from '../../src/proxy/wire.ts';
 import { Session } from '../../src/session/session.ts';
+import { BROKEN, type BrokenPromise } from './broken-promises.ts';
 import type { InsidePoint } from './points.ts';
+
+const BREAKS = '--broken=';
+const args = process.argv.filter((arg) => !arg.startsWith(BREAKS));
+const [broken] = process.argv.filter((arg) => arg.startsWith(BREAKS));
+if (broken !== undefined) BROKEN[broken.slice(BREAKS.length) as BrokenPromise]();
 
 type Armed = { readonly point: InsidePoint; readonly marker: string };
 
@@ -101,4 +108,4 @@ Wire.prototype.chunkRead = function (buffer, length) {
   chunkRead.call(this, buffer, length);
 };
 
-process.exitCode = await runCli(process.argv);
+process.exitCode = await runCli(args);

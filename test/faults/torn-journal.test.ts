@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Journal } from '../../src/audit/journal/journal.ts';
 import { scanJournal } from '../../src/audit/journal/scan.ts';
 import { intent, outcome } from '../audit/support.ts';
+import { printCounts } from './counts.ts';
 
 const STREAM = '20260101T000000Z-00000000000000aa';
 const BLOCKS = 4;
@@ -57,6 +58,7 @@ it('cut off at any byte, with zeros or nothing behind', async () => {
 }, 120_000);
 
 it('with any byte altered', async () => {
+  printCounts(`the last block of a journal was cut off, and altered, at each of its ${to - from} bytes`);
   for (let at = from; at < to; at += 1) {
     const altered = Buffer.from(whole);
     altered[at] = (altered[at] ?? 0) ^ 0x41;

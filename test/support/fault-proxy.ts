@@ -27,6 +27,10 @@ export type FaultProxy = {
    * held up there does not go on at `resume`.
    */
   readonly stallWhen: (sees: Sees, when: 'before' | 'after') => Promise<void>;
+  /** The same, but what was held up goes on at `resume`, too: everything is late, and nothing is lost. */
+  readonly delayWhen: (sees: Sees, when: 'before' | 'after') => Promise<void>;
+  /** Ends one connection, once, behind so many bytes of what its target says; `hears` gives -1 where it is not that. */
+  readonly cutBehind: (hears: (answer: string, opening: string) => number) => Promise<void>;
   readonly close: () => Promise<void>;
 };
 
@@ -51,6 +55,8 @@ export async function startFaultProxy({ target }: FaultProxyOptions): Promise<Fa
     resume: () => relay.resume(),
     cutWhen: (sees, when) => relay.catchWhen({ sees, when, act: 'cut' }),
     stallWhen: (sees, when) => relay.catchWhen({ sees, when, act: 'stall' }),
+    delayWhen: (sees, when) => relay.catchWhen({ sees, when, act: 'delay' }),
+    cutBehind: (hears) => relay.catchBehind(hears),
     close: () => relay.close(),
   };
 }
@@ -63,7 +69,12 @@ type Pair = {
   /** What is done at the next answer. */
   lost: Trap | null;
 };
-type Caught = { readonly sees: Sees; readonly when: 'before' | 'after'; readonly act: 'cut' | 'stall' };
+type Caught = {
+  readonly sees: Sees;
+  readonly when: 'before' | 'after';
+  readonly act: 'cut' | 'stall' | 'delay';
+};
+type Hears = (answer: string, opening: string) => number;
 type Trap = Caught & { readonly sprung: () => void };
 
 class Relay {
@@ -74,6 +85,9 @@ class Relay {
   #away = false;
   #stalled = false;
   #trap: Trap | null = null;
+  #ear: { readonly hears: Hears; readonly sprung: () => void } | null = null;
+  /** Goes on first at `resume`. */
+  #delayed: (() => void) | null = null;
 
   constructor(target: FaultProxyOptions['target']) {
     this.#target = target;
@@ -119,6 +133,8 @@ class Relay {
   resume(): void {
     this.#away = false;
     this.#stalled = false;
+    this.#delayed?.();
+    this.#delayed = null;
     for (const { client, target } of this.#pairs) {
       if (!target.writableNeedDrain) client.resume();
       if (!client.writableNeedDrain) target.resume();
@@ -129,6 +145,12 @@ class Relay {
   catchWhen(caught: Caught): Promise<void> {
     return new Promise((sprung) => {
       this.#trap = { ...caught, sprung };
+    });
+  }
+
+  catchBehind(hears: Hears): Promise<void> {
+    return new Promise((sprung) => {
+      this.#ear = { hears, sprung };
     });
   }
 
@@ -147,7 +169,7 @@ class Relay {
     const pair: Pair = { number: this.#accepted, client, target, opening: null, lost: null };
     this.#pairs.add(pair);
     this.#pipe(pair, client, target, (chunk) => this.#said(pair, chunk));
-    this.#pipe(pair, target, client, () => this.#answered(pair));
+    this.#pipe(pair, target, client, (chunk) => this.#answered(pair, chunk));
   }
 
   /** `passes`: whether a chunk goes on. */
@@ -179,19 +201,29 @@ class Relay {
       pair.lost = trap;
       return true;
     }
-    this.#spring(trap);
+    this.#spring(trap, () => pair.target.write(chunk));
     return false;
   }
 
-  #answered(pair: Pair): boolean {
+  #answered(pair: Pair, chunk: Buffer): boolean {
+    const bytes = this.#ear?.hears(chunk.toString('latin1'), pair.opening ?? '') ?? -1;
+    if (bytes >= 0) {
+      this.#ear?.sprung();
+      this.#ear = null;
+      pair.client.end(chunk.subarray(0, bytes));
+      pair.target.resetAndDestroy();
+      return false;
+    }
     if (pair.lost === null) return true;
-    this.#spring(pair.lost);
+    this.#spring(pair.lost, () => pair.client.write(chunk));
     pair.lost = null;
     return false;
   }
 
-  #spring({ act, sprung }: Trap): void {
-    this[act]();
+  #spring({ act, sprung }: Trap, goOn: () => void): void {
+    if (act === 'delay') this.#delayed = goOn;
+    if (act === 'cut') this.cut();
+    else this.stall();
     sprung();
   }
 }

@@ -136,13 +136,12 @@ export class Journal {
 
   /**
    * Takes an entry into memory and numbers it. Throws `AuditUnavailable` past the limit (outcomes and events of what
-   * already runs have an eighth more), after a failure and after `close`.
+   * already runs have an eighth more, refused log-ins a half of that), after a failure and after `close`.
    */
   append(entry: Entry): bigint {
     if (this.#failure !== null) throw this.#failure;
     if (this.#closed) throw new AuditUnavailable('the audit log is closed', 'audit_closed');
-    const limit = STARTS.has(entry.kind) ? this.#limit : this.#limit * 1.125;
-    if (this.#takenBytes - this.#releasedBytes >= limit) {
+    if (this.#takenBytes - this.#releasedBytes >= this.#limit * shareOf(entry.kind)) {
       throw new AuditUnavailable(
         `the audit journal is full (${this.#limit} bytes not yet in the audit database): is that database reachable?`,
         'audit_journal_full',
@@ -312,6 +311,12 @@ export class Journal {
 
 /** Entries that begin something: refused at the limit, while what already runs can still be recorded to its end. */
 const STARTS: ReadonlySet<Entry['kind']> = new Set(['intent', 'session_start', 'request_opened']);
+
+/** Of the limit. Strangers, who can have themselves refused at will, must not take the room of outcomes. */
+function shareOf(kind: Entry['kind']): number {
+  if (STARTS.has(kind)) return 1;
+  return kind === 'login_refused' ? 1.0625 : 1.125;
+}
 
 /** Bytes. A segment is a sixteenth of a second to some seconds of traffic, and what one deletion gives back. */
 const LARGEST_SEGMENT = 8 * 1024 * 1024;
