@@ -6,6 +6,7 @@ import { Command } from 'commander';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parseCheckpoint } from '../../src/audit/checkpoints/checkpoint.ts';
+import { verifySnapshot } from '../../src/audit/verify/verify-database.ts';
 import { verifyCommand } from '../../src/cli/verify.ts';
 import { type AuditDatabase, createAuditDatabase } from './support.ts';
 import { NEW, OLD, STREAMS } from './tampering/base-log.ts';
@@ -169,6 +170,56 @@ describe('a time', () => {
       // The line of the check that found it says so, too.
       const checks = finds.map((line) => line.split(' ')[0]?.replace('gap', 'link'));
       expect(rows.map(({ check }) => check)).toEqual(checks);
+    });
+  });
+});
+
+describe('a column emptied that is never empty', () => {
+  const nulls = (table: string, column: string) => `ALTER TABLE audit.${table} ALTER ${column} DROP NOT NULL`;
+  it.each<[string, string[], string]>([
+    [
+      'a row put in without a number, with its hash',
+      [
+        'ALTER TABLE audit.entry DROP CONSTRAINT entry_pkey',
+        nulls('entry', 'seq'),
+        `INSERT INTO audit.entry SELECT (jsonb_populate_record(e, '{"seq": null}')).* FROM audit.entry e WHERE ${row(4)}`,
+        'UPDATE audit.entry e SET hash = audit.entry_hash(e) WHERE seq IS NULL',
+      ],
+      `row_hash ${main} 0`,
+    ],
+    [
+      'a row put in without a time, with its hash',
+      [
+        'ALTER TABLE audit.entry DROP CONSTRAINT entry_pkey',
+        nulls('entry', 'at'),
+        'CREATE TABLE audit.entry_any PARTITION OF audit.entry DEFAULT',
+        `INSERT INTO audit.entry SELECT (jsonb_populate_record(e, '{"at": null}')).* FROM audit.entry e WHERE ${row(4)}`,
+        'UPDATE audit.entry e SET hash = audit.entry_hash(e) WHERE at IS NULL',
+      ],
+      `row_hash ${main} 4`,
+    ],
+    [
+      'when a stream began, which says whether its key was revoked by then',
+      [nulls('stream', 'started_at'), `UPDATE audit.stream SET started_at = NULL WHERE stream = '${main}'`],
+      `head ${main} 12`,
+    ],
+    [
+      'the head of a stream',
+      [nulls('stream', 'head_hash'), `UPDATE audit.stream SET head_hash = NULL WHERE stream = '${main}'`],
+      `head ${main} 12`,
+    ],
+    [
+      'a leaf',
+      [nulls('leaf', 'hash'), `UPDATE audit.leaf SET hash = NULL WHERE index = 0`],
+      `tree ${main} 1`,
+    ],
+  ])('%s', async (_what, sql, finding) => {
+    await undone(sql, async () => {
+      expect(await bySql({})).toContain(finding);
+      expect(await bySql({ full: false })).toContain(finding);
+      const { findings, whole, altered } = await verifySnapshot(admin, 'audit', keys);
+      expect(findings.map(({ check, stream, seq }) => `${check} ${stream} ${seq}`)).toContain(finding);
+      expect({ whole, altered }).toEqual({ whole: false, altered: true });
     });
   });
 });
@@ -358,6 +409,18 @@ describe('a checkpoint', () => {
 });
 
 describe('what cannot be checked', () => {
+  it('is a log in which there is nothing', async () => {
+    const empty = await createAuditDatabase();
+    try {
+      expect(await byProgram({ url: empty.auditorUrl })).toMatchObject({
+        code: 2,
+        output: expect.stringContaining('NOT CHECKED COMPLETELY: 0 rows in 0 streams'),
+      });
+    } finally {
+      await empty.dropAll();
+    }
+  });
+
   it('is no result of the program: time limits, locks, an address that is none', async () => {
     const limited = `${database.auditorUrl}?options=${encodeURIComponent('-c statement_timeout=1')}`;
     expect(await byProgram({ url: limited })).toMatchObject({

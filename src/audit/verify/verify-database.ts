@@ -48,7 +48,8 @@ export async function verifyLog(options: VerifyOptions): Promise<VerifyResult> {
   await client.connect();
   try {
     await client.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY');
-    return await verifySnapshot(client, options.schema, options.keys, options.checkpoint);
+    const result = await verifySnapshot(client, options.schema, options.keys, options.checkpoint);
+    return result.streams === 0 ? { ...result, findings: [...result.findings, EMPTY], whole: false } : result;
   } finally {
     await client.end();
   }
@@ -215,6 +216,15 @@ async function checkTree(
   verifier.end();
   return verifier.findings;
 }
+
+/** Of a database in which nobody has written, or from which somebody took everything. */
+const EMPTY: Finding = {
+  stream: null,
+  seq: null,
+  check: 'head',
+  ok: null,
+  detail: 'there is no stream in this log: is it the right database?',
+};
 
 type LeafRow = {
   readonly index: string;
