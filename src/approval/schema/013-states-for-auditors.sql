@@ -3,7 +3,7 @@
 CREATE VIEW countersign.request_states AS
   SELECT r.id, r.agent, r.owner, r.on_behalf_of, r.database, r.role, r.class, r.rule, r.digest,
          encode(sha256(convert_to(r.binding, 'UTF8')), 'hex') AS binding_sha256, r.forbidden, r.quorum, r.assurance,
-         r.created_at, r.expires_at, r.state, r.receipt, r.ended_by, r.end_reason
+         r.created_at, r.expires_at, r.state, r.receipt, r.ended_at, r.ended_by, r.end_reason, r.outcome
     FROM countersign.request r;
 COMMENT ON VIEW countersign.request_states IS 'Requests as they stand. What happened is in the audit log.';
 

@@ -85,6 +85,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     JOIN @schema@.entry p ON p.stream = f.stream AND p.seq = f.seq - 1 AND p.hash = e.prev_hash
    WHERE f."check" = 'gap'
      AND (SELECT count(*) FROM @schema@.entry same WHERE same.stream = f.stream AND same.seq IN (f.seq, f.seq - 1)) = 2
+     -- Their times are what was hashed: nobody has moved them out of the range.
+     AND NOT EXISTS (SELECT FROM @schema@.entry o
+                      WHERE o.stream = f.stream AND o.seq BETWEEN f.seq - 100 AND f.seq - 1
+                        AND @schema@.entry_hash(o) IS DISTINCT FROM o.hash)
   UNION ALL
   SELECT g.stream, g.seq, g."check" FROM gone g
     JOIN @schema@.stream t ON t.stream = g.stream
@@ -103,8 +107,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                     AND t.head_seq = (SELECT max(b.to_seq) FROM @schema@.batch b WHERE b.stream = g.stream))
 $$;
 
--- As before, and what was written of a request stays as long as its last row does: an approval without its question, or
--- a release without its approval, would look like one that nobody gave.
+-- As before, and what was written of a request stays until it has ended, and as long as its last row does: an approval
+-- without its question, or a release without its approval, would look like one that nobody gave.
 CREATE OR REPLACE FUNCTION @schema@.droppable(before date)
 RETURNS TABLE (stream text, from_seq bigint, to_seq bigint, prev_hash bytea, hash bytea)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -119,9 +123,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
       LEFT JOIN later ON later.stream = e.stream
      WHERE e.at < before::timestamp AT TIME ZONE 'UTC' AND NOT @schema@.is_kept(e.kind)
        AND (later.seq IS NULL OR e.seq < later.seq)
-       AND (e.request_id IS NULL OR e.kind IN ('intent', 'outcome') OR NOT EXISTS (
-         SELECT FROM @schema@.entry l
-          WHERE l.request_id = e.request_id AND l.at >= before::timestamp AT TIME ZONE 'UTC'))
+       AND (e.request_id IS NULL OR e.kind IN ('intent', 'outcome') OR (
+         NOT EXISTS (SELECT FROM @schema@.entry l
+                      WHERE l.request_id = e.request_id AND l.at >= before::timestamp AT TIME ZONE 'UTC')
+         AND EXISTS (SELECT FROM @schema@.entry l
+                      WHERE l.request_id = e.request_id
+                        AND l.kind IN ('request_denied', 'request_expired', 'request_withdrawn', 'request_ended'))))
   )
   SELECT g.stream, min(g.seq), max(g.seq), (array_agg(g.prev_hash ORDER BY g.seq))[1],
          (array_agg(g.hash ORDER BY g.seq DESC))[1]

@@ -3,7 +3,8 @@
 -- make the other. The log is the truth: what stands there counts for what is asked and released next.
 
 -- Runs as whoever asks, who must be able to read both. Nothing, where there is no such schema: in a dump of the log.
--- What was asked before the log's first row, or on days that retention has dropped, is compared with what is left.
+-- What had ended before the log's first row, or on days that retention has dropped, is compared with what is left; what
+-- lives has its entries, for retention leaves those (droppable()).
 CREATE FUNCTION @schema@.compare_requests()
 RETURNS TABLE (at timestamptz, request_id text, problem text, person text, detail text, stream text, seq bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -12,8 +13,8 @@ BEGIN
   -- Given as text, so that a dump of this schema alone can be restored.
   RETURN QUERY EXECUTE $query$
   WITH since AS MATERIALIZED (
-    SELECT greatest((SELECT min(s.started_at) FROM @schema@.streams s),
-                    (SELECT max(r.dropped_before) FROM @schema@.retentions r)) AS at
+    SELECT f.first, greatest(f.first, (SELECT max(r.dropped_before) FROM @schema@.retentions r)) AS at
+      FROM (SELECT min(s.started_at) AS first FROM @schema@.streams s) f
   ), told AS MATERIALIZED (
     SELECT e.request_id, e.kind, e.at, e.stream, e.seq, e.agent, e.owner, e.on_behalf_of, e.database, e.role,
            coalesce(e.people, '{}') AS people, e.receipt, @schema@.told(e.detail) AS facts
@@ -39,12 +40,16 @@ BEGIN
     SELECT DISTINCT ON (t.request_id) t.* FROM told t WHERE t.kind = 'request_opened'
      ORDER BY t.request_id, t.at, t.stream, t.seq
   ), stored AS MATERIALIZED (
-    SELECT r.*, r.created_at >= s.at AS in_log FROM countersign.request_states r, since s
+    -- When it was made and ended is what whoever wrote it says; that it lives is so.
+    SELECT r.*, greatest(r.created_at, coalesce(r.ended_at, 'infinity')) >= s.at AS in_log, r.created_at < s.first AS is_older
+      FROM countersign.request_states r, since s
   ), found AS (
     SELECT coalesce(l.at, r.created_at) AS at, r.id AS request_id, 'no_entry' AS problem, NULL::text AS person,
            'it stands there, and no entry says that it was asked' AS detail, l.stream, l.seq
       FROM stored r LEFT JOIN logged l ON l.request_id = r.id
      WHERE r.in_log AND NOT EXISTS (SELECT FROM opened o WHERE o.request_id = r.id)
+       -- Asked where the log was another one: the rest of it is here.
+       AND NOT (r.is_older AND l.request_id IS NOT NULL)
     UNION ALL
     -- Of those that were asked since the oldest one there; without any there is nothing to compare with.
     SELECT o.at, o.request_id, 'removed', NULL, 'it was asked, and does not stand there any more', o.stream, o.seq
@@ -86,6 +91,14 @@ BEGIN
      WHERE r.state = 'denied'
        AND (r.ended_by IS DISTINCT FROM t.people[1] OR coalesce(r.end_reason, '') IS DISTINCT FROM t.facts ->> 'reason')
     UNION ALL
+    SELECT t.at, r.id, 'outcome', NULL, 'what came of it stands there otherwise than in the log', t.stream, t.seq
+      FROM stored r
+      JOIN told t ON t.request_id = r.id AND t.kind = 'request_ended'
+     CROSS JOIN LATERAL (SELECT @schema@.json_or_null(r.outcome) AS facts) o
+     WHERE r.outcome IS NOT NULL
+       AND (coalesce(o.facts ->> 'tag', ''), o.facts ->> 'rows', o.facts ->> 'bytes', coalesce(o.facts ->> 'sqlstate', ''))
+           IS DISTINCT FROM (t.facts ->> 'tag', t.facts ->> 'rows', t.facts ->> 'bytes', t.facts ->> 'sqlstate')
+    UNION ALL
     SELECT v.at, v.request_id, 'verdict', v.person,
            CASE WHEN EXISTS (SELECT FROM told t WHERE t.request_id = v.request_id AND t.kind = 'verdict' AND t.people[1] = v.person)
                 THEN 'it stands there otherwise than it was given' ELSE 'no entry says that it was given' END, NULL, NULL
@@ -119,8 +132,8 @@ $$;
 CREATE VIEW @schema@.request_differences AS
   SELECT d.at, d.request_id, d.problem, d.person, d.detail, d.stream, d.seq FROM @schema@.compare_requests() d;
 COMMENT ON VIEW @schema@.request_differences IS
-  'Requests that stand in schema countersign otherwise than the log says: no_entry, removed, state, altered, receipt, answer, verdict: somebody changed them past the program. Empty without that schema, as in a restored dump of the log. Must be empty (SOC 2 CC6.1, CC7.1, CC8.1).';
+  'Requests that stand in schema countersign otherwise than the log says: no_entry, removed, state, altered, receipt, answer, outcome, verdict: somebody changed them past the program. Empty without that schema, as in a restored dump of the log. Must be empty (SOC 2 CC6.1, CC7.1, CC8.1).';
 
 REVOKE ALL ON FUNCTION @schema@.compare_requests FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @schema@.compare_requests TO @auditor@;
+GRANT EXECUTE ON FUNCTION @schema@.compare_requests, @schema@.json_or_null TO @auditor@;
 GRANT SELECT ON @schema@.request_differences TO @auditor@;
