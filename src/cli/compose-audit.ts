@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import pg from 'pg';
 import { migrateApprovals } from '../approval/migrate.ts';
+import { jwkThumbprint } from '../audit/chain/thumbprint.ts';
 import { anchorAt } from '../audit/checkpoints/anchors.ts';
 import { type Checkpointer, startCheckpoints } from '../audit/checkpoints/checkpointer.ts';
 import type { Entry } from '../audit/entry.ts';
@@ -56,16 +57,19 @@ export async function openCheckpoints(
     schema,
     origin,
     signer: () => keys.signer,
-    publicKeys: () => {
-      const { keys: believed, revoked = [] } = keys.jwks();
-      return [...believed, ...revoked];
-    },
+    publicKeys: () => everyKey(keys),
     everyMs: config.limits.checkpointMs,
     anchors: anchors.map(anchorAt),
     log,
   });
   opened.push(() => checkpoints.close());
   return checkpoints;
+}
+
+/** Revoked ones, too. */
+function everyKey(keys: Keys) {
+  const { keys: believed, revoked = [] } = keys.jwks();
+  return [...believed, ...revoked];
 }
 
 export async function openAudit(
@@ -81,6 +85,7 @@ export async function openAudit(
     limits: config.limits,
     log,
     signer: keys.signer,
+    isOurs: (kid) => everyKey(keys).some((jwk) => jwkThumbprint(jwk) === kid),
   });
   opened.push(() => audit.close());
   audit.append(policyEvent(config.policy));

@@ -7,6 +7,7 @@ import { SQLSTATE } from '../protocol/sqlstate.ts';
 import type { Analysis, StatementAnalysis } from '../statement/analysis.ts';
 import { parameterValues } from '../statement/context.ts';
 import { resolveNames } from '../statement/resolve-names.ts';
+import { withoutText } from '../statement/unreadable.ts';
 import { decisionOf, observed, openBudget, overBudget, uncapped } from './budget.ts';
 import { askable, wantsAnswers, withAnswers } from './clarify.ts';
 import { analysisOf } from './forward.ts';
@@ -353,11 +354,14 @@ function hold(state: SessionState, subject: Subject, decision: Decision, current
     };
   if (ask) return { kind: 'wait', phase: 'probing' };
   if (current?.rejection) {
+    const said = current.rejection['M'] ?? '';
+    const secret = subject.analysis.statements.some(({ secrets }) => secrets.length > 0);
     const mistake: Decision = {
       ...decision,
       decision: 'deny',
       rule: 'mistake',
-      reasons: [`the server rejects it: ${current.rejection['M'] ?? ''}`],
+      // The client knows its own text; the log need not.
+      reasons: [`the server rejects it: ${secret ? withoutText(said) : said}`],
     };
     return { ...refusedAtOnce(state, subject, mistake, current.rejection, 'failed'), first: unread };
   }

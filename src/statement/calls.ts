@@ -354,16 +354,34 @@ function markConnectionStrings(context: Context, name: string, args: readonly un
     : args.length > 1 || name === 'dblink'
       ? args.slice(0, 1)
       : [];
-  for (const place of places) markStrings(context, place);
+  for (const place of places) {
+    // A name of a connection is no secret; a string put together of parts is one in each of them.
+    const strings = stringsIn(place);
+    if (strings.some(({ told }) => /[=:]/.test(told))) for (const { at } of strings) markLiteral(context, at);
+    markParameters(context, place);
+  }
 }
 
-function markStrings(context: Context, node: unknown): void {
-  if (typeof node !== 'object' || node === null) return;
+type StringConstant = { readonly told: string; readonly at: number };
+
+function stringsIn(node: unknown): readonly StringConstant[] {
+  if (typeof node !== 'object' || node === null) return [];
   if (typeOf(node) === 'A_Const') {
     const body = (node as { A_Const: Tree }).A_Const;
-    if (child(body, 'sval') !== null && /[=:]/.test(text(child(body, 'sval'), 'sval')))
-      markLiteral(context, integer(body, 'location'));
+    const value = child(body, 'sval');
+    return value === null ? [] : [{ told: text(value, 'sval'), at: integer(body, 'location') }];
+  }
+  return Object.values(node).flatMap(stringsIn);
+}
+
+/** Where `$1` is marked, the log has no parameters. */
+function markParameters(context: Context, node: unknown): void {
+  if (typeof node !== 'object' || node === null) return;
+  if (typeOf(node) === 'ParamRef') {
+    const body = (node as { ParamRef: Tree }).ParamRef;
+    const at = integer(body, 'location');
+    context.facts.secrets.push([at, at + 1 + String(integer(body, 'number')).length]);
     return;
   }
-  for (const key in node) markStrings(context, (node as Tree)[key]);
+  for (const inner of Object.values(node)) markParameters(context, inner);
 }

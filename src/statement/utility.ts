@@ -1,3 +1,4 @@
+import { markCodeSecrets } from './code-secrets.ts';
 import { CROSSES, FIXED, objectWords } from './commands.ts';
 import { type Context, unparsed } from './context.ts';
 import { markAllLiterals, markNextLiteral } from './literals.ts';
@@ -51,6 +52,7 @@ export function utilityCommand(context: Context, type: string, node: Tree, place
     context.facts.command = type === 'GrantStmt' && !flag(node, 'is_grant') ? 'REVOKE' : tag;
     defines(context, node, type, class_, reason);
     noteRoles(context, type, node);
+    markSecretOptions(context, node, place);
     return true;
   }
   const command = COMMANDS[type];
@@ -145,11 +147,12 @@ function option(node: Tree, key: string, name: string): Tree | null {
   return null;
 }
 
-function createFunction(context: Context, node: Tree): void {
+function createFunction(context: Context, node: Tree, place: Place): void {
   const kind = flag(node, 'is_procedure') ? 'PROCEDURE' : 'FUNCTION';
   context.facts.command = `CREATE ${kind}`;
   defines(context, node, 'CreateFunctionStmt', 'ddl', `creates a ${kind.toLowerCase()}`);
   securityDefiner(context, node, 'options');
+  markCodeSecrets(context, place.start, place.end);
   const language = text(
     child(child(option(node, 'options', 'language'), 'arg'), 'String'),
     'sval',
@@ -205,6 +208,15 @@ function roleCommand(context: Context, node: Tree, place: Place, type: string): 
   }
 }
 
+/** Of wrappers, foreign tables and imports: options that are named as secrets are. */
+function markSecretOptions(context: Context, node: Tree, place: Place): void {
+  for (const item of list(node, 'options')) {
+    const element = bodyOf(item, 'DefElem');
+    if (element !== null && /passw|secret|token/i.test(text(element, 'defname')))
+      markNextLiteral(context, integer(element, 'location'), place.end);
+  }
+}
+
 function userMapping(context: Context, node: Tree, place: Place, type: string): void {
   defines(context, node, type, 'privilege', 'changes the credentials for another server');
   markAllLiterals(context, place.start, place.end);
@@ -232,8 +244,9 @@ function call(context: Context, node: Tree): void {
   visitChildren(context, 'CallStmt', node);
 }
 
-function doBlock(context: Context, node: Tree): void {
+function doBlock(context: Context, node: Tree, place: Place): void {
   context.facts.raise('opaque', 'runs a block of code');
+  markCodeSecrets(context, place.start, place.end);
   visitChildren(context, 'DoStmt', node);
 }
 

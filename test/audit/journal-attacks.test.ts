@@ -91,6 +91,34 @@ test.skipIf(process.platform === 'win32')(
   },
 );
 
+test('a journal of another installation is left alone', async () => {
+  const stream = await ended();
+  const limits = { journalBytes: 64 * 1024 * 1024, journalSyncMs: 50 };
+  const log = await openAuditLog({
+    ...{
+      directory: root,
+      url: database.writerUrl,
+      schema: 'audit',
+      limits,
+      log: QUIET,
+      signer: makeSigner(),
+    },
+    isOurs: (kid) => kid !== signer.kid,
+  });
+  await log.recovered();
+  expect(await storedOf(stream)).toBe(0);
+  expect(existsSync(join(root, stream, '00000001.segment'))).toBe(true);
+  await log.close();
+  // Where it is at home it is recovered.
+  const own = await openAuditLog({
+    ...{ directory: root, url: database.writerUrl, schema: 'audit', limits, log: QUIET, signer },
+    isOurs: (kid) => kid === signer.kid,
+  });
+  await own.recovered();
+  expect(await storedOf(stream)).toBeGreaterThan(0);
+  await own.close();
+}, 120_000);
+
 test('a link in the journal directory is no journal', async () => {
   const elsewhere = temporaryDirectory();
   const stream = await ended(elsewhere);

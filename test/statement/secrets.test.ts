@@ -37,11 +37,55 @@ describe('secrets', () => {
     ["ALTER ROLE r PASWORD PASSWORD 'hunter2' nonsense"],
     ["CREATE ROLE r PASSWORD 'hunter2' 'hunter2'"],
     ["CREATE ROLE r PASSWORD 'hunter2"],
+    ["ALTER ROLE r PASWORD 'hunter2'"],
+    ["ALTER USER r IDENTIFIED BY 'hunter2'"],
+    ['ALTER USER r IDENTIFIED BY hunter2'],
+    ['ALTER ROLE r WITH PASSWORD "hunter2"'],
+    ['CREATE USER r WITH PASSWORD hunter2'],
+    // Put together of parts, or given as a parameter.
+    ["SELECT dblink_connect('name', 'host=h password=' || 'hunter2')"],
+    // In code.
+    ["DO $$ BEGIN CREATE ROLE r LOGIN PASSWORD 'hunter2'; END $$"],
+    [
+      "DO $x$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'r') THEN /* ; */ CREATE USER \"r;\" PASSWORD E'hunter2'; END IF; END $x$",
+    ],
+    ["DO $$ BEGIN EXECUTE 'ALTER ROLE r PASSWORD ''hunter2'' VALID UNTIL ''infinity'''; END $$"],
+    ["CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$ ALTER ROLE r PASSWORD 'hunter2' $$"],
+    [
+      "DO $$ BEGIN create role r with login connection limit 3 valid until '2030-01-01' password 'hunter2'; END $$",
+    ],
+    ["DO 'BEGIN ALTER ROLE r PASSWORD ''hunter2''; END'"],
+    ["CREATE FOREIGN TABLE t (a int) SERVER s OPTIONS (table_name 'x', password 'hunter2')"],
+    ["IMPORT FOREIGN SCHEMA s FROM SERVER s INTO p OPTIONS (password 'hunter2')"],
+    ["ALTER FOREIGN DATA WRAPPER w OPTIONS (SET password 'hunter2')"],
   ])('%s', (sql) => {
     expect(shown(sql)).not.toContain('hunter2');
     expect(shown(sql)).toMatch(/‹secret, \d+ bytes›/);
     expect(JSON.stringify(analysed(sql).reasons)).not.toContain('hunter2');
     expect(JSON.stringify(analysed(sql).syntaxError)).not.toContain('hunter2');
+  });
+
+  it.each([
+    // Whatever is not certain to be a password could be code, and is shown.
+    "DO $$ BEGIN EXECUTE /* CREATE ROLE r PASSWORD */ 'DROP TABLE hunter2'; END $$",
+    "DO $$ BEGIN EXECUTE -- CREATE ROLE r PASSWORD\n 'DROP TABLE hunter2'; END $$",
+    `DO $$ BEGIN EXECUTE "create user x".password 'DROP TABLE hunter2'; END $$`,
+    "DO $$ BEGIN ALTER ROLE r NOLOGIN; EXECUTE password 'DROP TABLE hunter2'; END $$",
+    "DO $$ BEGIN PERFORM 'alter role r password '; EXECUTE 'DROP TABLE hunter2'; END $$",
+    "DO $$ BEGIN EXECUTE (SELECT p FROM (SELECT alter role, password 'DROP TABLE hunter2' p FROM t) x); END $$",
+    "DO $$ BEGIN EXECUTE (SELECT alter role UNION SELECT password 'DROP TABLE hunter2'); END $$",
+    "DO $$ BEGIN EXECUTE '-- ALTER ROLE r PASSWORD ''\nDROP TABLE hunter2; --'''; END $$",
+    "DO $$ BEGIN EXECUTE '/* ALTER ROLE r PASSWORD '' */ DROP TABLE hunter2; /* '' */'; END $$",
+    "DO $$ BEGIN EXECUTE 'SELECT $a$ ALTER ROLE r PASSWORD ''$a$; DROP TABLE hunter2; --'''; END $$",
+    "DO $$ BEGIN EXECUTE 'SELECT ''x''; ALTER ROLE r NOLOGIN; DROP TABLE hunter2'; END $$",
+    "CREATE FOREIGN TABLE t (a int) SERVER s OPTIONS (table_name 'hunter2')",
+  ])('shows %s', (sql) => {
+    expect(shown(sql)).toContain('hunter2');
+  });
+
+  it('of a parameter that is one, the log has no value', () => {
+    const [statement] = analysed('SELECT dblink_connect($1)').statements;
+    expect(statement?.secrets).toEqual([[22, 24]]);
   });
 
   it('what is no secret is shown, also beside one', () => {

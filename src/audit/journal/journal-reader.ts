@@ -1,6 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { ByteReader } from '../chain/bytes.ts';
 import { GENESIS_HASH } from '../chain/chain.ts';
+import type { Entry } from '../entry.ts';
 import { type Block, blockAt, readSegmentHeader, SEGMENT_HEADER_BYTES, type SegmentHeader } from './block.ts';
 import type { Segment } from './journal.ts';
 import { type NumberedEntry, readRecord } from './record.ts';
@@ -97,6 +98,26 @@ export class JournalReader {
     else if (!header.previous.equals(this.#previous))
       throw new JournalAltered(`${segment.path} does not follow`);
     return this.#reader;
+  }
+}
+
+/** The first entry in a segment's file; null: there is no such file, or nothing whole in it. */
+export async function firstEntry(path: string): Promise<Entry | null> {
+  let reader: SegmentReader;
+  try {
+    reader = await SegmentReader.open(path);
+  } catch {
+    return null;
+  }
+  try {
+    const header = await reader.header();
+    const at = header === null ? null : await reader.next(header.previous, Number.MAX_SAFE_INTEGER);
+    return at?.kind === 'block' ? (records(at.block, 1)[0]?.entry ?? null) : null;
+  } catch (error) {
+    if (error instanceof RangeError) return null;
+    throw error;
+  } finally {
+    await reader.close();
   }
 }
 

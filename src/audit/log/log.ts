@@ -32,6 +32,8 @@ export type AuditLogOptions = {
   readonly limits: Pick<Limits, 'journalBytes' | 'journalSyncMs'>;
   readonly log: AuditLogger;
   readonly signer: LogSigner;
+  /** Whether a key (its thumbprint) is or was the installation's; journals of other installations are left alone. */
+  readonly isOurs?: (kid: string) => boolean;
 };
 
 export type AuditStats = {
@@ -78,7 +80,7 @@ export async function openAuditLog(options: AuditLogOptions): Promise<OpenAuditL
     keepOpen: (seq, open) => writeJson(join(directory, OPEN_FILE), openToJson(seq, open)),
   });
   const recovery = new Recovery({
-    ...{ root, stream, key, url, schema, log, now },
+    ...{ root, stream, key, url, schema, log, now, isOurs: options.isOurs },
     recovered: async (facts) => {
       journal.append(recoveredEntry(facts));
       await rememberEnd(root, facts.stream, facts.head);

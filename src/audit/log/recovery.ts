@@ -1,8 +1,10 @@
 import { join } from 'node:path';
 import type { EventEntry } from '../entry.ts';
 import { Journal } from '../journal/journal.ts';
+import { firstEntry } from '../journal/journal-reader.ts';
 import { openToJson, unknownOutcome } from '../journal/open-statements.ts';
 import { scanJournal } from '../journal/scan.ts';
+import { segmentPath } from '../journal/segment-files.ts';
 import {
   claim,
   type DeadStream,
@@ -28,6 +30,8 @@ export type RecoveryOptions = {
   readonly url: string;
   readonly schema: string;
   readonly log: AuditLogger;
+  /** Whether a key (its thumbprint) is or was the installation's. Left out: every journal here is its own. */
+  readonly isOurs?: ((kid: string) => boolean) | undefined;
   readonly now: () => bigint;
   /** Called for each stream that is whole in the database again. */
   readonly recovered: (facts: RecoveredStream) => Promise<void>;
@@ -47,6 +51,8 @@ export class Recovery {
   readonly #options: RecoveryOptions;
   /** How often streams could not be recovered. One that never can must not stand in the way of those behind it. */
   readonly #failures = new Map<string, number>();
+  /** Streams of other installations. */
+  readonly #foreign = new Set<string>();
   #shipping: Shipping | null = null;
   #running: Promise<void> | null = null;
   #stopped = false;
@@ -74,12 +80,28 @@ export class Recovery {
     for (const dead of await deadStreams(this.#options.root)) {
       if (this.#stopped) return;
       try {
+        if (await this.#isForeign(dead)) continue;
         await this.#one(dead);
       } catch (error) {
         if (this.#stopped) return;
         await this.#failed(dead.stream, error);
       }
     }
+  }
+
+  /** Left alone, for whose it is: here its entries would be somebody else's, and there they would be missing. */
+  async #isForeign({ stream, directory }: DeadStream): Promise<boolean> {
+    if (this.#foreign.has(stream)) return true;
+    const { isOurs, log } = this.#options;
+    if (isOurs === undefined) return false;
+    const first = await firstEntry(segmentPath(directory, 1));
+    const endorser = first?.kind === 'log_start' ? first.detail['endorsed_by'] : undefined;
+    // Whatever else is wrong with it shows in its recovery.
+    if (endorser === undefined || isOurs(endorser)) return false;
+    this.#foreign.add(stream);
+    const facts = { stream, kid: endorser };
+    log.error(facts, FOREIGN);
+    return true;
   }
 
   /** What a dead process sent last may still arrive after it was asked for: the second look finds it. */
@@ -151,5 +173,7 @@ export class Recovery {
 }
 
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
+const FOREIGN =
+  'a journal of another installation is in the journal directory, and left alone: move it to where it belongs, or, if this key was this installation’s, put it into keys.verifying';
 /** In one process; each try is an entry in the journal. */
 const TRIES = 3;
