@@ -44,7 +44,7 @@ describe.runIf(hasPsql())('docs/auditors.md', () => {
 async function criteriaTable({ audited }: Stack): Promise<string> {
   const rows = await audited(
     `SELECT m[1] AS criterion, string_agg(format('\`%s\`', c.relname), ', ' ORDER BY c.relname) AS views
-       FROM pg_class c, regexp_matches(obj_description(c.oid, 'pg_class'), '\\m(?:CC\\d\\.\\d|C1\\.1)\\M', 'g') m
+       FROM pg_class c, regexp_matches(obj_description(c.oid, 'pg_class'), '\\m(?:CC\\d\\.\\d|C1\\.[12]|P4\\.3)\\M', 'g') m
       WHERE c.relnamespace = 'audit'::regnamespace AND c.relkind = 'v' GROUP BY 1 ORDER BY 1`,
   );
   const lines = rows.map(({ criterion, views }) => `| ${criterion} | ${views} |\n`);
