@@ -86,6 +86,9 @@ test.skipIf(process.platform === 'win32')(
       await expect(open()).rejects.toBeInstanceOf(JournalRefused);
       await expect(open()).rejects.toThrow(/can be written by others.*chmod 700/);
     }
+    // As Kubernetes hands a volume to the group of a pod.
+    chmodSync(root, 0o2770);
+    await (await open()).close();
     chmodSync(root, 0o755);
     await (await open()).close();
   },

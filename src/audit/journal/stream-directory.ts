@@ -30,13 +30,17 @@ export class JournalRefused extends Error {
 
 /**
  * Makes the journal directory where it is missing. Who can write to it can leave a journal there that a start takes for
- * that of a process that died, and signs into the log: throws `JournalRefused` where others can.
+ * that of a process that died, and signs into the log: throws `JournalRefused` where others can. Gives the group that can,
+ * where it is one of this process' own and the directory was handed to it with setgid, as orchestrators do at each start
+ * with volumes that they mount (Kubernetes: `fsGroup`); null: nobody else can.
  */
-export async function makeJournalDirectory(root: string): Promise<void> {
+export async function makeJournalDirectory(root: string): Promise<number | null> {
   await mkdir(root, { recursive: true, mode: 0o700 });
-  if (process.platform === 'win32') return;
-  const { mode, uid } = await stat(root);
-  if ((mode & 0o022) !== 0)
+  if (process.platform === 'win32') return null;
+  const { mode, uid, gid } = await stat(root);
+  const group = (mode & 0o020) !== 0;
+  const handed = (mode & 0o2000) !== 0 && ownGroups().has(gid);
+  if ((mode & 0o002) !== 0 || (group && !handed))
     throw new JournalRefused(
       `${root} can be written by others, who could put entries into the log: look at what is in it, and run chmod 700 on it.`,
     );
@@ -45,6 +49,11 @@ export async function makeJournalDirectory(root: string): Promise<void> {
     throw new JournalRefused(
       `${root} belongs to user ${uid}, and this program runs as ${own}: give it a data directory of its own.`,
     );
+  return group ? gid : null;
+}
+
+function ownGroups(): ReadonlySet<number> {
+  return new Set([...(process.getgroups?.() ?? []), process.getegid?.() ?? -1]);
 }
 
 export async function makeStreamDirectory(root: string, stream: string): Promise<string> {

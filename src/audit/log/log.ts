@@ -62,7 +62,12 @@ export type OpenAuditLog = AuditLog & {
  */
 export async function openAuditLog(options: AuditLogOptions): Promise<OpenAuditLog> {
   const { directory: root, url, schema, limits, log, signer } = options;
-  await makeJournalDirectory(root);
+  const group = await makeJournalDirectory(root);
+  if (group !== null)
+    log.warn(
+      { directory: root, group },
+      'everybody in this group can put entries into the audit log: keep it to this program',
+    );
   const stream = newStreamId();
   const directory = await makeStreamDirectory(root, stream);
   const key = createStreamKey();
