@@ -152,7 +152,8 @@ describe('the folder', () => {
     for (const { file, rows } of manifest.files.filter((one: { file: string }) => one.file.endsWith('.csv')))
       expect(parseCsv(read(file)).length - 1).toBe(rows);
     expect(read('views/statements.sql')).toContain(`at >= '${period.from.toISOString()}'`);
-    expect(manifest.must_be_empty).toEqual({ executed_without_approval: 0, segregation_of_duties: 0 });
+    const mustBeEmpty = { executed_without_approval: 0, segregation_of_duties: 0, request_differences: 0 };
+    expect(manifest.must_be_empty).toEqual(mustBeEmpty);
     expect(statSync(folder).mode & 0o077).toBe(0);
     expect(statSync(join(folder, 'log/entries.jsonl')).mode & 0o077).toBe(0);
     expect(read('README.md')).toContain('SOC 2 CC');

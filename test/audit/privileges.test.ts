@@ -97,6 +97,7 @@ const MORE_VIEWS = [
   'dropped_ranges',
   'redactions',
   'redacted_rows',
+  'request_differences',
 ];
 
 describe('the writer', () => {
