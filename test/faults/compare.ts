@@ -104,7 +104,7 @@ function* untrue({ kind, completed }: Round, { ran, recorded, marks, table }: Fa
   }
   const outcomes = recorded.map(({ outcome }) => outcome);
   if (completed && !outcomes.some((outcome) => outcome === 'executed' || outcome === 'unknown'))
-    yield `the client was told that it is done, and the log says ${outcomes.join(', ')}`;
+    yield `the client was told that it is done, and the log says ${outcomes.join(', ') || 'nothing'}`;
   if (marks > script.marks) yield `it ran twice: ${marks} rows`;
   // In a pipeline all is undone where its Sync does not arrive.
   const left = kind === 'ddl' ? table : kind === 'pipeline' || marks >= script.marks;
