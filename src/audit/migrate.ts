@@ -188,7 +188,7 @@ async function inTransaction(client: pg.Client, owner: string, work: () => Promi
 type Migration = { readonly name: string; readonly sql: string; readonly sha256: string };
 
 /** The SQL files beside this one, in the order of their names. */
-function migrations(): Migration[] {
+export function migrations(): Migration[] {
   const directory = new URL('./schema/', import.meta.url);
   return readdirSync(directory)
     .filter((name) => name.endsWith('.sql'))

@@ -9,13 +9,13 @@ import { type Upkeep, UpkeepRefused } from '../audit/upkeep/upkeep.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import { durationMs } from '../policy/duration.ts';
+import { auditAddress } from './audit-database.ts';
 import { CliError } from './exit.ts';
 import { operator, trustedKeys } from './installation-keys.ts';
 import { configOption } from './options.ts';
 import { oneLine } from './requests-text.ts';
 import { jsonLine } from './terminal-text.ts';
 import { timeOption } from './time-option.ts';
-import { auditAddress } from './verify.ts';
 
 type Options = { readonly config: string; readonly reason: string };
 type RetentionOptions = Options & { readonly keep?: string; readonly dryRun?: true };

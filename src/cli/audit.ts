@@ -2,11 +2,13 @@ import type { Command } from 'commander';
 import pg from 'pg';
 import { migrateApprovals } from '../approval/migrate.ts';
 import { DEFAULT_AUDIT_ROLES, type MigrationResult, migrateAudit } from '../audit/migrate.ts';
+import type { SchemaState } from '../audit/schema-state.ts';
 import { auditStatus, type StreamStatus } from '../audit/status.ts';
 import { loadConfig } from '../config/load.ts';
+import { auditAddress, noSchema, onAuditDatabase } from './audit-database.ts';
 import { upkeepCommands } from './audit-upkeep.ts';
+import { configOption } from './options.ts';
 import { oneLine } from './requests-text.ts';
-import { auditAddress } from './verify.ts';
 
 type Options = { readonly config: string; readonly url?: string; readonly schema?: string };
 type MigrateOptions = Options & { readonly writer: string };
@@ -17,24 +19,31 @@ export function auditCommand(program: Command): void {
   audit
     .command('migrate')
     .description('bring the audit schema and its roles up to date; may run while the proxy runs')
-    .option('-c, --config <file>', 'configuration file, for audit.adminUrl', 'countersign.yaml')
+    .addOption(configOption())
     .option('--url <url>', 'audit database, as a role that may create schemas and roles')
     .option('--schema <name>', 'its schema (default: audit, or what the configuration says)')
     .option('--writer <role>', "the proxy's role", DEFAULT_AUDIT_ROLES.writer.name)
     .action(async (options: MigrateOptions) => {
-      process.stdout.write(migrationText(await migrate(options)));
+      const { schema } = await auditAddress(options);
+      process.stdout.write(migrationText(await onAuditDatabase(schema, MIGRATOR, () => migrate(options))));
     });
   audit
     .command('status')
-    .description('streams of the log, how far each is stored and signed')
-    .option('-c, --config <file>', 'configuration file, for the database address', 'countersign.yaml')
+    .description(
+      'whether the schema fits this program; streams of the log, how far each is stored and signed',
+    )
+    .addOption(configOption())
     .option('--url <url>', 'audit database, as a role that reads its views (COUNTERSIGN_AUDIT_URL)')
     .option('--schema <name>', 'its schema (default: audit, or what the configuration says)')
     .action(async (options: Options) => {
       const { url, schema } = await auditAddress(options);
-      const streams = await auditStatus(url, schema);
-      process.stdout.write(statusText(streams));
-      if (streams.some(({ complete }) => !complete)) process.exitCode = 1;
+      const status = await onAuditDatabase(schema, "give --url with the auditors' role", () =>
+        auditStatus(url, schema),
+      );
+      if (status.schema.kind === 'absent') throw noSchema(schema);
+      const problems = schemaProblems(status.schema);
+      process.stdout.write(`${[...problems, ...streamLines(status.streams)].join('\n')}\n`);
+      if (problems.length > 0 || status.streams.some(({ complete }) => !complete)) process.exitCode = 1;
     });
   upkeepCommands(audit);
 }
@@ -69,12 +78,35 @@ function migrationText({ applied, present }: MigrationResult): string {
   return `${lines.join('\n')}\n`;
 }
 
-function statusText(streams: readonly StreamStatus[]): string {
+/** What is wrong with the schema's version, a line each, and what to do. */
+function schemaProblems(state: SchemaState): string[] {
+  if (state.kind === 'absent') return [];
+  if (state.kind === 'old')
+    return ['SCHEMA BEHIND: it is older than this program; run countersign audit migrate'];
+  const { missing, unknown, other } = state;
+  return [
+    ...(missing.length === 0
+      ? []
+      : [
+          `SCHEMA BEHIND: ${missing.length} changes are missing, from ${missing[0]} on; run countersign audit migrate`,
+        ]),
+    ...(unknown.length === 0
+      ? []
+      : [
+          `SCHEMA AHEAD: a newer program has made ${unknown.length} changes that this one does not know, from ${oneLine(unknown[0] ?? '')} on`,
+        ]),
+    ...other.map((name) => `SCHEMA DIFFERS: ${oneLine(name)} was another text than this program's`),
+  ];
+}
+
+function streamLines(streams: readonly StreamStatus[]): string[] {
   const lines = streams.map(({ stream, state, entries, signedUpTo, complete, host, pid }) => {
     const problem = complete ? '' : '  NOT COMPLETE: run countersign verify';
     const where = oneLine(`${host}/${pid}`);
     return `${oneLine(stream)}  ${state.padEnd(9)}  ${entries} entries, signed up to ${signedUpTo}  ${where}${problem}`;
   });
-  lines.push(`${streams.length} streams`);
-  return `${lines.join('\n')}\n`;
+  return [...lines, streams.length === 1 ? '1 stream' : `${streams.length} streams`];
 }
+
+const MIGRATOR =
+  'migrations need a role that may create roles and, in this database, schemas (audit.adminUrl, or --url)';

@@ -2,9 +2,11 @@ import type { Command } from 'commander';
 import { verifyEvidence } from '../audit/evidence/verify-folder.ts';
 import type { Period } from '../audit/evidence/views.ts';
 import { type Evidence, EvidenceRefused, writeEvidence } from '../audit/evidence/write-folder.ts';
+import { auditAddress } from './audit-database.ts';
 import { CliError } from './exit.ts';
+import { configOption } from './options.ts';
 import { timeOption } from './time-option.ts';
-import { auditAddress, readCheckpoint, readJwks } from './verify.ts';
+import { readCheckpoint, readJwks } from './verify.ts';
 import { evidenceText } from './verify-evidence.ts';
 import { programVersion } from './version.ts';
 
@@ -29,7 +31,7 @@ export function evidenceCommand(program: Command): void {
     .requiredOption('--from <time>', 'its beginning: ISO 8601, or a day (UTC)')
     .option('--to <time>', 'its end, which is not in it', 'now')
     .option('--out <dir>', 'the folder to be made (default: evidence-FROM-TO here)')
-    .option('-c, --config <file>', 'configuration file, for the database address', 'countersign.yaml')
+    .addOption(configOption())
     .option('--url <url>', 'audit database, as a role that reads its views (COUNTERSIGN_AUDIT_URL)')
     .option('--schema <name>', 'its schema (default: audit, or what the configuration says)')
     .option('--keys <file or URL>', 'public keys of the installation, a JWK set (its /.well-known/jwks.json)')

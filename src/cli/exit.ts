@@ -22,6 +22,7 @@ const EXPECTED = new Set([
   'EmbeddedPostgresUnavailable',
   'JournalRefused',
   'KeyError',
+  'MigrationFailed',
   'SecretUnavailable',
 ]);
 

@@ -3,13 +3,14 @@ import { loadEitherPolicy } from '../config/load.ts';
 import { DiffTally } from '../policy/diff.ts';
 import { compare, compareAgain } from '../policy/replay.ts';
 import type { Policy } from '../policy/rule.ts';
+import { auditAddress } from './audit-database.ts';
 import { CliError } from './exit.ts';
 import { type ConnectCatalog, connectLazily } from './explain.ts';
+import { configOption } from './options.ts';
 import { type DiffRun, diffJson, diffText } from './policy-diff-text.ts';
 import { type RecordedRow, readRecorded, recordedPolicy } from './recorded-rows.ts';
 import { openTexts, type Texts } from './recorded-texts.ts';
 import { sinceOf } from './report.ts';
-import { auditAddress } from './verify.ts';
 
 type Options = {
   readonly config: string;
@@ -28,7 +29,7 @@ export function policyDiffCommand(policy: Command, connect: ConnectCatalog = con
     .description('replay the audit log: what would be decided otherwise under another policy')
     .argument('<old>', 'policy file, configuration, or the digest (8 digits or more) of a recorded policy')
     .argument('<new>', 'the same')
-    .option('-c, --config <file>', 'configuration file, for the database address', 'countersign.yaml')
+    .addOption(configOption())
     .option('--url <url>', 'audit database, as a role that reads its views (COUNTERSIGN_AUDIT_URL)')
     .option('--schema <name>', 'its schema (default: audit, or what the configuration says)')
     .option('--since <time>', 'how far back: a number and m, h, d or w, or a date', '7d')

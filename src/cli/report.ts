@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import pg from 'pg';
+import { auditAddress } from './audit-database.ts';
 import { CliError } from './exit.ts';
+import { configOption } from './options.ts';
 import { type BudgetUse, budgetLines, readBudgets } from './report-budgets.ts';
 import { oneLine } from './requests-text.ts';
-import { auditAddress } from './verify.ts';
 
 type Options = {
   readonly config: string;
@@ -35,7 +36,7 @@ export function reportCommand(program: Command): void {
     .description(
       'what ran in mode observe and would have been held or denied, by rule, agent and relation; what was taken of budgets',
     )
-    .option('-c, --config <file>', 'configuration file, for the database address', 'countersign.yaml')
+    .addOption(configOption())
     .option('--url <url>', 'audit database, as a role that reads its views (COUNTERSIGN_AUDIT_URL)')
     .option('--schema <name>', 'its schema (default: audit, or what the configuration says)')
     .option('--since <time>', 'how far back: a number and m, h, d or w, or a date', '7d')

@@ -5,8 +5,9 @@ import { parseCheckpoint, type SignedCheckpoint } from '../audit/checkpoints/che
 import type { Finding } from '../audit/verify/finding.ts';
 import { type Jwks, jwksProblem } from '../audit/verify/trusted-keys.ts';
 import { type VerifyResult, verifyLog } from '../audit/verify/verify-database.ts';
-import { loadConfig } from '../config/load.ts';
+import { auditAddress } from './audit-database.ts';
 import { CliError } from './exit.ts';
+import { configOption } from './options.ts';
 import { oneLine } from './requests-text.ts';
 import { jsonLine } from './terminal-text.ts';
 import { evidenceJson, evidenceText, verifiedEvidence } from './verify-evidence.ts';
@@ -26,7 +27,7 @@ export function verifyCommand(program: Command): void {
   program
     .command('verify')
     .description('check every hash and signature of the audit log, with public keys only')
-    .option('-c, --config <file>', 'configuration file, for the database address', 'countersign.yaml')
+    .addOption(configOption())
     .option('--url <url>', 'audit database, as a role that reads its views (COUNTERSIGN_AUDIT_URL)')
     .option('--schema <name>', 'its schema (default: audit, or what the configuration says)')
     .option('--keys <file or URL>', 'public keys of the installation, a JWK set (its /.well-known/jwks.json)')
@@ -48,22 +49,6 @@ export function verifyCommand(program: Command): void {
       process.stdout.write(options.json ? asJson(result) : asText(result));
       process.exitCode = exitCodeOf(result);
     });
-}
-
-/** Where the audit schema is, with a role that may read it: `--url`, the environment, or the configuration. */
-export async function auditAddress(
-  options: Pick<Options, 'config' | 'url' | 'schema'>,
-): Promise<{ url: string; schema: string }> {
-  const url = options.url ?? process.env['COUNTERSIGN_AUDIT_URL'];
-  if (url !== undefined) return { url, schema: options.schema ?? 'audit' };
-  const { audit } = await loadConfig(options.config, process.env);
-  if (audit.adminUrl === null) {
-    throw new CliError(
-      'no_audit_url',
-      `${options.config} has no audit.adminUrl, and the writer's role cannot read the log: give --url with the auditor's`,
-    );
-  }
-  return { url: audit.adminUrl, schema: options.schema ?? audit.schema };
 }
 
 /** The exit code for what was found. */

@@ -103,7 +103,7 @@ test('what cannot be checked is an error that says why', async () => {
 test('audit status shows each stream', async () => {
   const { output, code } = await run('audit', 'status', '--url', database.auditorUrl);
   expect({ output, code }).toEqual({
-    output: `${made.stream}  open       4 entries, signed up to 4  here/7\n1 streams\n`,
+    output: `${made.stream}  open       4 entries, signed up to 4  here/7\n1 stream\n`,
     code: 0,
   });
 });
