@@ -134,5 +134,7 @@ const NEEDED = [
   'manifest.json',
   'keys.json',
   'views/statements.csv',
-  ...['streams', 'batches', 'leaves', 'checkpoints', 'entries', 'upkeep'].map((name) => `log/${name}.jsonl`),
+  ...['streams', 'batches', 'leaves', 'checkpoints', 'entries', 'signing_keys'].map(
+    (name) => `log/${name}.jsonl`,
+  ),
 ];

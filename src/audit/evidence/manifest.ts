@@ -55,15 +55,32 @@ export function parseSums(text: string): ReadonlyMap<string, string> | null {
   return sums;
 }
 
+/** What checks take from a manifest. */
+export type ReadManifest = {
+  readonly period: { readonly from: Date; readonly to: Date };
+  /** What was found of the whole log when the folder was made; null: it does not say. */
+  readonly found: 'whole' | 'altered' | 'not checked' | null;
+};
+
 /** Attacker-controlled. Null: it is none of this form. */
-export function parsePeriod(text: string): { readonly from: Date; readonly to: Date } | null {
+export function parseManifest(text: string): ReadManifest | null {
   try {
     const value: unknown = JSON.parse(text);
-    const time = (name: string) => new Date(String(Reflect.get(Object(value), name)));
+    const time = (name: string) => new Date(String(member(value, name)));
     const [from, to] = [time('from'), time('to')];
-    const isOne = Reflect.get(Object(value), 'form') === FORM;
-    return isOne && from.getTime() < to.getTime() ? { from, to } : null;
+    if (member(value, 'form') !== FORM || !(from.getTime() < to.getTime())) return null;
+    return { period: { from, to }, found: foundIn(member(value, 'verification')) };
   } catch {
     return null;
   }
+}
+
+function foundIn(verification: unknown): ReadManifest['found'] {
+  const [altered, whole] = [member(verification, 'altered'), member(verification, 'whole')];
+  if (typeof altered !== 'boolean' || typeof whole !== 'boolean') return null;
+  return altered ? 'altered' : whole ? 'whole' : 'not checked';
+}
+
+function member(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }

@@ -27,7 +27,6 @@ export class EvidenceStatements {
   #next: Record | null = null;
   #ended = false;
   #stream = '';
-  #last = 0n;
   readonly #open = new Map<string, Record>();
 
   constructor(directory: string, { from, to }: Period, found: (problem: StatementProblem) => void) {
@@ -39,7 +38,6 @@ export class EvidenceStatements {
 
   async entry({ row, content }: StoredRow): Promise<void> {
     if (row.stream !== this.#stream) this.#endStream(row.stream);
-    this.#last = row.seq;
     const key = `${row.session_id} ${row.statement_no}`;
     if (row.kind === 'outcome') {
       const record = this.#open.get(key);
@@ -85,13 +83,11 @@ export class EvidenceStatements {
   }
 
   #endStream(stream: string): void {
-    // What came after the last entry that is here cannot be seen.
     for (const { cells, line } of this.#open.values())
-      if (cells.get('outcome') != null && numberOf(cells.get('outcome_seq')) <= this.#last)
+      if ((cells.get('outcome') ?? cells.get('outcome_seq') ?? null) !== null)
         this.#found({ line, ...placeOf(cells), detail: 'there is no entry of its outcome' });
     this.#open.clear();
     this.#stream = stream;
-    this.#last = 0n;
   }
 
   #stray({ cells, line }: Record): void {

@@ -30,6 +30,9 @@ export type EvidenceOptions = {
   readonly version: string;
 };
 
+/** What does not depend on where it is read, and where it goes. */
+export type SnapshotOptions = Omit<EvidenceOptions, 'url' | 'out'>;
+
 export type Evidence = {
   readonly manifest: EvidenceManifest;
   readonly verification: VerifyResult;
@@ -62,7 +65,8 @@ export async function writeEvidence(options: EvidenceOptions): Promise<Evidence>
     await client.connect();
     let evidence: Evidence;
     try {
-      evidence = await new Writer(client, directory, options).all();
+      await client.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY');
+      evidence = await writeSnapshot(client, directory, options);
     } finally {
       await client.end();
     }
@@ -77,13 +81,22 @@ export async function writeEvidence(options: EvidenceOptions): Promise<Evidence>
   }
 }
 
+/** The same into a folder that is there and empty, of the transaction that the caller has open, whose settings it pins. */
+export function writeSnapshot(
+  client: pg.Client,
+  directory: string,
+  options: SnapshotOptions,
+): Promise<Evidence> {
+  return new Writer(client, directory, options).all();
+}
+
 class Writer {
   readonly #client: pg.Client;
   readonly #directory: string;
-  readonly #options: EvidenceOptions;
+  readonly #options: SnapshotOptions;
   readonly #parts: WrittenPart[] = [];
 
-  constructor(client: pg.Client, directory: string, options: EvidenceOptions) {
+  constructor(client: pg.Client, directory: string, options: SnapshotOptions) {
     this.#client = client;
     this.#directory = directory;
     this.#options = options;
@@ -91,7 +104,6 @@ class Writer {
 
   async all(): Promise<Evidence> {
     const { period, schema, keys, checkpoint } = this.#options;
-    await this.#client.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY');
     await this.#client.query(SETTINGS);
     for (const name of ['views', 'log', 'verification'])
       await mkdir(join(this.#directory, name), { mode: 0o700 });
