@@ -25,7 +25,7 @@ import {
 } from './lines.ts';
 import { parseManifest, type ReadManifest } from './manifest.ts';
 import { NamedEnds } from './named-ends.ts';
-import { EvidenceStatements } from './statements.ts';
+import { EvidenceStatements, STATEMENTS } from './statements.ts';
 import { EvidenceStream, type StreamFinding } from './stream.ts';
 import type { Period } from './views.ts';
 
@@ -97,7 +97,7 @@ class EvidenceVerifier {
   }
 
   async result(): Promise<EvidenceResult> {
-    const { problems, readable } = await checkFiles(this.#source.directory);
+    const { problems, readable } = await checkFiles(this.#source.directory, this.#manifest.failed);
     for (const problem of problems) this.#problem(problem);
     this.#checkFoundThen();
     const streams = readable ? await this.#checkLog() : 0;
@@ -170,14 +170,16 @@ class EvidenceVerifier {
   async #checkStreams(streams: readonly StreamLine[], keys: Keys, { gone, ends }: Told): Promise<void> {
     const batches = this.#lines(BATCHES, parseBatch);
     const entries = this.#lines(ENTRIES, parseEntry);
-    const { period } = this.#manifest;
-    const statements = new EvidenceStatements(this.#source.directory, period, (problem) =>
-      this.#found(STATEMENTS, problem.line, { ...problem, check: 'view', ok: false }),
-    );
+    const { period, failed } = this.#manifest;
+    const statements = failed.has(STATEMENTS)
+      ? null
+      : new EvidenceStatements(this.#source.directory, period, (problem) =>
+          this.#found(STATEMENTS, problem.line, { ...problem, check: 'view', ok: false }),
+        );
     const each = async (row: StoredRow) => {
       gone.row(row.row);
       ends.passes(row.row.stream, row.row.seq, row.hash);
-      await statements.entry(row);
+      await statements?.entry(row);
     };
     for (const { stored } of streams) {
       await this.#skipStrays(batches, entries, stored.stream);
@@ -202,7 +204,7 @@ class EvidenceVerifier {
       this.#gather(stream);
     }
     await this.#skipStrays(batches, entries, null);
-    await statements.end();
+    await statements?.end();
     for (const { index, stream, fromSeq } of this.#leaves.unclaimed())
       this.#found(LEAVES, Number(index) + 1, tree(stream, fromSeq, `the batch of leaf ${index} is missing`));
   }
@@ -276,7 +278,12 @@ class EvidenceVerifier {
   }
 
   #checkFoundThen(): void {
-    const { found } = this.#manifest;
+    const { found, failed } = this.#manifest;
+    for (const [file, error] of failed)
+      this.#found(file, null, {
+        ...{ stream: null, seq: null, check: 'view', ok: null },
+        detail: `the database could not read this view when the folder was made: ${error}`,
+      });
     if (found === 'whole') return;
     const detail =
       found === 'altered'
@@ -356,4 +363,3 @@ const BATCHES = 'log/batches.jsonl';
 const ENTRIES = 'log/entries.jsonl';
 const LEAVES = 'log/leaves.jsonl';
 const SIGNING_KEYS = 'log/signing_keys.jsonl';
-const STATEMENTS = 'views/statements.csv';

@@ -95,6 +95,7 @@ class Writer {
   readonly #directory: string;
   readonly #options: SnapshotOptions;
   readonly #parts: WrittenPart[] = [];
+  readonly #failed: EvidenceManifest['failed'][number][] = [];
 
   constructor(client: pg.Client, directory: string, options: SnapshotOptions) {
     this.#client = client;
@@ -142,6 +143,7 @@ class Writer {
           .filter(({ mustBeEmpty }) => mustBeEmpty)
           .map(({ name }) => [name, this.#rowsOf(`views/${name}.csv`)]),
       ),
+      failed: this.#failed,
       verification: result,
       files: this.#parts.map(({ file, rows, sha256, sqlFile }) => ({
         ...{ file, sha256 },
@@ -161,7 +163,18 @@ class Writer {
   async #view({ name, sql }: EvidenceView): Promise<void> {
     const sqlFile = `views/${name}.sql`;
     await this.#text(sqlFile, `-- ${SETTINGS}\n${sql};\n`);
-    await this.#csv(`views/${name}.csv`, sql, sqlFile);
+    const file = `views/${name}.csv`;
+    await this.#client.query('SAVEPOINT view');
+    try {
+      await this.#csv(file, sql, sqlFile);
+    } catch (error) {
+      // A row that a view cannot read must not keep everything else from an auditor.
+      if (!(error instanceof pg.DatabaseError) || !UNREADABLE.test(error.code ?? '')) throw error;
+      await this.#client.query('ROLLBACK TO view');
+      await rm(join(this.#directory, file));
+      this.#failed.push({ file, sql: sqlFile, error: error.message });
+    }
+    await this.#client.query('RELEASE view');
   }
 
   async #csv(file: string, sql: string, sqlFile: string | null): Promise<void> {
@@ -242,8 +255,9 @@ class Writer {
     return rows[0]?.[0] ?? '';
   }
 
-  #rowsOf(file: string): number {
-    return this.#parts.find((part) => part.file === file)?.rows ?? 0;
+  /** Null: it could not be made. */
+  #rowsOf(file: string): number | null {
+    return this.#parts.find((part) => part.file === file)?.rows ?? null;
   }
 
   async #text(file: string, text: string): Promise<void> {
@@ -298,6 +312,9 @@ function verificationText({ findings, ...result }: VerifyResult): string {
 
 /** Whatever the role's own settings are: names mean pg_catalog's, and values have one form. */
 const SETTINGS = `SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres'; SET LOCAL bytea_output = 'hex'; SET LOCAL statement_timeout = 0`;
+
+/** Codes of data that cannot be read: classes 21, 22 and 54 (cardinality, data, program limits). */
+const UNREADABLE = /^(?:21|22|54)/;
 
 /** Types whose text is never one that others chose: boolean, numbers, bytes, times and intervals. */
 const PLAIN_TYPES = new Set([16, 17, 20, 21, 23, 26, 700, 701, 1700, 1082, 1083, 1114, 1184, 1186, 1266]);
