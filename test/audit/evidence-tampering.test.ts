@@ -2,13 +2,16 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { parseCheckpoint } from '../../src/audit/checkpoints/checkpoint.ts';
 import { verifyEvidence } from '../../src/audit/evidence/verify-folder.ts';
 import type { Period } from '../../src/audit/evidence/views.ts';
 import { type Evidence, writeSnapshot } from '../../src/audit/evidence/write-folder.ts';
 import { type AuditDatabase, createAuditDatabase } from './support.ts';
 import { FIXTURE, type Fixture, type FixtureCase } from './tampering/make.ts';
+
+// Many files, each on disk before it counts.
+vi.setConfig({ testTimeout: 120_000 });
 
 /** The tampering table once more: of each log a folder is made, which by itself must show what was done to the log. */
 const { keys, checkpoint, log, cases }: Fixture = JSON.parse(readFileSync(FIXTURE, 'utf8'));

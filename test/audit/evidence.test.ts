@@ -14,7 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { parseCheckpoint } from '../../src/audit/checkpoints/checkpoint.ts';
 import { startCheckpoints } from '../../src/audit/checkpoints/checkpointer.ts';
 import { parseCsv, textOfCell } from '../../src/audit/evidence/csv.ts';
@@ -23,6 +23,9 @@ import { type Evidence, writeEvidence } from '../../src/audit/evidence/write-fol
 import { appendCall } from '../../src/audit/shipping/batch.ts';
 import { makeStream } from './stream-maker.ts';
 import { type AuditDatabase, createAuditDatabase, intent, makeSigner, now, outcome } from './support.ts';
+
+// Many files, each on disk before it counts.
+vi.setConfig({ testTimeout: 120_000 });
 
 let database: AuditDatabase;
 let evidence: Evidence;
@@ -152,7 +155,9 @@ describe('the folder', () => {
     for (const { file, rows } of manifest.files.filter((one: { file: string }) => one.file.endsWith('.csv')))
       expect(parseCsv(read(file)).length - 1).toBe(rows);
     expect(read('views/statements.sql')).toContain(`at >= '${period.from.toISOString()}'`);
-    expect(manifest.must_be_empty).toEqual({ executed_without_approval: 0, segregation_of_duties: 0 });
+    expect(manifest.must_be_empty).toEqual({
+      ...{ executed_without_approval: 0, segregation_of_duties: 0, request_differences: 0 },
+    });
     expect(statSync(folder).mode & 0o077).toBe(0);
     expect(statSync(join(folder, 'log/entries.jsonl')).mode & 0o077).toBe(0);
     expect(read('README.md')).toContain('SOC 2 CC');
@@ -225,7 +230,12 @@ const TAMPERING: readonly (readonly [string, string, RegExp, (directory: string)
         (all) => void Object.assign(all.find(({ sql }) => sql === FORMULA) ?? {}, { sql: 'SELECT 1' }),
       ),
   ],
-  ['a row taken out', 'gap', /entries|batches/, (d) => edit(d, ENTRIES, (all) => all.filter((_, i) => i !== 6))],
+  [
+    'a row taken out',
+    'gap',
+    /entries|batches/,
+    (d) => edit(d, ENTRIES, (all) => all.filter((_, i) => i !== 6)),
+  ],
   [
     'two rows swapped',
     'gap',
@@ -423,6 +433,21 @@ const TAMPERING: readonly (readonly [string, string, RegExp, (directory: string)
 ];
 
 describe('what was changed in it', () => {
+  test('a text of nothing but lines, put into the CSV, is read in one go', async () => {
+    const directory = tampered('lines', (d) =>
+      writeFileSync(join(d, CSV), read(CSV, d).replace(',reporter,', `,"${'\n'.repeat(1_000_000)}",`)),
+    );
+    const { findings } = await verifyEvidence({ directory, keys });
+    expect(findings).toEqual([
+      expect.objectContaining({
+        check: 'view',
+        file: CSV,
+        line: 2,
+        detail: 'agent is not what the entry says',
+      }),
+    ]);
+  });
+
   test.each(TAMPERING)('%s: %s', async (name, check, file, change) => {
     const result = await verifyEvidence({ directory: tampered(name.replaceAll(' ', '-'), change), keys });
     expect(result.altered).toBe(true);
