@@ -58,6 +58,9 @@ function periodOf(options: Pick<Options, 'from' | 'to'>): Period {
   };
   const period = { from: time('--from', options.from), to: time('--to', options.to) };
   if (period.from >= period.to) throw new CliError('bad_time', '--from must be before --to');
+  // It would say of days to come that nothing happened in them.
+  if (period.to.getTime() > Date.now())
+    throw new CliError('bad_time', '--to is in the future: leave it out to get everything up to now');
   return period;
 }
 
@@ -67,14 +70,27 @@ async function written(options: Parameters<typeof writeEvidence>[0]): Promise<Ev
   } catch (error) {
     const why = error instanceof Error ? error.message || error.name : String(error);
     if (error instanceof EvidenceRefused) throw new CliError(error.code, why);
-    throw new CliError('no_evidence', `the evidence could not be written: ${why}`);
+    const hint = HINTS.get(String(Reflect.get(Object(error), 'code'))) ?? '';
+    throw new CliError('no_evidence', `the evidence could not be written: ${why}${hint}`);
   }
 }
+
+/** By SQLSTATE. */
+const HINTS: ReadonlyMap<string, string> = new Map([
+  ['42501', ": --url must be of a role that reads the views, like the auditor's"],
+  ['42P01', ': is this the audit schema, and up to date? See --schema, and countersign audit migrate'],
+]);
 
 function summary(out: string, { manifest, verification, sumsSha256 }: Evidence): string {
   const lines = [`${out}: ${manifest.files.length + 2} files`];
   for (const [view, rows] of Object.entries(manifest.must_be_empty))
-    lines.push(rows === 0 ? `${view}: empty, as it must be` : `NOT EMPTY: ${view}: ${rows} rows`);
+    lines.push(
+      rows === null
+        ? `NOT CHECKED: ${view} could not be read`
+        : rows === 0
+          ? `${view}: empty, as it must be`
+          : `NOT EMPTY: ${view}: ${rows} rows`,
+    );
   const verdict = verification.altered ? 'ALTERED' : verification.whole ? 'whole' : 'NOT CHECKED COMPLETELY';
   lines.push(
     `the log: ${verdict}: ${verification.rows} rows in ${verification.streams} streams, ${verification.findings.length} findings`,

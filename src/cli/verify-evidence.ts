@@ -23,8 +23,12 @@ export async function verifiedEvidence(
 
 /** For people. */
 export function evidenceText(result: EvidenceResult): string {
-  const { period, rows, streams, findings } = result;
+  const { period, rows, streams, findings, gone } = result;
   const lines = findings.map(findingText);
+  if (gone.dropped + gone.redacted > 0)
+    lines.push(
+      `accounted for by entries of the log: ${gone.dropped} rows that retention dropped, ${gone.redacted} texts that were erased`,
+    );
   if (result.keysFromLog) {
     lines.push(
       'warning: the public keys came from the evidence itself, so whoever could change it could change them too;',

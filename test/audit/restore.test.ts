@@ -6,6 +6,8 @@ import { promisify } from 'node:util';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseCheckpoint } from '../../src/audit/checkpoints/checkpoint.ts';
+import { verifyEvidence } from '../../src/audit/evidence/verify-folder.ts';
+import { writeEvidence } from '../../src/audit/evidence/write-folder.ts';
 import { type AuditRoles, migrateAudit } from '../../src/audit/migrate.ts';
 import { verifyLog } from '../../src/audit/verify/verify-database.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded/launcher.ts';
@@ -120,6 +122,22 @@ describe.skipIf(!CAN_DUMP)('a dump of the audit schema', () => {
     await expect(client.query(`UPDATE audit.entry SET agent = 'x'`)).rejects.toThrow('append-only');
     await client.end();
   });
+
+  test('gives evidence to a role of the auditor’s own, which may read and nothing else', async () => {
+    const owner = await connected('nobodys');
+    await owner.query(`CREATE ROLE auditor_own LOGIN PASSWORD 'own';
+      GRANT USAGE ON SCHEMA audit TO auditor_own;
+      GRANT SELECT ON ALL TABLES IN SCHEMA audit TO auditor_own`);
+    await owner.end();
+    const out = join(directory, 'evidence');
+    const { verification } = await writeEvidence({
+      ...{ url: urlOf('nobodys', 'auditor_own', 'own'), schema: 'audit', out, keys, version: '1' },
+      period: { from: new Date('2026-03-01T23:59:00Z'), to: new Date('2026-03-02T00:00:06Z') },
+    });
+    expect(verification).toMatchObject({ whole: true, findings: [] });
+    const checked = await verifyEvidence({ directory: out, keys, checkpoint: kept });
+    expect(checked).toMatchObject({ whole: true, findings: [] });
+  }, 120_000);
 
   test('shows what was done to it', async () => {
     const one = cases.find(({ name }) => name === 'a text edited');

@@ -36,6 +36,16 @@ const whole = async () => {
   const { findings } = await verifyLog({ url: adminUrl ?? '', schema, keys: keys as { keys: [] } });
   return findings;
 };
+/** Evidence of today, made and checked with the keys that the installation publishes. */
+async function evidence(name: string) {
+  const { path, env } = stackFile(stack, directory);
+  const keys = `${stack.httpUrl}/.well-known/jwks.json`;
+  const out = join(directory, name);
+  const from = new Date().toISOString().slice(0, 10);
+  const made = await cli(['evidence', '--from', from, '--config', path, '--keys', keys, '--out', out], env);
+  const checked = await cli(['verify', '--evidence', out, '--keys', keys]);
+  return { made, checked };
+}
 const stored = async (text: string) => {
   const { rows } = await admin.query(
     `SELECT stream, seq, sql, parameters FROM ${stack.config.audit.schema}.statements WHERE sql LIKE $1`,
@@ -89,6 +99,12 @@ describe('upkeep of a running installation', () => {
       [id],
     );
     expect(approvals).toEqual([{ sql: null, outcome: 'executed' }]);
+    const { made, checked } = await evidence('redacted');
+    expect(made).toMatchObject({ code: 0, stderr: '' });
+    expect(checked).toMatchObject({ code: 0, stderr: '' });
+    expect(checked.stdout).toMatch(
+      /^accounted for by entries of the log: 0 rows that retention dropped, 1 texts/,
+    );
   }, 120_000);
 
   it('is stopped by a hold, which is listed and released', async () => {

@@ -18,8 +18,14 @@ export type FilesChecked = {
   readonly readable: boolean;
 };
 
-/** What is wrong with the files of the folder: each against its sum, and nothing beside them. Throws `NoEvidence`. */
-export async function checkFiles(directory: string): Promise<FilesChecked> {
+/**
+ * What is wrong with the files of the folder: each against its sum, and nothing beside them. `failed`: files that could
+ * not be made. Throws `NoEvidence`.
+ */
+export async function checkFiles(
+  directory: string,
+  failed: ReadonlyMap<string, string>,
+): Promise<FilesChecked> {
   const problems: FileProblem[] = [];
   const found = (file: string, detail: string) => problems.push({ file, line: null, detail });
   const sums = parseSums(await readText(directory, 'SHA256SUMS'));
@@ -32,8 +38,9 @@ export async function checkFiles(directory: string): Promise<FilesChecked> {
   }
   for (const file of present)
     if (!sums.has(file) && file !== 'SHA256SUMS') found(file, 'it is here and not in SHA256SUMS');
-  for (const file of NEEDED) if (!present.has(file) && !sums.has(file)) found(file, 'it is not here');
-  return { problems, readable: NEEDED.every((file) => present.has(file)) };
+  const needed = NEEDED.filter((file) => !failed.has(file));
+  for (const file of needed) if (!present.has(file) && !sums.has(file)) found(file, 'it is not here');
+  return { problems, readable: needed.every((file) => present.has(file)) };
 }
 
 /** Throws `NoEvidence`. */
@@ -134,5 +141,7 @@ const NEEDED = [
   'manifest.json',
   'keys.json',
   'views/statements.csv',
-  ...['streams', 'batches', 'leaves', 'checkpoints', 'entries', 'upkeep'].map((name) => `log/${name}.jsonl`),
+  ...['streams', 'batches', 'leaves', 'checkpoints', 'entries', 'signing_keys'].map(
+    (name) => `log/${name}.jsonl`,
+  ),
 ];

@@ -1,45 +1,68 @@
+import type { Row } from '../chain/canonical.ts';
+import type { Finding } from '../verify/finding.ts';
 import {
   accountedFor,
+  type Dropped,
   droppedBy,
   type Gone,
-  isUpkeep,
-  redactedBy,
   type UpkeepRow,
-  upkeepKey,
+  unverified,
+  wrongDays,
 } from '../verify/gone.ts';
-import type { StoredRow } from '../verify/verify.ts';
-
-/** Kinds of entries that what is not there in a stream was accounted for with. */
-export type LeansOn = ReadonlySet<'retention' | 'redaction'>;
 
 /**
- * What entries of retention and redaction account for, as `log/upkeep.jsonl` has them. They are believed at first, and
- * those that something leans on must be among the entries that are checked. Attacker-controlled.
+ * What entries of retention and redaction account for. They are believed before they are checked with their streams:
+ * `findings` says of each whether it was. Attacker-controlled.
  */
 export class EvidenceGone {
   readonly #entries: readonly UpkeepRow[];
   readonly of: (stream: string) => Gone;
-  readonly #verified = new Set<string>();
+  /** By the stream that rows were dropped of. */
+  readonly #claims = new Map<string, Claim[]>();
 
-  constructor(entries: readonly StoredRow[]) {
-    this.#entries = entries.map(({ row }) => row);
-    this.of = accountedFor(this.#entries);
+  constructor(entries: readonly UpkeepRow[]) {
+    this.#entries = entries;
+    this.of = accountedFor(entries);
+    for (const entry of entries) {
+      const dropped = droppedBy(entry);
+      const last = dropped?.ranges.at(-1)?.fromSeq;
+      if (dropped === null || last === undefined) continue;
+      const claims = this.#claims.get(dropped.stream) ?? [];
+      this.#claims.set(dropped.stream, claims);
+      claims.push({ entry, dropped, last, isEarly: false });
+    }
   }
 
-  /** A row that is checked with its stream. */
-  verified(row: UpkeepRow): void {
-    if (isUpkeep(row.kind)) this.#verified.add(upkeepKey(row));
+  /** A stream that is there, with its beginning in µs since 1970 UTC. */
+  begins(stream: string, startedUs: bigint): void {
+    for (const claim of this.#claims.get(stream) ?? [])
+      if (Number(startedUs) >= claim.dropped.before * 1000) claim.isEarly = true;
   }
 
-  /** Entries that streams lean on, and that were not among the rows that were checked; with their lines, from 1. */
-  unproved(
-    leans: ReadonlyMap<string, LeansOn>,
-  ): readonly { readonly line: number; readonly entry: UpkeepRow }[] {
-    return this.#entries.flatMap((entry, i) => {
-      const stream = droppedBy(entry)?.stream ?? redactedBy(entry)?.stream ?? '';
-      const kind = entry.kind === 'retention' ? 'retention' : 'redaction';
-      const isNeeded = leans.get(stream)?.has(kind) === true && !this.#verified.has(upkeepKey(entry));
-      return isNeeded ? [{ line: i + 1, entry }] : [];
-    });
+  row({ stream, seq, at }: Row): void {
+    for (const claim of this.#claims.get(stream) ?? [])
+      if (seq < claim.last && Number(at) >= claim.dropped.before * 1000) claim.isEarly = true;
+  }
+
+  /** Rows of a stream that are not there. */
+  droppedOf(stream: string): bigint {
+    return this.of(stream).dropped.reduce((sum, { fromSeq, toSeq }) => sum + toSeq - fromSeq + 1n, 0n);
+  }
+
+  /** `verified`: those that were among the rows that were checked. */
+  findings(verified: readonly UpkeepRow[]): readonly Finding[] {
+    const claims = [...this.#claims.values()].flat();
+    return [
+      ...unverified(this.#entries, verified),
+      ...claims.flatMap(({ entry, dropped, isEarly }) => wrongDays(entry, dropped, isEarly) ?? []),
+    ];
   }
 }
+
+type Claim = {
+  readonly entry: UpkeepRow;
+  readonly dropped: Dropped;
+  /** The first row of the last range. */
+  readonly last: bigint;
+  isEarly: boolean;
+};

@@ -3,6 +3,7 @@
  * decimal text, bytes as hex, lists as arrays; what is null is left out.
  */
 import { type Column, type Content, columnsOf, type Row, SCHEMA_VERSION } from '../chain/canonical.ts';
+import type { RegisteredKey } from '../verify/registered-keys.ts';
 import type { StoredBatch, StoredRow, StoredStream } from '../verify/verify.ts';
 
 type Json = Record<string, unknown>;
@@ -17,7 +18,13 @@ export type StreamLine = {
   /** Microseconds since 1970 UTC. */
   readonly startedUs: bigint;
 };
-export type LeafLine = { readonly index: bigint; readonly hash: Buffer };
+export type LeafLine = {
+  readonly index: bigint;
+  /** The batch that it is of. */
+  readonly stream: string;
+  readonly fromSeq: bigint;
+  readonly hash: Buffer;
+};
 export type CheckpointLine = { readonly size: bigint; readonly root: Buffer; readonly note: string };
 
 /** A line is not what it should be; the message says in what. */
@@ -79,9 +86,8 @@ export function parseBatch(text: string): BatchLine {
 /** Attacker-controlled. Throws `BadLine`. */
 export function parseStream(text: string): StreamLine {
   const json = parse(text);
-  const jwk = json['public_jwk'];
-  if (typeof jwk !== 'object' || jwk === null || Array.isArray(jwk))
-    throw new BadLine('public_jwk is no object');
+  const jwk = object(json, 'public_jwk');
+  const startedUs = integer(json, 'started_at');
   return {
     stored: {
       stream: string(json, 'stream'),
@@ -90,16 +96,34 @@ export function parseStream(text: string): StreamLine {
       endorsement: bytes(json, 'endorsement'),
       headSeq: integer(json, 'head_seq'),
       headHash: bytes(json, 'head_hash'),
+      registered: { publicJwk: jwk, facts: object(json, 'facts'), startedAt: startedUs },
     },
-    jwk: jwk as Json,
-    startedUs: integer(json, 'started_at'),
+    jwk,
+    startedUs,
   };
 }
 
 /** Attacker-controlled. Throws `BadLine`. */
 export function parseLeaf(text: string): LeafLine {
   const json = parse(text);
-  return { index: integer(json, 'index'), hash: bytes(json, 'hash') };
+  return {
+    index: integer(json, 'index'),
+    stream: string(json, 'stream'),
+    fromSeq: integer(json, 'from_seq'),
+    hash: bytes(json, 'hash'),
+  };
+}
+
+/** A key of the register of keys. Attacker-controlled. Throws `BadLine`. */
+export function parseSigningKey(text: string): RegisteredKey {
+  const json = parse(text);
+  return {
+    kid: string(json, 'kid'),
+    publicJwk: object(json, 'public_jwk'),
+    purpose: string(json, 'purpose'),
+    validFrom: integer(json, 'valid_from'),
+    validTo: fieldOf(json, 'valid_to', 'integer') as bigint | null,
+  };
 }
 
 /** Attacker-controlled. Throws `BadLine`. */
@@ -137,6 +161,13 @@ function fieldOf(
   const isTexts = Array.isArray(value) && value.every((one) => one === null || typeof one === 'string');
   if (type === 'texts' && isTexts) return value;
   throw new BadLine(`${name} is not of the type ${type}`);
+}
+
+function object(json: Json, name: string): Readonly<Json> {
+  const value = Object.hasOwn(json, name) ? json[name] : null;
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new BadLine(`${name} is no object`);
+  return value as Json;
 }
 
 function string(json: Json, name: string): string {

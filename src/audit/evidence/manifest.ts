@@ -10,8 +10,10 @@ export type EvidenceManifest = {
   readonly to: string;
   /** The moment of the snapshot, by the database's clock. */
   readonly snapshot_at: string;
-  /** Rows of the views that must have none. */
-  readonly must_be_empty: Readonly<Record<string, number>>;
+  /** Rows of the views that must have none; null: see `failed`. */
+  readonly must_be_empty: Readonly<Record<string, number | null>>;
+  /** Views that the database could not read, because of a row that no writer of ours writes. */
+  readonly failed: readonly { readonly file: string; readonly sql: string; readonly error: string }[];
   /** What `countersign verify` said of the whole log in that snapshot. */
   readonly verification: {
     readonly whole: boolean;
@@ -55,15 +57,47 @@ export function parseSums(text: string): ReadonlyMap<string, string> | null {
   return sums;
 }
 
+/** What checks take from a manifest. */
+export type ReadManifest = {
+  readonly period: { readonly from: Date; readonly to: Date };
+  /** What was found of the whole log when the folder was made; null: it does not say. */
+  readonly found: 'whole' | 'altered' | 'not checked' | null;
+  /** Files that could not be made, with the reason. */
+  readonly failed: ReadonlyMap<string, string>;
+};
+
 /** Attacker-controlled. Null: it is none of this form. */
-export function parsePeriod(text: string): { readonly from: Date; readonly to: Date } | null {
+export function parseManifest(text: string): ReadManifest | null {
   try {
     const value: unknown = JSON.parse(text);
-    const time = (name: string) => new Date(String(Reflect.get(Object(value), name)));
+    const time = (name: string) => new Date(String(member(value, name)));
     const [from, to] = [time('from'), time('to')];
-    const isOne = Reflect.get(Object(value), 'form') === FORM;
-    return isOne && from.getTime() < to.getTime() ? { from, to } : null;
+    if (member(value, 'form') !== FORM || !(from.getTime() < to.getTime())) return null;
+    return {
+      period: { from, to },
+      found: foundIn(member(value, 'verification')),
+      failed: failedIn(member(value, 'failed')),
+    };
   } catch {
     return null;
   }
+}
+
+function foundIn(verification: unknown): ReadManifest['found'] {
+  const [altered, whole] = [member(verification, 'altered'), member(verification, 'whole')];
+  if (typeof altered !== 'boolean' || typeof whole !== 'boolean') return null;
+  return altered ? 'altered' : whole ? 'whole' : 'not checked';
+}
+
+function failedIn(failed: unknown): ReadonlyMap<string, string> {
+  const list = Array.isArray(failed) ? failed : [];
+  const told = list.map((one): [string, string] => [
+    String(member(one, 'file')),
+    String(member(one, 'error')),
+  ]);
+  return new Map(told.filter(([file]) => /^views\/[a-z_]+\.csv$/.test(file)));
+}
+
+function member(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }

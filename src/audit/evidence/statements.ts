@@ -27,11 +27,10 @@ export class EvidenceStatements {
   #next: Record | null = null;
   #ended = false;
   #stream = '';
-  #last = 0n;
   readonly #open = new Map<string, Record>();
 
   constructor(directory: string, { from, to }: Period, found: (problem: StatementProblem) => void) {
-    this.#records = recordsOf(join(directory, FILE));
+    this.#records = recordsOf(join(directory, STATEMENTS));
     this.#fromUs = BigInt(from.getTime()) * 1000n;
     this.#toUs = BigInt(to.getTime()) * 1000n;
     this.#found = found;
@@ -39,7 +38,6 @@ export class EvidenceStatements {
 
   async entry({ row, content }: StoredRow): Promise<void> {
     if (row.stream !== this.#stream) this.#endStream(row.stream);
-    this.#last = row.seq;
     const key = `${row.session_id} ${row.statement_no}`;
     if (row.kind === 'outcome') {
       const record = this.#open.get(key);
@@ -85,13 +83,11 @@ export class EvidenceStatements {
   }
 
   #endStream(stream: string): void {
-    // What came after the last entry that is here cannot be seen.
     for (const { cells, line } of this.#open.values())
-      if (cells.get('outcome') != null && numberOf(cells.get('outcome_seq')) <= this.#last)
+      if ((cells.get('outcome') ?? cells.get('outcome_seq') ?? null) !== null)
         this.#found({ line, ...placeOf(cells), detail: 'there is no entry of its outcome' });
     this.#open.clear();
     this.#stream = stream;
-    this.#last = 0n;
   }
 
   #stray({ cells, line }: Record): void {
@@ -145,21 +141,29 @@ function arrayText(list: readonly (string | null)[] | null): string | null {
 /** Rows by the names of the first one. Attacker-controlled. Throws `RangeError`. */
 async function* recordsOf(path: string): AsyncGenerator<Record> {
   let names: readonly (string | null)[] | null = null;
-  let text = '';
+  let parts: string[] = [];
+  let length = 0;
+  let isWithin = false;
   let line = 0;
-  let begin = 1;
   for await (const part of linesOf(path)) {
     line += 1;
-    text += `${part}\n`;
-    // Within quotes a line end is part of the text.
-    if ((text.length - text.replaceAll('"', '').length) % 2 === 1) continue;
-    const [values = []] = parseCsv(text);
+    parts.push(`${part}\n`);
+    length += part.length + 1;
+    if (length > LONGEST_ROW) throw new RangeError(`a row is longer than ${LONGEST_ROW} characters`);
+    // Within quotes a line end is part of the text. Each line is looked at once: a text may be nothing but lines.
+    for (let at = part.indexOf('"'); at >= 0; at = part.indexOf('"', at + 1)) isWithin = !isWithin;
+    if (isWithin) continue;
+    const [values = []] = parseCsv(parts.join(''));
     if (names === null) names = values;
-    else yield { cells: new Map(names.map((name, i) => [name ?? '', values[i] ?? null])), line: begin };
-    text = '';
-    begin = line + 1;
+    else
+      yield {
+        cells: new Map(names.map((name, i) => [name ?? '', values[i] ?? null])),
+        line: line - parts.length + 1,
+      };
+    parts = [];
+    length = 0;
   }
-  if (text !== '') throw new RangeError('it ends within quotes');
+  if (parts.length > 0) throw new RangeError('it ends within quotes');
 }
 
 function placeOf(cells: Cells): { stream: string | null; seq: bigint | null } {
@@ -170,4 +174,7 @@ function numberOf(text: string | null | undefined): bigint {
   return /^\d{1,19}$/.test(text ?? '') ? BigInt(text ?? 0) : 0n;
 }
 
-const FILE = 'views/statements.csv';
+/** One statement's text, whose quotes are doubled, and what else is in its row. */
+const LONGEST_ROW = 128 * 1024 * 1024;
+
+export const STATEMENTS = 'views/statements.csv';

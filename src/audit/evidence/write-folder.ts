@@ -30,6 +30,9 @@ export type EvidenceOptions = {
   readonly version: string;
 };
 
+/** What does not depend on where it is read, and where it goes. */
+export type SnapshotOptions = Omit<EvidenceOptions, 'url' | 'out'>;
+
 export type Evidence = {
   readonly manifest: EvidenceManifest;
   readonly verification: VerifyResult;
@@ -62,7 +65,8 @@ export async function writeEvidence(options: EvidenceOptions): Promise<Evidence>
     await client.connect();
     let evidence: Evidence;
     try {
-      evidence = await new Writer(client, directory, options).all();
+      await client.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY');
+      evidence = await writeSnapshot(client, directory, options);
     } finally {
       await client.end();
     }
@@ -77,13 +81,23 @@ export async function writeEvidence(options: EvidenceOptions): Promise<Evidence>
   }
 }
 
+/** The same into a folder that is there and empty, of the transaction that the caller has open, whose settings it pins. */
+export function writeSnapshot(
+  client: pg.Client,
+  directory: string,
+  options: SnapshotOptions,
+): Promise<Evidence> {
+  return new Writer(client, directory, options).all();
+}
+
 class Writer {
   readonly #client: pg.Client;
   readonly #directory: string;
-  readonly #options: EvidenceOptions;
+  readonly #options: SnapshotOptions;
   readonly #parts: WrittenPart[] = [];
+  readonly #failed: EvidenceManifest['failed'][number][] = [];
 
-  constructor(client: pg.Client, directory: string, options: EvidenceOptions) {
+  constructor(client: pg.Client, directory: string, options: SnapshotOptions) {
     this.#client = client;
     this.#directory = directory;
     this.#options = options;
@@ -91,7 +105,6 @@ class Writer {
 
   async all(): Promise<Evidence> {
     const { period, schema, keys, checkpoint } = this.#options;
-    await this.#client.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY');
     await this.#client.query(SETTINGS);
     for (const name of ['views', 'log', 'verification'])
       await mkdir(join(this.#directory, name), { mode: 0o700 });
@@ -130,6 +143,7 @@ class Writer {
           .filter(({ mustBeEmpty }) => mustBeEmpty)
           .map(({ name }) => [name, this.#rowsOf(`views/${name}.csv`)]),
       ),
+      failed: this.#failed,
       verification: result,
       files: this.#parts.map(({ file, rows, sha256, sqlFile }) => ({
         ...{ file, sha256 },
@@ -149,7 +163,18 @@ class Writer {
   async #view({ name, sql }: EvidenceView): Promise<void> {
     const sqlFile = `views/${name}.sql`;
     await this.#text(sqlFile, `-- ${SETTINGS}\n${sql};\n`);
-    await this.#csv(`views/${name}.csv`, sql, sqlFile);
+    const file = `views/${name}.csv`;
+    await this.#client.query('SAVEPOINT view');
+    try {
+      await this.#csv(file, sql, sqlFile);
+    } catch (error) {
+      // A row that a view cannot read must not keep everything else from an auditor.
+      if (!(error instanceof pg.DatabaseError) || !UNREADABLE.test(error.code ?? '')) throw error;
+      await this.#client.query('ROLLBACK TO view');
+      await rm(join(this.#directory, file));
+      this.#failed.push({ file, sql: sqlFile, error: error.message });
+    }
+    await this.#client.query('RELEASE view');
   }
 
   async #csv(file: string, sql: string, sqlFile: string | null): Promise<void> {
@@ -230,8 +255,9 @@ class Writer {
     return rows[0]?.[0] ?? '';
   }
 
-  #rowsOf(file: string): number {
-    return this.#parts.find((part) => part.file === file)?.rows ?? 0;
+  /** Null: it could not be made. */
+  #rowsOf(file: string): number | null {
+    return this.#parts.find((part) => part.file === file)?.rows ?? null;
   }
 
   async #text(file: string, text: string): Promise<void> {
@@ -286,6 +312,9 @@ function verificationText({ findings, ...result }: VerifyResult): string {
 
 /** Whatever the role's own settings are: names mean pg_catalog's, and values have one form. */
 const SETTINGS = `SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres'; SET LOCAL bytea_output = 'hex'; SET LOCAL statement_timeout = 0`;
+
+/** Codes of data that cannot be read: classes 21, 22 and 54 (cardinality, data, program limits). */
+const UNREADABLE = /^(?:21|22|54)/;
 
 /** Types whose text is never one that others chose: boolean, numbers, bytes, times and intervals. */
 const PLAIN_TYPES = new Set([16, 17, 20, 21, 23, 26, 700, 701, 1700, 1082, 1083, 1114, 1184, 1186, 1266]);

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import type { Finding } from './finding.ts';
-import { accountedFor, droppedBy, type Gone, type UpkeepRow, upkeepKey } from './gone.ts';
+import { accountedFor, droppedBy, type Gone, type UpkeepRow, unverified, wrongDays } from './gone.ts';
 
 export type GoneRows = {
   readonly of: (stream: string) => Gone;
@@ -16,6 +16,7 @@ export async function goneIn(client: pg.ClientBase, schema: string): Promise<Gon
   const entries = await upkeepRows(client, schema);
   return {
     of: accountedFor(entries),
+    // One snapshot, and still: a view may show one thing here and another there.
     findings: async (verified) => [
       ...unverified(entries, verified),
       ...(await tooEarly(client, schema, entries)),
@@ -37,17 +38,6 @@ async function upkeepRows(client: pg.ClientBase, schema: string): Promise<readon
   return rows.map((row) => ({ ...row, seq: BigInt(row.seq), at: BigInt(row.at) }));
 }
 
-/** One snapshot, and still: a view may show one thing here and another there. */
-function unverified(entries: readonly UpkeepRow[], verified: readonly UpkeepRow[]): readonly Finding[] {
-  const known = new Set(verified.map(upkeepKey));
-  return entries
-    .filter((entry) => !known.has(upkeepKey(entry)))
-    .map(({ stream, seq, kind }) => ({
-      ...{ stream, seq, check: kind === 'retention' ? 'retention' : 'redaction', ok: false },
-      detail: `this entry of ${kind} is not a row of its stream: what it accounts for is not accounted for`,
-    }));
-}
-
 /** Days are over when they are dropped, and no row before those that were dropped is of a later day. */
 async function tooEarly(
   client: pg.ClientBase,
@@ -55,24 +45,30 @@ async function tooEarly(
   entries: readonly UpkeepRow[],
 ): Promise<readonly Finding[]> {
   const findings: Finding[] = [];
-  const found = ({ stream, seq }: UpkeepRow) =>
-    findings.push({ stream, seq, check: 'retention', ok: false, detail: TOO_EARLY });
   for (const entry of entries) {
     const dropped = droppedBy(entry);
     if (dropped === null || dropped.ranges.length === 0) continue;
     const { stream, before, ranges } = dropped;
-    if (!(before * 1000 <= Number(entry.at))) {
-      found(entry);
-      continue;
-    }
-    const { rows } = await client.query<{ early: boolean }>(
-      `SELECT EXISTS (SELECT FROM ${schema}.entries e WHERE e.stream = $1 AND e.seq < $2 AND e.at >= $3)
-           OR EXISTS (SELECT FROM ${schema}.streams s WHERE s.stream = $1 AND s.started_at >= $3) AS early`,
-      [stream, String(ranges.at(-1)?.fromSeq), new Date(before).toISOString()],
-    );
-    if (rows[0]?.early === true) found(entry);
+    const isEarly =
+      !Number.isNaN(before) &&
+      (await hasLaterDay(client, schema, stream, ranges.at(-1)?.fromSeq ?? 0n, new Date(before)));
+    const finding = wrongDays(entry, dropped, isEarly);
+    if (finding !== null) findings.push(finding);
   }
   return findings;
 }
 
-const TOO_EARLY = 'it covers days that were not over when it was written';
+async function hasLaterDay(
+  client: pg.ClientBase,
+  schema: string,
+  stream: string,
+  seq: bigint,
+  since: Date,
+): Promise<boolean> {
+  const { rows } = await client.query<{ early: boolean }>(
+    `SELECT EXISTS (SELECT FROM ${schema}.entries e WHERE e.stream = $1 AND e.seq < $2 AND e.at >= $3)
+         OR EXISTS (SELECT FROM ${schema}.streams s WHERE s.stream = $1 AND s.started_at >= $3) AS early`,
+    [stream, String(seq), since.toISOString()],
+  );
+  return rows[0]?.early === true;
+}

@@ -1,4 +1,5 @@
 import type { Row } from '../chain/canonical.ts';
+import type { Finding } from './finding.ts';
 
 /** Rows of a stream that retention has dropped, between two hashes of its chain. */
 export type GoneRange = {
@@ -89,6 +90,37 @@ export function accountedFor(entries: readonly UpkeepRow[]): (stream: string) =>
 /** Equal for two readings of one entry that say the same. */
 export function upkeepKey({ stream, seq, at, kind, detail }: UpkeepRow): string {
   return JSON.stringify([stream, String(seq), String(at), kind, detail]);
+}
+
+/** Whether entries say that all of these rows were dropped. */
+export function areDropped({ dropped }: Gone, fromSeq: bigint, toSeq: bigint): boolean {
+  let next = fromSeq;
+  for (const range of dropped) if (range.fromSeq <= next && range.toSeq >= next) next = range.toSeq + 1n;
+  return next > toSeq;
+}
+
+/** Entries that were not among the rows that were verified, as they were read: what they account for may be forged. */
+export function unverified(
+  entries: readonly UpkeepRow[],
+  verified: readonly UpkeepRow[],
+): readonly Finding[] {
+  const known = new Set(verified.map(upkeepKey));
+  return entries
+    .filter((entry) => !known.has(upkeepKey(entry)))
+    .map(({ stream, seq, kind }) => ({
+      ...{ stream, seq, check: kind === 'retention' ? 'retention' : 'redaction', ok: false },
+      detail: `this entry of ${kind} is not a row of its stream: what it accounts for is not accounted for`,
+    }));
+}
+
+/**
+ * What is wrong with the days that an entry of retention covers; null: nothing. They are over when they are dropped, and
+ * no row before those that were dropped is of a later day: `isEarly` says whether one is.
+ */
+export function wrongDays(entry: UpkeepRow, { before }: Dropped, isEarly: boolean): Finding | null {
+  if (before * 1000 <= Number(entry.at) && !isEarly) return null;
+  const detail = 'it covers days that were not over when it was written';
+  return { stream: entry.stream, seq: entry.seq, check: 'retention', ok: false, detail };
 }
 
 /** Whether a row that is named as the end of its stream was dropped, with that hash where it is known. */

@@ -39,6 +39,17 @@ export function checkDigests(named: readonly RequestDigest[]): readonly Finding[
   return findings;
 }
 
+/** Receipts of requests whose opening is not among the rows: whether they have the digest of the opening is not known. */
+export function withoutOpening(named: readonly RequestDigest[]): readonly Finding[] {
+  const opened = new Set(named.filter(({ by }) => by === 'opening').map(({ request }) => request));
+  return named
+    .filter(({ by, request }) => by === 'receipt' && !opened.has(request))
+    .map(({ stream, seq, request }) => ({
+      ...{ stream, seq, check: 'receipt', ok: null },
+      detail: `the opening of the request is not here: ${request}`,
+    }));
+}
+
 function addTo(map: Map<string, Set<string>>, name: string, value: string): void {
   const values = map.get(name) ?? new Set();
   map.set(name, values.add(value));

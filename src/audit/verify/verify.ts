@@ -108,29 +108,37 @@ export class StreamVerifier {
   /** Where rows are gone, the batches alone say that nothing is missing between them. */
   readonly #batchesAlone: boolean;
 
-  /**
-   * `gone`: what entries of the log account for; those entries are rows like any other, and are checked as such. `after`:
-   * where what is handed over begins; left out: at the stream's beginning.
-   */
-  constructor(
-    stream: StoredStream,
-    keys: Keys,
-    gone: Gone = NOTHING_GONE,
-    after: { readonly seq: bigint; readonly hash: Buffer } | null = null,
-  ) {
+  /** `gone`: what entries of the log account for; those entries are rows like any other, and are checked as such. */
+  constructor(stream: StoredStream, keys: Keys, gone: Gone = NOTHING_GONE) {
     this.#stream = stream;
     this.#keys = keys;
     this.#dropped = [...gone.dropped];
     this.#batchesAlone = gone.dropped.length > 0;
     this.#redacted = gone.redacted;
-    if (after === null) return;
-    this.#seq = after.seq;
-    this.#hash = after.hash;
-    this.#batchedTo = after.seq;
-    this.#batchedHash = after.hash;
   }
 
   batch(batch: StoredBatch): void {
+    this.#checkSigned(batch);
+    this.#batches.push(batch);
+  }
+
+  /** A batch whose rows are not handed over, whoever has them: its signature alone says where it begins and ends. */
+  unseen(batch: StoredBatch): void {
+    this.#checkSigned(batch);
+    const { fromSeq, toSeq, prevHash, hash } = batch;
+    this.#passDropped(toSeq);
+    if (this.#seq < fromSeq) {
+      const first = { row: { seq: fromSeq }, prevHash, hash };
+      this.#checkOrder(first);
+      this.#passUnrowed(first);
+    }
+    this.#passedFrom = null;
+    this.#clipDropped(batch);
+    this.#seq = toSeq;
+    this.#hash = hash;
+  }
+
+  #checkSigned(batch: StoredBatch): void {
     if (batch.fromSeq !== this.#batchedTo + 1n) {
       this.#found(batch.fromSeq, 'batch', 'a batch before this one is missing');
     } else if (this.#batchesAlone && !batch.prevHash.equals(this.#batchedHash)) {
@@ -138,7 +146,6 @@ export class StreamVerifier {
     }
     this.#batchedTo = batch.toSeq;
     this.#batchedHash = batch.hash;
-    this.#batches.push(batch);
     if (batch.kid !== this.#stream.kid && !this.#foreign.has(batch.kid))
       this.#foreign.set(batch.kid, batch.fromSeq);
     const ok = this.#keys.ofStreams(batch.kid, batchBytes(batch), batch.signature);
@@ -228,19 +235,37 @@ export class StreamVerifier {
   }
 
   /** Batches that end where rows are gone; where one begins or ends with the range, the hashes must be the same. */
-  #passBatches({ fromSeq, toSeq, prevHash, hash }: GoneRange): void {
-    const another = () =>
-      this.#found(
-        fromSeq,
-        'retention',
-        `rows ${fromSeq} to ${toSeq}: an entry says that they were dropped, with another hash than was signed`,
-      );
+  #passBatches(range: GoneRange): void {
+    const { fromSeq, toSeq, prevHash, hash } = range;
     for (let batch = this.#batches[0]; batch !== undefined; batch = this.#batches[0]) {
-      if (batch.fromSeq === fromSeq && !batch.prevHash.equals(prevHash)) another();
+      if (batch.fromSeq === fromSeq && !batch.prevHash.equals(prevHash)) this.#anotherHash(range);
       if (batch.toSeq > toSeq) return;
-      if (batch.toSeq === toSeq && !batch.hash.equals(hash)) another();
+      if (batch.toSeq === toSeq && !batch.hash.equals(hash)) this.#anotherHash(range);
       this.#batches.shift();
     }
+  }
+
+  /** Of what was dropped, that which comes after a batch whose rows are not handed over. */
+  #clipDropped({ toSeq, hash }: StoredBatch): void {
+    for (
+      let range = this.#dropped[0];
+      range !== undefined && range.fromSeq <= toSeq;
+      range = this.#dropped[0]
+    ) {
+      this.#dropped.shift();
+      if (range.toSeq === toSeq && !range.hash.equals(hash)) this.#anotherHash(range);
+      if (range.toSeq <= toSeq) continue;
+      this.#dropped.unshift({ fromSeq: toSeq + 1n, toSeq: range.toSeq, prevHash: hash, hash: range.hash });
+      return;
+    }
+  }
+
+  #anotherHash({ fromSeq, toSeq }: GoneRange): void {
+    this.#found(
+      fromSeq,
+      'retention',
+      `rows ${fromSeq} to ${toSeq}: an entry says that they were dropped, with another hash than was signed`,
+    );
   }
 
   #checkRedacted(seq: bigint): void {
@@ -275,15 +300,9 @@ export class StreamVerifier {
     }
   }
 
-  #checkBatch({ row, prevHash, hash }: Linked): void {
-    for (
-      let batch = this.#batches[0];
-      batch !== undefined && batch.toSeq < row.seq;
-      batch = this.#batches[0]
-    ) {
-      this.#found(batch.toSeq, 'batch', `row ${batch.toSeq} was signed and is not there`);
-      this.#batches.shift();
-    }
+  #checkBatch(linked: Linked): void {
+    const { row, prevHash, hash } = linked;
+    this.#passUnrowed(linked);
     const batch = this.#batches[0];
     if (batch === undefined) return;
     if (row.seq === batch.fromSeq && !prevHash.equals(batch.prevHash)) {
@@ -293,6 +312,18 @@ export class StreamVerifier {
     if (!hash.equals(batch.hash))
       this.#found(row.seq, 'batch', `row ${row.seq} is not the one that was signed`);
     this.#batches.shift();
+  }
+
+  /** Batches before a row whose own last rows did not come. */
+  #passUnrowed({ row }: Linked): void {
+    for (
+      let batch = this.#batches[0];
+      batch !== undefined && batch.toSeq < row.seq;
+      batch = this.#batches[0]
+    ) {
+      this.#found(batch.toSeq, 'batch', `row ${batch.toSeq} was signed and is not there`);
+      this.#batches.shift();
+    }
   }
 
   #checkReceipt({ seq, at, kind, receipt, request_id }: Row): void {
@@ -317,17 +348,10 @@ export class StreamVerifier {
     const key = row.kind === 'key' ? broughtKey(row, detailOf(row)) : null;
     if (key !== null) this.broughtKeys.push(key);
     if (row.kind !== 'log_start' && row.kind !== 'log_recovered') return;
-    const detail = detailOf(row);
-    const { by_kid, previous_stream, previous_seq, previous_hash } = detail;
+    const { by_kid } = detailOf(row);
     if (row.kind === 'log_recovered' && by_kid !== undefined) this.#recoverers.add(by_kid);
-    if (previous_stream === undefined || previous_seq === undefined || previous_hash === undefined) return;
-    if (!/^\d{1,19}$/.test(previous_seq)) return;
-    this.namedEnds.push({
-      by: row.stream,
-      stream: previous_stream,
-      seq: BigInt(previous_seq),
-      hash: previous_hash,
-    });
+    const end = namedEnd(row);
+    if (end !== null) this.namedEnds.push(end);
   }
 
   #checkStart(row: Row): void {
@@ -352,6 +376,15 @@ export class StreamVerifier {
   #found(seq: bigint, check: Check, detail: string): void {
     this.findings.push({ stream: this.#stream.stream, seq, check, ok: false, detail });
   }
+}
+
+/** The end of another stream that a start or a recovery names; null: it names none. Attacker-controlled. */
+export function namedEnd(row: Row): NamedEnd | null {
+  if (row.kind !== 'log_start' && row.kind !== 'log_recovered') return null;
+  const { previous_stream, previous_seq, previous_hash } = detailOf(row);
+  if (previous_stream === undefined || previous_seq === undefined || previous_hash === undefined) return null;
+  if (!/^\d{1,19}$/.test(previous_seq)) return null;
+  return { by: row.stream, stream: previous_stream, seq: BigInt(previous_seq), hash: previous_hash };
 }
 
 /** Whether text, digest and parameters are those that the row committed to. */

@@ -161,7 +161,12 @@ function missing(): TamperingCase[] {
         ['tree', 'main', 1],
       ],
     },
-    { name: 'the last row deleted', change: without(inMain((seq) => seq === 12n)), finds: [head] },
+    {
+      name: 'the last row deleted',
+      change: without(inMain((seq) => seq === 12n)),
+      finds: [head],
+      inFolder: [['range', 'main', 12]],
+    },
     {
       name: 'a batch in the middle deleted, with its signature',
       change: (log) => {
@@ -181,6 +186,7 @@ function missing(): TamperingCase[] {
         ['gap', 'main', 8],
         ['batch', 'main', 7],
       ],
+      inFolder: [['range', 'main', 3]],
     },
     {
       name: "a batch's signature deleted",
@@ -196,6 +202,10 @@ function missing(): TamperingCase[] {
       name: 'a whole day dropped',
       after: ['DROP TABLE audit.entry_20260302'],
       finds: [head, ['batch', 'main', 11], ['head', 'next', 8]],
+      inFolder: [
+        ['batch', 'main', 11],
+        ['range', 'next', 1],
+      ],
     },
     {
       name: 'a whole day taken out of the log, but kept as a table',
@@ -203,6 +213,10 @@ function missing(): TamperingCase[] {
       finds: [
         ['gap', 'main', 9],
         ['gap', 'crashed', 3],
+      ],
+      inFolder: [
+        ['gap', 'main', 9],
+        ['range', 'crashed', 1],
       ],
     },
     {
@@ -212,6 +226,12 @@ function missing(): TamperingCase[] {
         'TRUNCATE audit.entry',
       ],
       finds: [head, ['head', 'requests', 10], ['head', 'crashed', 5], ['head', 'next', 8]],
+      inFolder: [
+        ['range', 'main', 1],
+        ['range', 'requests', 1],
+        ['range', 'crashed', 1],
+        ['range', 'next', 1],
+      ],
     },
     {
       name: 'a row deleted and those after it moved up',
@@ -220,6 +240,11 @@ function missing(): TamperingCase[] {
         for (const { row } of log.entries) if (row.stream === main && row.seq > 9n) row.seq -= 1n;
       },
       finds: [['row_hash', 'main', 9], ['link', 'main', 9], head],
+      inFolder: [
+        ['row_hash', 'main', 9],
+        ['link', 'main', 9],
+        ['range', 'main', 12],
+      ],
     },
   ];
 }

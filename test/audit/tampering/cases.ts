@@ -17,6 +17,11 @@ export type TamperingCase = {
   readonly before?: readonly string[];
   readonly after?: readonly string[];
   readonly finds: readonly Expected[];
+  /**
+   * What an evidence folder shows by itself where that is something else: it has no rows of times before and after its
+   * period, so where all rows of a batch are missing it can only say that they may be of the period.
+   */
+  readonly inFolder?: readonly Expected[];
   /** Found only with a checkpoint that was kept elsewhere; without it the log must pass for whole. */
   readonly onlyWithCheckpoint?: true;
   /** A range of time in which `audit.verify` must find it, too, and one in which there is nothing to be found. */

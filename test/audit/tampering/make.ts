@@ -17,6 +17,7 @@ export type FixtureCase = {
   readonly has: string;
   readonly sql: readonly string[];
   readonly finds: readonly (readonly [check: string, stream: string | null, seq: number])[];
+  readonly inFolder?: FixtureCase['finds'];
   readonly onlyWithCheckpoint?: true;
   readonly within?: readonly [string, string];
   readonly outside?: readonly [string, string];
@@ -33,7 +34,7 @@ export function fixtureText(): string {
   const log = honestLog();
   const fixture: Fixture = {
     about:
-      "An honest log (`log`: put into a new audit schema by its owner, with the triggers off) and ways to tamper with it (`cases`), each with the statements that do it and with what both verifiers, audit.verify in SQL and countersign verify, must find: [check, stream, row]. They are given `keys` and `checkpoint`, which an outsider kept. `has`: what was in the forger's hands beside the database. `onlyWithCheckpoint`: nothing is to be found without it. `within`, `outside`: ranges of time in which audit.verify finds something, or nothing. Made by test/audit/tampering/make.ts.",
+      "An honest log (`log`: put into a new audit schema by its owner, with the triggers off) and ways to tamper with it (`cases`), each with the statements that do it and with what both verifiers, audit.verify in SQL and countersign verify, must find: [check, stream, row]. They are given `keys` and `checkpoint`, which an outsider kept. `inFolder`: what an evidence folder of that log shows by itself, where that is something else. `has`: what was in the forger's hands beside the database. `onlyWithCheckpoint`: nothing is to be found without it. `within`, `outside`: ranges of time in which audit.verify finds something, or nothing. Made by test/audit/tampering/make.ts.",
     keys: KEYS,
     checkpoint: keptOf(log),
     log: logAsSql(log),
@@ -51,11 +52,18 @@ function keptOf(log: Log): string {
   return checkpointOf(log.leaves, NEW).note;
 }
 
-function caseOf({ name, has, change, before, after, finds, ...rest }: TamperingCase): FixtureCase {
+function caseOf({ name, has, change, before, after, finds, inFolder, ...rest }: TamperingCase): FixtureCase {
   const log = honestLog();
   change?.(log);
   const sql = [...(before ?? []), ...changesAsSql(honestLog(), log), ...(after ?? [])];
-  return { name, has: has ?? 'the database', sql, finds: finds.map(named), ...rest };
+  return {
+    name,
+    has: has ?? 'the database',
+    sql,
+    finds: finds.map(named),
+    ...(inFolder === undefined ? {} : { inFolder: inFolder.map(named) }),
+    ...rest,
+  };
 }
 
 if (argv[1] === fileURLToPath(import.meta.url)) writeFileSync(FIXTURE, fixtureText());
