@@ -85,13 +85,22 @@ async function open(
   timeoutMs: number,
 ): Promise<Upstream> {
   const wire = await connectUpstream(address, timeoutMs);
-  const timer = setTimeout(() => wire.destroy(), timeoutMs);
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    wire.destroy();
+  }, timeoutMs);
   try {
     wire.write(startupMessage(login, protocol));
     const secret = address.tls.mode !== 'disable' || address.host.startsWith('/');
     return await startUp(wire, login, protocol, secret);
   } catch (error) {
     wire.destroy();
+    // It was this side that hung up.
+    if (late)
+      throw new UpstreamUnavailable(
+        `the upstream server has not let the session begin within ${timeoutMs} ms`,
+      );
     throw error;
   } finally {
     clearTimeout(timer);

@@ -108,6 +108,15 @@ describe('the protocol towards upstream', () => {
     expect(asked).toEqual([PROTOCOL_3_2, PROTOCOL_3_0]);
   });
 
+  it('says so where the server is silent, rather than that it hung up', async () => {
+    const { port } = await scripted([OK]);
+    const came = await failure(openUpstream(at(port), LOGIN, 300));
+    expect(came).toMatchObject({
+      name: 'UpstreamUnavailable',
+      message: expect.stringContaining('within 300 ms'),
+    });
+  });
+
   it.each<[string, readonly Buffer[]]>([
     ['for another reason', [error('28000')]],
     ['after more was said', [OK, error('0A000')]],
