@@ -181,7 +181,9 @@ export class Relay {
     if (this.#closed) return;
     this.#guarded(() => this.#session.upstreamClosed(nowMicros()));
     const word = fatalError(SQLSTATE.connectionFailure, 'server closed the connection unexpectedly');
-    const why = error === null ? 'upstream closed' : `upstream closed: ${error.message}`;
+    const closed = error === null ? 'upstream closed' : `upstream closed: ${error.message}`;
+    // After Terminate the server hangs up first; that is the client's doing.
+    const why = this.#session.left ? 'the client closed the connection' : closed;
     this.#close(this.#session.endExplained ? null : word, why);
   }
 

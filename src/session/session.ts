@@ -69,6 +69,11 @@ export class Session {
     return inputEnd !== null && !ledger.some(({ kind }) => ENDS_WITH_READY.has(kind));
   }
 
+  /** The client said that it ends the session, or sends nothing more. */
+  get left(): boolean {
+    return this.#state.clientGone || this.#state.inputEnd !== null;
+  }
+
   /** A whole frontend frame; may be a view of a buffer that is used again. `now`: microseconds since 1970 UTC. */
   frontend(type: number, frame: Buffer, now: number): void {
     const state = this.#state;

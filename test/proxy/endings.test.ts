@@ -133,6 +133,22 @@ describe('a backend that is terminated', () => {
   });
 });
 
+it('a session that its client ended is not said to have been ended by the server', async () => {
+  const name = 'says goodbye';
+  const client = await RawClient.connect(stack.agentUrl, { application_name: name });
+  client.send(serialize.end());
+  await client.until(() => false);
+  const ends = async () =>
+    (
+      await stack.audit.query(
+        "SELECT jsonb_object(detail) ->> 'why' AS why FROM audit.entry WHERE kind = 'session_end' AND application_name = $1",
+        [name],
+      )
+    ).rows;
+  await eventually('the end of the session is recorded', async () => (await ends()).length === 1);
+  expect(await ends()).toEqual([{ why: 'the client closed the connection' }]);
+});
+
 describe('notifications', () => {
   it.each(['idle', 'held'])('reach a client that is %s', async (how) => {
     const client = await RawClient.connect(stack.agentUrl);
