@@ -22,7 +22,12 @@ export function factLines(view: RequestView): readonly FactLine[] {
       `${session.agent}${session.owner === null ? '' : ` (owner ${session.owner}, who cannot approve)`}`,
     ),
     ...optional('On behalf of', session.onBehalfOf, (person) => `${person}, who cannot approve`),
-    ...optional('Run', session.run, (run) => `${run}${session.runVerified ? '' : CLAIMED}`),
+    // Where nobody names one, the session is the run.
+    ...optional(
+      'Run',
+      session.run === session.sessionId ? null : session.run,
+      (run) => `${run}${session.runVerified ? '' : CLAIMED}`,
+    ),
     ...optional('Program', session.applicationName || null, (name) => `${name}${CLAIMED}`),
     ...claims(context),
     line('Database', `${session.database} as ${session.role}`),
