@@ -217,6 +217,8 @@ COMMENT ON COLUMN @schema@.statements.observed_rule IS
   'A rule in mode observe that would have decided instead.';
 COMMENT ON COLUMN @schema@.statements.observed_decision IS
   'What that rule would have decided.';
+COMMENT ON COLUMN @schema@.statements.fingerprint IS
+  'Equal for queries that differ in constants alone, for counting them; null: not a query by itself (also EXPLAIN, DECLARE, FETCH, COPY), or not recorded.';
 COMMENT ON COLUMN @schema@.sessions.session_id IS 'session_id of Postgres'' csvlog, session.id of OpenTelemetry.';
 COMMENT ON COLUMN @schema@.refused_logins.login IS
   'What the client called itself: claimed, not proved. user_name of Postgres'' csvlog.';
