@@ -152,12 +152,18 @@ export async function makeInstallation(options: InstallationOptions = {}): Promi
     killAll,
     recovered: async () => {
       // A stream's directory goes when all of it is in the database; one is the running process'.
-      for (const until = Date.now() + 300_000; ; await new Promise((done) => setTimeout(done, 100))) {
+      let left = Number.POSITIVE_INFINITY;
+      for (let until = 0; ; await new Promise((done) => setTimeout(done, 100))) {
         const streams = existsSync(journal)
           ? readdirSync(journal).filter((name) => /^\d{8}T/.test(name))
           : [];
         if (streams.length <= 1) return;
-        if (Date.now() > until) throw new Error(`not recovered within five minutes: ${streams.join(', ')}`);
+        // There may be a hundred, and each takes a thread's start.
+        if (streams.length < left) {
+          left = streams.length;
+          until = Date.now() + 120_000;
+        } else if (Date.now() > until)
+          throw new Error(`none was recovered for two minutes: ${streams.join(', ')}`);
       }
     },
     agentUser: user,
@@ -183,10 +189,13 @@ export async function makeInstallation(options: InstallationOptions = {}): Promi
 
 async function ready(child: Running): Promise<Doomed> {
   let output = '';
+  let isReady = false;
   const said = await new Promise<{ readonly agents: string; readonly http: string }>((done, failed) => {
     child.process.stderr?.on('data', (chunk: string) => {
       output = (output + chunk).slice(-20_000);
-      const line = output.split('\n').find((one) => one.includes('"ready"'));
+      if (isReady) return;
+      const line = output.split('\n').find((one) => one.includes('"ready"') && one.endsWith('}'));
+      isReady = line !== undefined;
       if (line !== undefined) done(JSON.parse(line) as { agents: string; http: string });
     });
     child.ended.then(({ code, stderr }) => failed(new Error(`serve ended with ${code}: ${stderr}`)));
