@@ -50,6 +50,11 @@ function raw(entries: readonly Entry[]): RawRecord[] {
 
 const head = { seq: 0n, hash: GENESIS_HASH };
 const text = fc.string({ unit: 'binary', maxLength: 90 });
+/** As `factsText` makes them: what is no JSON, or what jsonb cannot hold, is refused by the database. */
+const name = text.map((any) => any.replaceAll('\0', ''));
+const facts = fc
+  .record({ v: fc.constant(1), command: name, tags: fc.array(name) })
+  .map((told) => JSON.stringify(told));
 const session = fc
   .record({ agent: text, owner: fc.option(text), runVerified: fc.boolean(), tls: fc.boolean() })
   .map((change) => ({ ...SESSION, ...change }));
@@ -67,7 +72,7 @@ const entries: fc.Arbitrary<Entry[]> = fc.array(
         observed: fc.option(fc.record({ rule: text, decision: fc.constantFrom('allow', 'hold', 'deny') }), {
           nil: undefined,
         }),
-        facts: fc.option(text, { nil: undefined }),
+        facts: fc.option(facts, { nil: undefined }),
         fingerprint: fc.option(text, { nil: undefined }),
       })
       .map(({ observed, facts, fingerprint, ...change }) =>
