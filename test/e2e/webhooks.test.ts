@@ -100,7 +100,7 @@ it('keeps what was given up over a restart, lists it, and sends it again when to
   const lines = (await listed()).trim().split('\n');
   expect(lines).toHaveLength(4);
   expect(lines.at(-1)).toMatch(
-    new RegExp(`^msg_[0-9a-f]{32}  pager  request.opened  ${id}  dead  .* 2 attempts: 500$`),
+    new RegExp(`^msg_[0-9a-f]{32} pager request.opened ${id} dead .* 2 attempts: 500$`),
   );
   receiver.script = () => 204;
   const [message = ''] = lines.at(-1)?.split(' ') ?? [];
