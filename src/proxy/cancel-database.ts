@@ -131,7 +131,11 @@ export class CancelDatabase {
     };
     client.on('error', lost);
     client.on('end', () => lost());
-    client.on('notification', ({ channel, payload }) => this.#notified(channel, payload ?? ''));
+    client.on('notification', ({ channel, payload }) => {
+      // Who joins while this connection is made, itself too, is read at the end of it.
+      if (channel === JOINED) return this.#client === client ? void this.readPeers() : undefined;
+      this.#notified(payload ?? '');
+    });
     try {
       await client.connect();
       // A notification needs no disk.
@@ -228,8 +232,7 @@ export class CancelDatabase {
     }
   }
 
-  #notified(channel: string, payload: string): void {
-    if (channel === JOINED) return void this.readPeers();
+  #notified(payload: string): void {
     const bytes = Buffer.from(payload, 'base64');
     if (bytes.length < 2) return;
     const heard = { from: bytes.readUInt16BE(0), sealed: bytes.subarray(2) };

@@ -1,8 +1,12 @@
 /** Two processes of one installation, and cancels that reach the wrong one. */
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
+import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { instanceOf } from '../../src/proxy/cancel-keys.ts';
+import { startCancelRouting } from '../../src/proxy/cancel-routing.ts';
+import { openKeys } from '../../src/signing/keys.ts';
+import { newSealing } from '../../src/signing/sealing.ts';
 import { type Stack, startStack } from '../support/stack.ts';
 import { CancelClient, cancelPacket, sendCancel, simple } from './cancel-client.ts';
 import { eventually, expectServed } from './support.ts';
@@ -47,6 +51,19 @@ async function instances(): Promise<number[]> {
   const { rows } = await here.audit.query('SELECT number FROM countersign.cancel_instance ORDER BY number');
   return rows.map(({ number }: { number: number }) => number);
 }
+
+it('a start that meets no trouble warns of none', async () => {
+  const said: string[] = [];
+  const log = pino({ level: 'warn' }, { write: (line: string) => void said.push(line) });
+  const { url } = here.config.audit;
+  const sealing = newSealing(await openKeys(here.config.keys.directory));
+  const routing = await startCancelRouting({ url, sealing, limits: here.config.limits, log });
+  // It has heard its own word that it is there.
+  await eventually('it is known', async () => (await instances()).includes(routing.instance()));
+  await new Promise((done) => setTimeout(done, 200));
+  await routing.close();
+  expect(said).toEqual([]);
+});
 
 describe('a cancel that reaches another process', () => {
   it.each([
