@@ -120,9 +120,7 @@ describe('upkeep of a running installation', () => {
     const refused = await erase();
     expect(refused.code).toBe(1);
     expect(refused.stderr).toContain(`${name}: inquiry 7`);
-    expect((await audit('hold', 'list')).stdout).toContain(
-      `${name} in force from 2020-01-01T00:00:00.000Z`,
-    );
+    expect((await audit('hold', 'list')).stdout).toContain(`${name} in force from 2020-01-01T00:00:00.000Z`);
     expect(await audit('hold', 'release', name, '--reason', 'closed')).toMatchObject({ code: 0 });
     expect((await audit('hold', 'release', name, '--reason', 'closed')).stderr).toContain('in force');
     expect((await erase()).code).toBe(0);
