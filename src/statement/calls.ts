@@ -362,6 +362,9 @@ function markConnectionStrings(context: Context, name: string, args: readonly un
   }
 }
 
+/** Functions that put texts together; what another one makes of its arguments could be anything, also run. */
+const JOINS: ReadonlySet<string> = new Set(['concat', 'concat_ws', 'format']);
+
 type StringConstant = { readonly told: string; readonly at: number };
 
 function stringsIn(node: unknown): readonly StringConstant[] {
@@ -371,6 +374,8 @@ function stringsIn(node: unknown): readonly StringConstant[] {
     const value = child(body, 'sval');
     return value === null ? [] : [{ told: text(value, 'sval'), at: integer(body, 'location') }];
   }
+  const call = bodyOf(node, 'FuncCall');
+  if (call !== null && !JOINS.has(nameParts(list(call, 'funcname')).at(-1) ?? '')) return [];
   return Object.values(node).flatMap(stringsIn);
 }
 

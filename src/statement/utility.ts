@@ -152,14 +152,17 @@ function createFunction(context: Context, node: Tree, place: Place): void {
   context.facts.command = `CREATE ${kind}`;
   defines(context, node, 'CreateFunctionStmt', 'ddl', `creates a ${kind.toLowerCase()}`);
   securityDefiner(context, node, 'options');
-  markCodeSecrets(context, place.start, place.end);
-  const language = text(
-    child(child(option(node, 'options', 'language'), 'arg'), 'String'),
-    'sval',
-  ).toLowerCase();
+  const language = languageOf(node, 'options').toLowerCase();
+  const body = option(node, 'options', 'as');
+  if (body !== null) markCodeSecrets(context, language, integer(body, 'location'), place.end);
   if (language !== 'c' && language !== 'internal') return;
   context.facts.raise('admin', `a function in ${language} runs code of the server's machine`);
   context.facts.details.cross('server_files');
+}
+
+/** '' where none is named. */
+function languageOf(node: Tree, key: string): string {
+  return text(child(child(option(node, key, 'language'), 'arg'), 'String'), 'sval');
 }
 
 function alterFunction(context: Context, node: Tree): void {
@@ -246,7 +249,9 @@ function call(context: Context, node: Tree): void {
 
 function doBlock(context: Context, node: Tree, place: Place): void {
   context.facts.raise('opaque', 'runs a block of code');
-  markCodeSecrets(context, place.start, place.end);
+  const body = option(node, 'args', 'as');
+  const language = languageOf(node, 'args') || 'plpgsql';
+  if (body !== null) markCodeSecrets(context, language, integer(body, 'location'), place.end);
   visitChildren(context, 'DoStmt', node);
 }
 

@@ -79,6 +79,19 @@ describe('secrets', () => {
     "DO $$ BEGIN EXECUTE 'SELECT $a$ ALTER ROLE r PASSWORD ''$a$; DROP TABLE hunter2; --'''; END $$",
     "DO $$ BEGIN EXECUTE 'SELECT ''x''; ALTER ROLE r NOLOGIN; DROP TABLE hunter2'; END $$",
     "CREATE FOREIGN TABLE t (a int) SERVER s OPTIONS (table_name 'hunter2')",
+    // Read by another language's rules, the literal is code.
+    'DO LANGUAGE plpython3u $$\n# create role r password \'\nplpy.execute("DROP TABLE hunter2")\n# \'\n$$',
+    "CREATE FUNCTION f() RETURNS void LANGUAGE plperlu AS $$ # create role r password '\n hunter2(); # '\n $$",
+    // A value that is not run as it is.
+    "DO $$ BEGIN EXECUTE substr('create role r password ''DROP TABLE hunter2''', 25, 18); END $$",
+    "DO $$ DECLARE t text := 'create role r password ''DROP TABLE hunter2'''; BEGIN EXECUTE substr(t, 25, 18); END $$",
+    "CREATE FUNCTION f(t text DEFAULT 'create role r password ''DROP TABLE hunter2''') RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE substr(t, 25, 18); END $$",
+    "CREATE FUNCTION f(t text DEFAULT $a$create role r password 'DROP TABLE hunter2'$a$) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE substr(t, 25, 18); END $$",
+    // Where standard_conforming_strings is off, literals end elsewhere.
+    "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql SET standard_conforming_strings = off AS $$ BEGIN PERFORM 'a\\' create role r password '; DROP TABLE hunter2; --'; END $$",
+    "DO $$ BEGIN SET standard_conforming_strings = off; PERFORM 'a\\' create role r password ', hunter2(), \\''; END $$",
+    // Of a connection string, only what is put together by ||, concat or format is certain to be part of it.
+    "SELECT dblink_connect('name', 'host=h ' || query_to_xml('DELETE FROM hunter2', true, true, ''))",
   ])('shows %s', (sql) => {
     expect(shown(sql)).toContain('hunter2');
   });
