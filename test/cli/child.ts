@@ -40,3 +40,23 @@ export function run(file: string, args: readonly string[], env: NodeJS.ProcessEn
     });
   return { process: child, until, ended };
 }
+
+/** Where `serve` listens, once it says that it is ready; rejects when it ends before. */
+export function readyToServe({
+  process: { stderr },
+  ended,
+}: Running): Promise<{ readonly agents: string; readonly http: string }> {
+  return new Promise((done, failed) => {
+    let said = '';
+    const look = (text: string) => {
+      said += text;
+      // The last line may not be all there yet.
+      const line = said.split('\n').find((one) => one.includes('"ready"') && one.endsWith('}'));
+      if (line === undefined) return;
+      stderr?.off('data', look);
+      done(JSON.parse(line) as { agents: string; http: string });
+    };
+    stderr?.on('data', look);
+    ended.then((end) => failed(new Error(`serve ended with ${end.code}: ${end.stderr}`)));
+  });
+}

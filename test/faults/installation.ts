@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type pg from 'pg';
 import type { Limits } from '../../src/config/limits.ts';
-import { type Running, run } from '../cli/child.ts';
+import { type Running, readyToServe, run } from '../cli/child.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { withClient } from '../support/postgres.ts';
 import { startStack } from '../support/stack.ts';
@@ -189,17 +189,10 @@ export async function makeInstallation(options: InstallationOptions = {}): Promi
 
 async function ready(child: Running): Promise<Doomed> {
   let output = '';
-  let isReady = false;
-  const said = await new Promise<{ readonly agents: string; readonly http: string }>((done, failed) => {
-    child.process.stderr?.on('data', (chunk: string) => {
-      output = (output + chunk).slice(-20_000);
-      if (isReady) return;
-      const line = output.split('\n').find((one) => one.includes('"ready"') && one.endsWith('}'));
-      isReady = line !== undefined;
-      if (line !== undefined) done(JSON.parse(line) as { agents: string; http: string });
-    });
-    child.ended.then(({ code, stderr }) => failed(new Error(`serve ended with ${code}: ${stderr}`)));
+  child.process.stderr?.on('data', (chunk: string) => {
+    output = (output + chunk).slice(-20_000);
   });
+  const said = await readyToServe(child);
   return {
     agentUrl: `postgres://agent:agent-secret@${said.agents}/postgres`,
     httpUrl: `http://${said.http}`,

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Limits } from '../../src/config/limits.ts';
-import { run } from '../cli/child.ts';
+import { readyToServe, run } from '../cli/child.ts';
 import type { Stack } from './stack.ts';
 
 export type Served = {
@@ -84,15 +84,7 @@ type Place = {
 async function serve(place: Place): Promise<Served> {
   const { directory, file, env, config, database } = place;
   const child = run('src/main.ts', ['serve', '--config', file], env);
-  const ready = await new Promise<{ readonly agents: string; readonly http: string }>((done, failed) => {
-    let text = '';
-    child.process.stderr?.on('data', (chunk: string) => {
-      text += chunk;
-      const line = text.split('\n').find((one) => one.includes('"ready"'));
-      if (line !== undefined) done(JSON.parse(line) as { agents: string; http: string });
-    });
-    child.ended.then(({ code, stderr }) => failed(new Error(`serve ended with ${code}: ${stderr}`)));
-  });
+  const ready = await readyToServe(child);
   const { pid } = child.process;
   if (pid === undefined) throw new Error('serve has no process id');
   return {
