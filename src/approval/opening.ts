@@ -26,7 +26,7 @@ const OPENING_LOCK = 0x63736f70;
  * were told, nonce and expiry) attaches to a request that no living hold has, an approved one first, then the oldest. Where
  * every such request has its hold, because several connections of one agent wait for the same thing, a new request is
  * opened: one approval must release one statement. What people are shown is merged (`alike.ts`), not what they decide.
- * Where policy or an object has changed since, requests for the same text that nobody holds expire.
+ * Where policy or an object has changed since, requests for the same text that nobody holds expire (`supersede`).
  */
 export async function openRequest(context: StoreContext, question: Question): Promise<OpenedRequest> {
   requireReadable(context, question);
@@ -108,7 +108,11 @@ async function recentDenial(
   return row?.state === 'denied' ? row : null;
 }
 
-/** The same statement was asked under another policy or about other objects, and nobody waits for that any more. */
+/**
+ * The same statement was asked under another policy or about other objects, and nobody waits for that any more. Where
+ * fewer of its names are known now than then, the objects may well be the same, only the database was not readable: what
+ * people have approved stays for when it is.
+ */
 async function supersede(transaction: Transaction, binding: Binding): Promise<void> {
   const { client } = transaction;
   const { rows } = await client.query<{ id: string; shown: string }>(
@@ -117,8 +121,11 @@ async function supersede(transaction: Transaction, binding: Binding): Promise<vo
        revision = nextval('countersign.revision'), changed_at = clock_timestamp()
      WHERE r.agent = $1 AND r.statement_key = $2 AND r.attach_key <> $3 AND r.state IN ('open', 'approved')
        AND NOT ${ATTACHED}
+       AND (r.binding::json ->> 'policyDigest' <> $4
+            OR (SELECT count(*) FROM json_array_elements(r.binding::json -> 'relations') o
+                 WHERE o ->> 'oid' IS NULL) >= $5)
      RETURNING r.id, r.shown`,
-    [binding.agent, statementKey(binding), attachKey(binding)],
+    [binding.agent, statementKey(binding), attachKey(binding), binding.policyDigest, unknownNames(binding)],
   );
   for (const { id, shown } of rows) {
     transaction.notify(id);
@@ -130,6 +137,10 @@ async function supersede(transaction: Transaction, binding: Binding): Promise<vo
       detail: { reason: 'superseded' },
     });
   }
+}
+
+function unknownNames({ relations }: Binding): number {
+  return relations.filter(({ oid }) => oid === null).length;
 }
 
 async function insertRequest(

@@ -220,6 +220,24 @@ describe('attaching', () => {
     expect(await approvals.get(next.id)).toMatchObject({ state: 'expired' });
   });
 
+  it('an object that cannot be looked up for a while ends nothing: what was approved is there when it can be', async () => {
+    const { id } = await approvals.open(fresh);
+    await approvals.guard.decide(answer(id, 'reviewer'));
+    await approvals.detach(id);
+    const unknown = { ...fresh, relations: [{ name: 'orders', oid: null, mode: 'write' as const }] };
+    const meanwhile = await approvals.open(unknown);
+    expect(meanwhile).toMatchObject({ state: 'open', attached: false });
+    await expect(approvals.release(id, unknown)).rejects.toMatchObject({ code: 'receipt_mismatch' });
+    await approvals.detach(meanwhile.id);
+    expect(await approvals.open(fresh)).toMatchObject({ id, state: 'approved' });
+    // With the object known, the question of meanwhile is another one.
+    await approvals.detach(id);
+    const moved = { ...fresh, relations: [{ name: 'public.orders', oid: 17_000, mode: 'write' as const }] };
+    await approvals.open(moved);
+    expect(await approvals.get(meanwhile.id)).toMatchObject({ state: 'expired' });
+    expect(await approvals.get(id)).toMatchObject({ state: 'expired' });
+  });
+
   it('takes over the hold of a process that died', async () => {
     const dying = await world.open({
       limits: { pollMs: 60_000 },
