@@ -18,13 +18,16 @@ export type Compared = {
 type Recorded = {
   readonly sql: string;
   readonly decision: string;
+  readonly reasons: readonly string[] | null;
   readonly outcome: string | null;
   readonly request_id: string | null;
 };
-type Requested = {
+export type Requested = {
   readonly id: string;
   readonly sql: string;
   readonly state: string;
+  readonly end_reason: string | null;
+  readonly binding: string;
   readonly verdicts: number;
   readonly told_verdicts: number;
   readonly told_approvals: number;
@@ -34,7 +37,7 @@ type Requested = {
 /** Where each request of a round stands, and what the log says of it. */
 export async function requestsOf(place: Installation): Promise<readonly Requested[]> {
   const rows = await place.requests(`
-    SELECT id, sql, state,
+    SELECT id, sql, state, end_reason, binding,
       (SELECT count(*)::int FROM countersign.verdict v WHERE v.request_id = r.id) AS verdicts,
       (SELECT count(*)::int FROM audit.entry e WHERE e.request_id = r.id AND e.kind = 'verdict') AS told_verdicts,
       (SELECT count(*)::int FROM audit.entry e WHERE e.request_id = r.id AND e.kind = 'request_approved') AS told_approvals,
@@ -46,7 +49,9 @@ export async function requestsOf(place: Installation): Promise<readonly Requeste
 /** To be called when everything was recovered and nothing runs. */
 export async function compare(place: Installation, rounds: readonly Round[]): Promise<Compared> {
   const lines = await place.upstream.statements(AGENT_APPLICATION);
-  const rows = await place.requests('SELECT sql, decision, outcome, request_id FROM audit.statements');
+  const rows = await place.requests(
+    'SELECT sql, decision, reasons, outcome, request_id FROM audit.statements',
+  );
   const recorded = rows as Recorded[];
   const requests = await requestsOf(place);
   const marks = await place.shop('SELECT mark, count(*)::int AS n FROM marks GROUP BY mark');
@@ -97,10 +102,12 @@ function* unrecorded({ kind, result }: Round, { ran, recorded, marks }: Facts): 
 /** What the log says happened. */
 function* untrue({ kind, completed }: Round, { ran, recorded, marks, table }: Facts): Generator<string> {
   const script = KINDS[kind];
-  for (const { outcome, decision } of recorded) {
+  for (const { outcome, decision, reasons } of recorded) {
     if (outcome === null) yield 'its outcome is missing';
     if (outcome === 'executed' && ran === 0) yield 'the log says executed, and the server never saw it';
-    if (decision === 'deny') yield 'it was denied';
+    // Nothing flows that no budget can be had for: whoever keeps them was away.
+    if (decision === 'deny' && reasons?.every((reason) => reason.startsWith(NO_BUDGET)) !== true)
+      yield `it was denied: ${reasons?.join('; ')}`;
   }
   const outcomes = recorded.map(({ outcome }) => outcome);
   if (completed && !outcomes.some((outcome) => outcome === 'executed' || outcome === 'unknown'))
@@ -119,6 +126,7 @@ function* untrue({ kind, completed }: Round, { ran, recorded, marks, table }: Fa
     yield `the log says ${outcomes.join(', ')}, and the server ran it`;
 }
 
+const NO_BUDGET = 'its budget could not be asked';
 const UNSENT: ReadonlySet<string> = new Set(['denied', 'expired', 'withdrawn']);
 const UNDONE: ReadonlySet<string> = new Set(['failed', ...UNSENT]);
 

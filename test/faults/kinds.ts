@@ -62,7 +62,8 @@ export const KINDS: Record<Kind, Script> = {
         (frames) => frames.some(([type]) => type === 0x47 || type === 0x5a),
         PATIENCE_MS,
       );
-      if (client.closed) return begun;
+      // Refused: there is nothing to copy into.
+      if (client.closed || begun.some(([type]) => type === 0x5a)) return begun;
       client.send(serialize.copyData(Buffer.from(`${marker}\n`)), serialize.copyDone());
       return [...begun, ...(await client.ready(1, PATIENCE_MS))];
     },

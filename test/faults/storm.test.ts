@@ -3,7 +3,7 @@
  * is lost. The seed is printed; COUNTERSIGN_SEED takes it again (the moments are the same, what they meet is not).
  */
 import { randomInt } from 'node:crypto';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import type { Jwks } from '../../src/audit/verify/trusted-keys.ts';
 import { verifyLog } from '../../src/audit/verify/verify-database.ts';
 import { allClosed, atRest, takeUp } from './aftermath.ts';
@@ -29,6 +29,8 @@ beforeAll(async () => {
     limits: { requestsPerMinutePerAgent: 10_000, approvalsPerMinutePerPerson: 10_000 },
   });
 }, 300_000);
+// Another try has the place to itself.
+afterEach(() => place.killAll());
 afterAll(async () => {
   await place.close();
   await audit.close();

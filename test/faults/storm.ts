@@ -147,15 +147,15 @@ async function work(storm: Storm, no: number): Promise<void> {
     while (!storm.over && !client.closed) {
       const kind = ALL_KINDS[Math.floor(storm.random() * ALL_KINDS.length)] ?? 'read';
       sent += 1;
-      storm.rounds.push(await send(client, kind, `a${no}s${sent}x`));
+      storm.rounds.push(await send(storm, client, kind, `a${no}s${sent}x`));
     }
     client.close();
   }
 }
 
-async function send(client: RawClient, kind: Kind, marker: string): Promise<Round> {
-  const frames = await KINDS[kind].run(client, marker).catch((error: Error) => {
-    throw new Error(`${kind} ${marker}: ${error.message}`);
+async function send(storm: Storm, client: RawClient, kind: Kind, marker: string): Promise<Round> {
+  const frames = await KINDS[kind].run(client, marker).catch(async (error: Error) => {
+    throw new Error(`${kind} ${marker}: ${error.message}\n${await whatIsKnown(storm, marker)}`);
   });
   const types = frames.map(([type]) => String.fromCharCode(type ?? 0));
   return {
@@ -164,6 +164,22 @@ async function send(client: RawClient, kind: Kind, marker: string): Promise<Roun
     completed: types.includes('C'),
     verdictTaken: false,
   };
+}
+
+/** For whoever has to find out why it was not answered. */
+async function whatIsKnown({ place, doomed, faults }: Storm, marker: string): Promise<string> {
+  const like = [`%${marker}%`];
+  const asked = {
+    requests: place.requests('SELECT id, state FROM countersign.request WHERE sql LIKE $1', like),
+    log: place.requests('SELECT * FROM audit.statements WHERE statement LIKE $1', like),
+    upstream: place.shop(
+      "SELECT pid, state, wait_event, query FROM pg_stat_activity WHERE backend_type = 'client backend'",
+    ),
+  };
+  const known = Object.entries(asked).map(
+    async ([name, rows]) => `${name}: ${JSON.stringify(await rows.catch((error: Error) => error.message))}`,
+  );
+  return [...(await Promise.all(known)), JSON.stringify(faults), doomed.output()].join('\n');
 }
 
 /** Approves whatever is asked, over and over. */
