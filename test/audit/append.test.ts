@@ -58,6 +58,27 @@ test('a batch continues the head; sent again it changes nothing', async () => {
   expect((await database.query('SELECT * FROM audit.verify() WHERE NOT ok')).rows).toEqual([]);
 });
 
+test.each([49, 50, 51, 52, 65_535])(
+  'a list of %i is stored, in time that grows with its length alone',
+  async (n) => {
+    const { start, batch } = newStream();
+    await send(start());
+    const parameters = Array.from({ length: n }, (_, i) =>
+      i % 7 === 3 ? null : `ü\\${'x'.repeat(100)}${i}`,
+    );
+    // Copying what stands before each takes a hundred times as long for the longest: an agent could stop the log with it.
+    await writer.query("SET statement_timeout = '10s'");
+    const long = batch([intent(1, { parameters })]);
+    expect(await send(long)).toEqual({ head_seq: String(long.facts.toSeq), head_hash: long.facts.hash });
+    await writer.query('RESET statement_timeout');
+    const { rows } = await database.query(
+      'SELECT parameters FROM audit.entries WHERE stream = $1 AND seq = $2',
+      [long.facts.stream, String(long.facts.toSeq)],
+    );
+    expect(rows).toEqual([{ parameters }]);
+  },
+);
+
 test('gaps, forks, other histories and wrong hashes are refused', async () => {
   const { start, batch } = newStream();
   const first = start();
