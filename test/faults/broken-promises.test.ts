@@ -1,6 +1,6 @@
 /** The comparison can fail: programs that break a promise are run, and it names what each of them did. */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import { atRest, takeUp } from './aftermath.ts';
+import { allClosed, atRest, takeUp } from './aftermath.ts';
 import type { BrokenPromise } from './broken-promises.ts';
 import { compare } from './compare.ts';
 import { printCounts } from './counts.ts';
@@ -63,7 +63,10 @@ it('names what programs that break a promise did', async () => {
   }
   const last = await place.start();
   await atRest(place);
-  const said = [...(await takeUp(place, last, kills)), ...(await compare(place, kills)).findings];
+  const lost = await takeUp(place, last, kills);
+  // What has just been sent again is on its way to the log.
+  await allClosed(place);
+  const said = [...lost, ...(await compare(place, kills)).findings];
   printCounts('what broken programs did, as it was found:', ...said);
   for (const [at, [broken, { found }]] of Object.entries(WHILE_IT_RUNS).entries())
     expect([broken, ...said.filter((one) => one.includes(`broken${at}x`))]).toEqual([

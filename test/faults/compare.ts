@@ -46,8 +46,16 @@ export async function requestsOf(place: Installation): Promise<readonly Requeste
   return rows as Requested[];
 }
 
+/** What databases that are away explain, and nothing else does. */
+export type Weather = { readonly databasesWereAway: boolean };
+export const CALM: Weather = { databasesWereAway: false };
+
 /** To be called when everything was recovered and nothing runs. */
-export async function compare(place: Installation, rounds: readonly Round[]): Promise<Compared> {
+export async function compare(
+  place: Installation,
+  rounds: readonly Round[],
+  weather: Weather = CALM,
+): Promise<Compared> {
   const lines = await place.upstream.statements(AGENT_APPLICATION);
   const rows = await place.requests(
     'SELECT sql, decision, reasons, outcome, request_id FROM audit.statements',
@@ -66,7 +74,7 @@ export async function compare(place: Installation, rounds: readonly Round[]): Pr
       marks: Number(marks.find(({ mark }) => mark === round.marker)?.['n'] ?? 0),
       table: tables.some(({ relname }) => relname === round.marker),
     };
-    return [...unrecorded(round, facts), ...untrue(round, facts), ...unapproved(round, facts)].map(
+    return [...unrecorded(round, facts), ...untrue(round, facts, weather), ...unapproved(round, facts)].map(
       (what) => `${round.kind} ${round.when} (${round.marker}): ${what}`,
     );
   });
@@ -100,14 +108,18 @@ function* unrecorded({ kind, result }: Round, { ran, recorded, marks }: Facts): 
 }
 
 /** What the log says happened. */
-function* untrue({ kind, completed }: Round, { ran, recorded, marks, table }: Facts): Generator<string> {
+function* untrue(
+  { kind, completed }: Round,
+  { ran, recorded, marks, table }: Facts,
+  { databasesWereAway }: Weather,
+): Generator<string> {
   const script = KINDS[kind];
   for (const { outcome, decision, reasons } of recorded) {
     if (outcome === null) yield 'its outcome is missing';
     if (outcome === 'executed' && ran === 0) yield 'the log says executed, and the server never saw it';
-    // Nothing flows that no budget can be had for: whoever keeps them was away.
-    if (decision === 'deny' && reasons?.every((reason) => reason.startsWith(NO_BUDGET)) !== true)
-      yield `it was denied: ${reasons?.join('; ')}`;
+    // Nothing flows that no budget can be had for, and the audit database keeps them.
+    const hadNoBudget = databasesWereAway && reasons?.some((reason) => reason.startsWith(NO_BUDGET)) === true;
+    if (decision === 'deny' && !hadNoBudget) yield `it was denied: ${reasons?.join('; ')}`;
   }
   const outcomes = recorded.map(({ outcome }) => outcome);
   if (completed && !outcomes.some((outcome) => outcome === 'executed' || outcome === 'unknown'))

@@ -19,6 +19,7 @@ const SECONDS = Number(process.env['COUNTERSIGN_SECONDS'] ?? 0);
 /** The ordinary run has one of every fault. */
 const ROUNDS = 4 * Number(process.env['COUNTERSIGN_ROUNDS'] ?? 0) || 1;
 const AGENTS = 4;
+const STORMY = { databasesWereAway: true };
 
 let audit: AuditServer;
 let place: Installation;
@@ -43,9 +44,9 @@ it('whatever comes together, the log tells what ran, nothing runs twice, and no 
   const weathered = await weather({ place, audit, random: numbersFrom(SEED), agents: AGENTS, goesOn });
   const { doomed, rounds } = weathered;
   await atRest(place);
-  const lost = await takeUp(place, doomed, rounds);
+  const lost = await takeUp(place, doomed, rounds, STORMY);
   await allClosed(place);
-  const compared = await compare(place, rounds);
+  const compared = await compare(place, rounds, STORMY);
   tell(weathered, compared);
   expect([...lost, ...compared.findings]).toEqual([]);
   expect(rounds.length).toBeGreaterThan(AGENTS);

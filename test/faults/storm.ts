@@ -171,7 +171,7 @@ async function whatIsKnown({ place, doomed, faults }: Storm, marker: string): Pr
   const like = [`%${marker}%`];
   const asked = {
     requests: place.requests('SELECT id, state FROM countersign.request WHERE sql LIKE $1', like),
-    log: place.requests('SELECT * FROM audit.statements WHERE statement LIKE $1', like),
+    log: place.requests('SELECT * FROM audit.statements WHERE sql LIKE $1', like),
     upstream: place.shop(
       "SELECT pid, state, wait_event, query FROM pg_stat_activity WHERE backend_type = 'client backend'",
     ),
